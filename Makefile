@@ -1,0 +1,28 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+RUN := .venv/bin
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: .venv/installed  ## make .venv with the package and every extra (done once)
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+report: setup  ## predict, measure and compare studies/initialization.toml -> out/report/index.html
+	$(RUN)/rmt report studies/initialization.toml --out out/report
+
+test: setup  ## run the tests (two at a time)
+	$(RUN)/python -m pytest -n 2
+
+lint: setup  ## ruff and mypy
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+
+bench: setup  ## time the laws and the measurement against one SVD of a 500 x 500 matrix
+	$(RUN)/python -m benchmarks.run
+
+.PHONY: help setup report test lint bench

@@ -1,0 +1,47 @@
+"""The input-output Jacobian of a torch module."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def jacobian(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the Jacobian of every sample, (batch, outputs, inputs), in the module's precision, detached.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Taken exactly as it is; neither its parameters, gradients, buffers nor mode change.
+    x : tensor (batch, *input_shape)
+        Inputs on the module's device.
+
+    Raises
+    ------
+    ValueError
+        If x has no batch axis or is not finite, or if samples depend on each other (BatchNorm in training mode).
+    """
+    check(module, x)
+    state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
+
+    def one(sample: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(module, state, (sample[None],))[0].flatten()
+
+    with torch.no_grad():
+        rows = torch.func.vmap(torch.func.jacrev(one), randomness="different")(x.detach())
+    return rows.flatten(2)
+
+
+def check(module: nn.Module, x: torch.Tensor) -> None:
+    """Refuse inputs and modules that have no per-sample Jacobian."""
+    if not isinstance(x, torch.Tensor) or x.ndim < 2 or not x.is_floating_point():
+        raise ValueError(f"x must be a real floating tensor (batch, *input_shape), got {_shape(x)}")
+    if not torch.isfinite(x).all():
+        raise ValueError("x must be finite, got NaN or inf")
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training:
+            raise ValueError(f"{name or 'module'}: BatchNorm in training mode mixes the samples; call eval() first")
+
+
+def _shape(x: object) -> str:
+    return f"shape {tuple(x.shape)} of {x.dtype}" if isinstance(x, torch.Tensor) else repr(type(x))

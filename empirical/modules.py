@@ -1,0 +1,85 @@
+"""From a network's description to a torch module: one registered builder a layer."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import torch
+from torch import nn
+
+from rmt.checks import integer
+from rmt.networks.activations import ActivationFunction, LeakyReLU
+from rmt.networks.layers import Activation, Dense, Layer
+from rmt.networks.network import Network
+from rmt.networks.schemes import Scheme
+
+
+def build(network: Network, seed: int, device: str | torch.device = "cpu",
+          dtype: str | torch.dtype = "float64") -> nn.Sequential:
+    """Return a torch module drawn at random from a network's initialization.
+
+    Weights are drawn on the CPU in float64, so the same seed gives the same network on every device and,
+    up to rounding, in every dtype. The module is in evaluation mode.
+
+    Parameters
+    ----------
+    network : Network
+        What to build.
+    seed : int
+        At least 0; it alone decides the weights. The global random state is neither read nor changed.
+    device, dtype
+        Where the module goes and its precision, "float64" or "float32".
+    """
+    generator = torch.Generator().manual_seed(integer("seed", seed, 0) % 2**63)
+    modules = [module_of(layer, shape, generator) for layer, shape in zip(network.layers, network.shapes, strict=False)]
+    return nn.Sequential(*modules).to(device=device, dtype=torch_dtype(dtype)).eval()
+
+
+def torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """Return a floating torch dtype from it or its name."""
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found not in (torch.float64, torch.float32):
+        raise ValueError(f"dtype must be 'float64' or 'float32', got {dtype!r}")
+    return found
+
+
+@singledispatch
+def module_of(layer: Layer, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    """Return the torch module of a layer whose input has this shape."""
+    raise TypeError(f"no torch module is registered for {layer!r}")
+
+
+@module_of.register
+def _(layer: Dense, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    linear = nn.utils.skip_init(nn.Linear, shape[0], layer.width, bias=layer.bias_std > 0, dtype=torch.float64)
+    draw(linear.weight, layer.scheme, generator)
+    if layer.bias_std > 0:
+        nn.init.normal_(linear.bias, 0.0, float(layer.bias_std), generator=generator)
+    return linear
+
+
+@module_of.register
+def _(layer: Activation, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return function_of(layer.phi)
+
+
+@singledispatch
+def function_of(phi: ActivationFunction) -> nn.Module:
+    """Return the torch module of an activation function."""
+    raise TypeError(f"no torch module is registered for {phi!r}")
+
+
+@function_of.register
+def _(phi: LeakyReLU) -> nn.Module:
+    if phi.slope == 1:
+        return nn.Identity()
+    return nn.LeakyReLU(float(phi.slope)) if phi.slope else nn.ReLU()
+
+
+def draw(weight: torch.Tensor, scheme: Scheme, generator: torch.Generator) -> None:
+    """Fill a matrix (fan_out, fan_in) as the scheme says, by torch's own functions."""
+    if scheme.orthogonal:
+        nn.init.orthogonal_(weight, float(scheme.gain_squared) ** 0.5, generator=generator)
+    else:
+        fan_out, fan_in = weight.shape
+        nn.init.normal_(weight, 0.0, float(scheme.variance(fan_in, fan_out)) ** 0.5, generator=generator)

@@ -1,0 +1,230 @@
+"""The command line: rmt predict | measure | compare | report."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from empirical import study as studies
+from empirical.measure import measure as measure_networks
+from empirical.measurement import Measurement
+from empirical.progress import progress
+from empirical.workers import workers
+from figures import report as pages
+from figures import style
+from rmt.agreement import AGREES, DIFFERS, compare
+from rmt.checks import choice
+from rmt.networks.network import Network, mlp
+from rmt.networks.predict import Prediction
+from rmt.networks.predict import predict as predict_network
+from rmt.text import exp_text
+
+DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
+
+
+class _OneLine(click.Group):
+    """A group whose errors are one line on standard error."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; exit with 2 for bad input and 3 for work that is incomplete."""
+        try:
+            status = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.ClickException as error:
+            _fail(error.format_message(), USAGE)
+        except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+            _fail(str(error), USAGE)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("interrupted: what was measured is stored; run the same command again to go on", INCOMPLETE)
+        sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"rmt: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+def widths(text: str) -> list[int]:
+    """Read "784,500x10,10": input 784, ten layers of 500, one of 10; "200x6": input 200 and six layers of 200."""
+    out: list[int] = []
+    for part in text.split(","):
+        size, _, times = part.strip().partition("x")
+        if not (size.isdigit() and (times.isdigit() or not times)) or int(size) < 1 or (times and int(times) < 1):
+            raise ValueError(f"widths must look like 784,500x10,10 with whole numbers >= 1, got {text!r}")
+        out += [int(size)] * (int(times) if times else 1)
+    return [out[0], *out] if "x" in text and "," not in text else out
+
+
+def _network(f: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--bias-std", type=float, default=0.0, show_default=True, help="Standard deviation of a bias."),
+        click.option("--init", default="kaiming_normal", show_default=True, help="Scheme, as gaussian(sigma_w=1.5)."),
+        click.option("--activation", default="relu", show_default=True, help="Activation, as leaky_relu(0.2)."),
+        click.option("--widths", "width_text", required=True, help="Input and layers, as 784,500x10,10."),
+        click.option("--inputs", type=str, default="gaussian", show_default=True, help="gaussian or digits."),
+    ):
+        f = option(f)
+    return f
+
+
+def _shared(f: Callable[..., Any]) -> Callable[..., Any]:
+    f = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(f)
+    return click.option("--seed", type=int, default=0, show_default=True, help="Decides weights and inputs.")(f)
+
+
+def _describe(width_text: str, activation: str, init: str, bias_std: float, inputs: str) -> tuple[Network, Any]:
+    source = studies.INPUTS[choice("inputs", inputs, studies.INPUTS)]()
+    return mlp(widths(width_text), activation, init, bias_std), source
+
+
+def _predicted(network: Network, source: Any) -> Prediction:
+    return predict_network(network, source.mean_square, source.correlation)
+
+
+def _number(x: float) -> float | str:
+    return x if math.isfinite(x) else str(x)
+
+
+def _summary(prediction: Prediction) -> dict[str, Any]:
+    spectrum = prediction.spectrum
+    n = prediction.network.n_inputs
+    regime = prediction.finite_width.regime
+    return {
+        "regime": regime.name, "depth_squared_over_width": regime.ratio,
+        "mean_x": spectrum.squared.mean(), "gradient_growth": prediction.gradient_growth,
+        "mass_at_zero": spectrum.atoms.get(0.0, 0.0),
+        "mass_at_zero_at_this_width": prediction.finite_width.rank.mass_at_zero,
+        "log_largest_s": spectrum.log_edges[1], "log_smallest_s": _number(spectrum.log_edges[0]),
+        f"log_condition_number_at_{n}_values": spectrum.log_condition_number_at(n),
+        "warnings": list(prediction.warnings),
+    }
+
+
+def _save(ax: Any, out: str | None) -> None:
+    if out:
+        ax.figure.savefig(out, dpi=160)
+        click.echo(f"picture: {out}", err=True)
+
+
+@click.group(cls=_OneLine)
+def cli() -> None:
+    """Predict the singular values of a network's Jacobian from its initialization, measure them, compare.
+
+    Exit status: 0 done (compare: agrees), 1 compare differs, 2 usage error, 3 compare undecided or work incomplete.
+    """
+
+
+@cli.command()
+@_network
+@_shared
+@click.option("--out", help="Draw the spectrum into this file (.svg, .png or .pdf).")
+def predict(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
+            out: str | None) -> int:
+    """Predict from the initialization alone (no randomness: --seed has no effect).
+
+    Example: rmt predict --widths 784,500x10,10 --activation relu --init kaiming_normal
+    """
+    prediction = _predicted(*_describe(width_text, activation, init, bias_std, inputs))
+    if as_json:
+        layers = [vars(row) for row in prediction.layers]
+        click.echo(json.dumps({**_summary(prediction), "layers": layers}, indent=2))
+    else:
+        click.echo(prediction.table() + "\n")
+        for key, value in _summary(prediction).items():
+            click.echo(f"{key.replace('_', ' '):40} {value:.6g}" if isinstance(value, float) else
+                       f"{key.replace('_', ' '):40} {value if value != [] else 'none'}")
+    if out:
+        style.use()
+        _save(prediction.spectrum.plot(), out)
+    return DONE
+
+
+@cli.command()
+@_network
+@_shared
+@click.option("--draws", default=10, show_default=True, help="Number of independent networks.")
+@click.option("--store", help="Folder that keeps every measured network, to go on later.")
+@click.option("--out", help="Save the measurement as this .npz file.")
+def measure(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
+            draws: int, store: str | None, out: str | None) -> int:
+    """Measure random networks.
+
+    Example: rmt measure --widths 200x6 --draws 20 --seed 1 --out result.npz
+    """
+    network, source = _describe(width_text, activation, init, bias_std, inputs)
+    result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
+    if out:
+        result.save(out)
+    values = result.log_singular_values
+    rows = [(i, v.max(), v[v > -math.inf].min() if (v > -math.inf).any() else -math.inf, (v == -math.inf).mean(), g)
+            for i, (v, g) in enumerate(zip(values, result.gradient_growth.mean(1), strict=True))]
+    keys = ("network", "log_largest_s", "log_smallest_s", "mass_at_zero", "gradient_growth")
+    if as_json:
+        numbers = [{key: _number(float(x)) for key, x in zip(keys, row, strict=True)} for row in rows]
+        click.echo(json.dumps(numbers, indent=2))
+    else:
+        click.echo(f"{'network':>8} {'largest s':>12} {'smallest s':>12} {'zeros':>8} {'growth':>10}")
+        for i, top, bottom, zero, growth in rows:
+            click.echo(f"{i:8d} {exp_text(top):>12} {exp_text(bottom):>12} {zero:8.4f} {growth:10.4g}")
+    return DONE
+
+
+@cli.command(name="compare")
+@_network
+@_shared
+@click.option("--draws", default=10, show_default=True, help="Number of independent networks.")
+@click.option("--store", help="Folder that keeps every measured network, to go on later.")
+@click.option("--measurement", help="Compare this .npz file (from rmt measure) instead of measuring.")
+@click.option("--tolerance", default=0.02, show_default=True, help="Distance that still counts as agreement.")
+@click.option("--out", help="Draw the comparison into this file (.svg, .png or .pdf).")
+def compare_command(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
+                    draws: int, store: str | None, measurement: str | None, tolerance: float, out: str | None) -> int:
+    """Predict, measure and compare; exit status 0 agrees, 1 differs, 3 undecided.
+
+    Example: rmt compare --widths 200x3 --activation linear --init xavier_normal --draws 20 --seed 1
+    """
+    network, source = _describe(width_text, activation, init, bias_std, inputs)
+    measured = Measurement.load(measurement) if measurement else measure_networks(
+        network, draws=draws, inputs=source, seed=seed, store=store)
+    result = compare(_predicted(network, source), measured, tolerance)
+    if as_json:
+        click.echo(json.dumps({"verdict": result.verdict, "reason": result.reason, "discrepancy": result.discrepancy,
+                               "interval": result.interval, "mass_at_zero": result.mass_at_zero,
+                               "wasserstein": result.wasserstein}, indent=2))
+    else:
+        click.echo(result.table())
+    if out:
+        style.use()
+        _save(result.plot(), out)
+    return {AGREES: DONE, DIFFERS: DIFFERENT}.get(result.verdict, INCOMPLETE)
+
+
+@cli.command()
+@click.argument("study_file")
+@click.option("--out", default="out/report", show_default=True, help="Folder of the page and of what was measured.")
+@click.option("--seed", type=int, help="Use this seed instead of the study's.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
+    """Predict, measure and compare every row of a study; write one page with plots and tables.
+
+    Example: rmt report studies/initialization.toml --out out/report
+    """
+    study = studies.load(study_file, seed)
+    folder = Path(out)
+    with workers() as pool:
+        measured, drawn = {}, {}
+        for row, measurement in studies.run(study.all_rows, folder / "store", pool):
+            measured[row] = measurement
+            if row in study.rows:
+                drawn[row] = pool.submit(pages.row_result, row, measurement)
+        results = {row: future.result() for row, future in progress(drawn.items(), len(drawn), "comparing and drawing")}
+    table = pages.write(study, results, measured, folder)
+    rows = [dict(zip([column.key for column in table.columns], row, strict=True)) for row in table.rows]
+    click.echo(json.dumps(rows, indent=2) if as_json else table.text(), nl=False)
+    click.echo(f"page: {folder / 'index.html'}", err=True)
+    return DONE

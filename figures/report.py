@@ -1,0 +1,172 @@
+"""The page of a study: summary first, a picture a row, then trends with depth and the products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from empirical.measurement import Measurement, write_atomically
+from empirical.study import Products, Row, Study, groups
+from figures import style
+from figures.tables import Cell, Column, Table
+from rmt import plotting
+from rmt.agreement import AGREES, DIFFERS, UNDECIDED, Agreement, compare
+from rmt.finite.regime import Regime
+from rmt.networks.predict import Prediction
+from rmt.text import exp_text
+
+_COLUMNS = (
+    Column("scheme", "scheme"), Column("activation", "activation"), Column("depth", "depth"),
+    Column("inputs", "inputs"), Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
+    Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "discrepancy"),
+    Column("interval_low", "from"), Column("interval_high", "to (95 %)"),
+    Column("mass_at_zero_predicted", "zeros, law"), Column("mass_at_zero_measured", "zeros, measured"),
+    Column("largest_s_predicted", "largest s, law"), Column("largest_s_measured", "largest s, measured"),
+    Column("condition_number_predicted", "cond. number, law"),
+    Column("condition_number_measured", "cond. number, measured"),
+)
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """All that the page says of one row."""
+
+    row: Row
+    verdict: str
+    reason: str
+    regime: Regime
+    cells: tuple[Cell, ...]
+    log_condition_number: tuple[float, float, float]
+    log_growth: tuple[float, float, float]
+    svg: str
+
+    @property
+    def anchor(self) -> str:
+        """Name of the row's picture on the page."""
+        row = self.row
+        text = f"{row.init}-{row.activation}-{row.depth}-{row.width}-{row.inputs}"
+        return "".join(c if c.isalnum() or c == "-" else "_" for c in text)
+
+
+def row_result(row: Row, measurement: Measurement) -> RowResult:
+    """Compare one row and draw its picture (a function of its own, so that worker processes can run it)."""
+    style.use()
+    prediction = row.predict()
+    result = compare(prediction, measurement)
+    edges, kappa, zero, (low, high) = (
+        result.log_edges, result.log_condition_number, result.mass_at_zero, result.interval)
+    regime = prediction.finite_width.regime
+    cells: tuple[Cell, ...] = (
+        row.init, row.activation, row.depth, row.inputs, row.width, measurement.networks, row.seed, result.verdict,
+             str(regime), result.discrepancy, low, high, *zero, *(exp_text(edge[1]) for edge in edges),
+             *map(exp_text, kappa))
+    picture = _picture(result, row)
+    return RowResult(row, result.verdict, result.reason, regime, cells, _with_error(kappa, result),
+                     _growth(prediction, measurement), picture)
+
+
+def _with_error(kappa: tuple[float, float], result: Agreement) -> tuple[float, float, float]:
+    """Append the standard error over networks of the measured ln condition number."""
+    values = result.log_values
+    spread = np.array([np.ptp(v[v > -np.inf]) if np.any(v > -np.inf) else 0.0 for v in values])
+    return (*kappa, float(np.std(spread, ddof=1)) / math.sqrt(len(spread)) if len(spread) > 1 else 0.0)
+
+
+def _growth(prediction: Prediction, measurement: Measurement) -> tuple[float, float, float]:
+    """Return ln of the predicted and mean measured gradient growth, and the standard error of the latter."""
+    growth = measurement.gradient_growth.mean(1)
+    mean = float(growth.mean())
+    error = float(np.std(growth, ddof=1)) / math.sqrt(len(growth)) / mean if len(growth) > 1 and mean > 0 else 0.0
+    return math.log(prediction.gradient_growth), math.log(mean) if mean > 0 else -math.inf, error
+
+
+def _picture(result: Agreement, row: Row) -> str:
+    figure = style.figure(5.2, 4.3)
+    figure.subplots_adjust(left=0.135, right=0.98, top=0.93, bottom=0.1)
+    plotting.agreement(result, figure.add_subplot())
+    return style.svg(figure, str(row))
+
+
+def summary(results: Sequence[RowResult]) -> Table:
+    """Return the summary table: a row per (scheme, activation, depth, inputs)."""
+    return Table(_COLUMNS, tuple(result.cells for result in results))
+
+
+def trend(results: Sequence[RowResult], name: str) -> str:
+    """Draw condition number and gradient growth against depth, a colour a scheme: law a line, measured a marker."""
+    figure = style.figure(5.2, 5.6)
+    figure.subplots_adjust(left=0.15, right=0.97, top=0.9, bottom=0.09, hspace=0.16)
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    schemes = list(dict.fromkeys(result.row.init for result in results))
+    for i, init in enumerate(schemes):
+        mine = sorted((r for r in results if r.row.init == init), key=lambda r: r.row.depth)
+        # side by side, so that schemes with the same values stay visible
+        depth = np.array([r.row.depth for r in mine]) * 1.03 ** (i - (len(schemes) - 1) / 2)
+        look = {"color": style.PALETTE[i % 6]}
+        for ax, values in (top, [r.log_condition_number for r in mine]), (bottom, [r.log_growth for r in mine]):
+            predicted, measured, error = np.array(values).T / math.log(10)
+            ax.plot(depth, predicted, lw=1.2, label=init, **look)
+            ax.errorbar(depth, measured, 2 * error, fmt=style.MARKERS[i % 6], ms=4.5, capsize=2, **look)
+    top.set_ylabel("log₁₀ condition number\n(of the values s > 0)")
+    bottom.set_ylabel("log₁₀ gradient growth\n(squared norm)")
+    bottom.set_xscale("log")
+    ticks = sorted({result.row.depth for result in results})
+    bottom.set_xticks(ticks, [str(tick) for tick in ticks])
+    bottom.minorticks_off()
+    bottom.set_xlabel("depth (weight matrices)")
+    row = results[0].row
+    figure.suptitle(f"{row.activation}, {row.inputs} inputs, N = {row.width}, {row.draws} networks, seed {row.seed}\n"
+                    "lines: law; markers: mean over networks ± 2 standard errors", fontsize=8)
+    top.legend(frameon=False, fontsize=7)
+    return style.svg(figure, name)
+
+
+def products(study: Products, measured: dict[Row, Measurement]) -> tuple[str, Table]:
+    """Draw the histograms of products of Gaussian matrices and the exact law; also return the first three bins."""
+    figure = style.figure(5.2, 2.5 * len(study.rows))
+    axes = np.atleast_1d(figure.subplots(len(study.rows), 1))
+    figure.subplots_adjust(left=0.14, right=0.97, top=1 - 0.12 / len(axes), bottom=0.22 / len(axes), hspace=0.42)
+    rows: list[tuple[Cell, ...]] = []
+    for ax, row in zip(axes, study.rows, strict=True):
+        law = row.predict().spectrum
+        top = math.exp(law.log_edges[1])
+        bins = np.linspace(0, top, study.bins + 1)
+        values = np.exp(measured[row].log_singular_values)
+        counts = np.histogram(np.minimum(values, top), bins)[0]
+        predicted = np.diff(law.cdf(bins)) * values.size
+        plotting.histogram(bins, counts, predicted, ax)
+        ax.set_title(f"{row.depth} matri{'x' if row.depth == 1 else 'ces'}, N = {row.width}, {row.draws} runs pooled, "
+                     f"seed {row.seed}", fontsize=8)
+        rows += [(row.depth, i + 1, float(bins[i]), float(bins[i + 1]), float(predicted[i]), int(counts[i]))
+                 for i in range(min(3, study.bins))]
+    keys = ("matrices", "bin", "from", "to", "predicted", "measured")
+    return style.svg(figure, "products"), Table(tuple(Column(k, k) for k in keys), tuple(rows))
+
+
+def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measurement], out: Path) -> Table:
+    """Write index.html, summary.csv, summary.md and summary.tex into a folder; return the summary."""
+    style.use()
+    ordered = [results[row] for row in study.rows]
+    table = summary(ordered)
+    parts = [(f"{activation}, {inputs} inputs", [results[row] for row in rows])
+             for (activation, inputs), rows in groups(study.rows)]
+    trends = [(name, trend(part, name)) for name, part in parts if len({r.row.depth for r in part}) > 1]
+    drawn = products(study.products, measured) if study.products else None
+    verdicts = {name: sum(r.verdict == name for r in ordered) for name in (AGREES, UNDECIDED, DIFFERS)}
+    environment = Environment(loader=PackageLoader("figures"), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("report.html").render(
+        study=study, table=table.html([r.anchor for r in ordered]), parts=parts, trends=trends, verdicts=verdicts,
+        products=drawn, version=version("rmt"))
+    files = {"index.html": page, "summary.csv": table.csv(), "summary.md": table.markdown(),
+             "summary.tex": table.latex()}
+    if drawn:
+        files["products.csv"] = drawn[1].csv()
+    for name, text in files.items():
+        write_atomically(out / name, text.encode())
+    return table

@@ -1,0 +1,39 @@
+"""One look for every picture, and how a picture becomes text in a page."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+from matplotlib.figure import Figure
+
+# Colour-blind safe (Okabe and Ito), readable on white.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def use() -> None:
+    """Draw without a screen, text as paths (a page needs no font), the same bytes for the same picture."""
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({
+        "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.titlesize": 9, "legend.fontsize": 8,
+    })
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return a figure of this size in inches."""
+    return Figure(figsize=(width, height))
+
+
+def svg(picture: Figure, name: str) -> str:
+    """Return a figure as an <svg> element; `name` keeps its ids apart from those of other pictures on a page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        picture.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    start = text.index("<svg")
+    opening, rest = text[start:].split(">", 1)
+    box = opening[opening.index("viewBox"):].split('"')[1]
+    return f'<svg role="img" viewBox="{box}" xmlns="http://www.w3.org/2000/svg" ' \
+           f'xmlns:xlink="http://www.w3.org/1999/xlink">{rest}'

@@ -1,0 +1,86 @@
+"""One table, many forms: terminal, CSV, Markdown, LaTeX, HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+Cell = str | int | float
+
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "²": r"\textsuperscript{2}", "−": r"\textminus{}", "κ": r"$\kappa$", "∞": r"$\infty$",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its key in CSV and its heading elsewhere."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows of cells."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def csv(self) -> str:
+        """Return comma separated values, numbers in full; text that a spreadsheet would run is quoted with '."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow([column.key for column in self.columns])
+        writer.writerows([[_raw(cell) for cell in row] for row in self.rows])
+        return buffer.getvalue()
+
+    def markdown(self) -> str:
+        """Return a pipe table."""
+        lines = [[c.title for c in self.columns], ["---"] * len(self.columns), *self._texts()]
+        return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+    def latex(self) -> str:
+        """Return a tabular environment (booktabs)."""
+        def line(cells: Sequence[str]) -> str:
+            return " & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in cells) + r" \\" + "\n"
+
+        body = "".join(line(row) for row in self._texts())
+        return (f"\\begin{{tabular}}{{{'l' * len(self.columns)}}}\n\\toprule\n{line([c.title for c in self.columns])}"
+                f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n")
+
+    def html(self, links: Sequence[str] = ()) -> str:
+        """Return a <table>; `links` are the targets of the first cell of each row. Cells have their column's class."""
+        head = "".join(f"<th>{escape(column.title)}</th>" for column in self.columns)
+        body = []
+        for i, row in enumerate(self._texts()):
+            texts = [escape(cell) for cell in row]
+            if links:
+                texts[0] = f'<a href="#{escape(links[i])}">{texts[0]}</a>'
+            cells = [f'<td class="{escape(column.key)}{" " + text if column.key == "verdict" else ""}">{text}</td>'
+                     for column, text in zip(self.columns, texts, strict=True)]
+            body.append(f"<tr>{''.join(cells)}</tr>")
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+    def text(self) -> str:
+        """Return aligned columns for a terminal."""
+        lines = [[c.title for c in self.columns], *self._texts()]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        return "".join("  ".join(cell.ljust(n) for cell, n in zip(line, widths, strict=True)).rstrip() + "\n"
+                       for line in lines)
+
+    def _texts(self) -> list[list[str]]:
+        return [[show(cell) for cell in row] for row in self.rows]
+
+
+def show(cell: Cell) -> str:
+    """Return a number at three digits, other cells as they are."""
+    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+
+
+def _raw(cell: Cell) -> Cell:
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell

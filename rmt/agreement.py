@@ -1,0 +1,284 @@
+"""Do a law and a measurement agree? An effect size, its interval across networks, and a verdict.
+
+Eigenvalues of one matrix repel: they are far more regular than independent draws, so textbook p-values do not
+apply. Independent are the networks: they are what is resampled (THEORY 7).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rmt.checks import Number, number
+from rmt.finite.rank import RankDistribution
+from rmt.laws.positive import PositiveLaw
+from rmt.laws.views import Spectrum
+from rmt.text import exp_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
+AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
+_SNAP = 1e-8  # values this near an atom, in ln s, are on it
+_RESAMPLES = 1000
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How far a measurement is from a law.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+        The law.
+    log_values : array (networks, inputs, n_inputs)
+        ln s as measured, -inf for zeros.
+    censored : array (networks, inputs)
+        ln of the resolution: values at or under it are only known to be that small.
+    tolerance : float
+        The distance that still counts as agreement.
+    rank : RankDistribution or None
+        The finite-width distribution of the number of non-zero values, where it is known.
+    seed : int or None
+        Of the measurement, where it is known.
+    label : str
+        Names the law in a picture.
+    """
+
+    spectrum: Spectrum
+    log_values: Array
+    censored: Array
+    tolerance: float
+    rank: RankDistribution | None
+    seed: int | None = None
+    label: str = "law"
+
+    # ---- the distance ---------------------------------------------------------------------------------
+
+    @property
+    def networks(self) -> int:
+        """Number of independent networks."""
+        return self.log_values.shape[0]
+
+    @cached_property
+    def _steps(self) -> tuple[Array, Array, Array, Array]:
+        """Sorted places ln s, the law's cdf just before and at each, and how much each network jumps there."""
+        values = self.log_values.reshape(self.networks, -1)
+        t = values.ravel()
+        network = np.repeat(np.arange(self.networks), values.shape[1])
+        log_law = self.spectrum.log
+        atoms = log_law.atoms
+        for place in atoms:
+            t = np.where(np.abs(t - place) <= _SNAP, place, t)
+        alive = t > -np.inf
+        places, where = np.unique(np.r_[t[alive], list(atoms)], return_inverse=True)
+        jumps = np.zeros((places.size, self.networks))
+        np.add.at(jumps, (where[: alive.sum()], network[alive]), 1.0)
+        at = np.atleast_1d(log_law.cdf(places))
+        before = at - np.array([atoms.get(place, 0.0) for place in places])
+        return places, before, at, jumps
+
+    def _distances(self, weights: Array) -> Array:
+        """Sup distance of the pooled cdf from the law for each row of network weights (rows, networks)."""
+        places, before, at, jumps = self._steps
+        counts = np.cumsum(jumps @ weights.T, axis=0)
+        total = np.maximum(counts[-1], 1e-300)
+        empirical = counts / total
+        earlier = np.vstack([np.zeros(len(weights)), empirical[:-1]])
+        seen = places > self.censored.max()  # at and under a resolution only the count is known
+        gaps = np.maximum(np.abs(empirical - at[:, None]), np.abs(earlier - before[:, None]) * seen[:, None])
+        return np.max(gaps, axis=0, where=(seen | (np.append(seen[1:], True)))[:, None], initial=0.0)
+
+    @cached_property
+    def discrepancy(self) -> float:
+        """Largest distance between the cdfs of s given s > 0, measured (pooled over networks) and predicted."""
+        if self._steps[3].sum() == 0:
+            return 0.0 if self.spectrum.atoms.get(0.0, 0.0) == 1.0 else 1.0
+        return float(self._distances(np.ones((1, self.networks)))[0])
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the discrepancy: basic (reflected) bootstrap over networks; (0, 1) for one network."""
+        if self.networks < 2:
+            return 0.0, 1.0
+        rng = np.random.default_rng(0)
+        draws = rng.multinomial(self.networks, np.full(self.networks, 1 / self.networks), size=_RESAMPLES)
+        chunk = max(1, 200_000 // max(self._steps[0].size, 1))  # small enough to stay in the processor's cache
+        resampled = np.concatenate(
+            [self._distances(draws[i : i + chunk].astype(float)) for i in range(0, _RESAMPLES, chunk)])
+        low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+        return max(0.0, 2 * self.discrepancy - float(high)), min(1.0, max(0.0, 2 * self.discrepancy - float(low)))
+
+    @cached_property
+    def wasserstein(self) -> float:
+        """Mean distance in ln s between measured and predicted quantiles of the non-zero values."""
+        values = np.sort(self.log_values[self.log_values > -np.inf])
+        if values.size == 0:
+            return 0.0
+        predicted = self.spectrum.log.ppf((np.arange(values.size) + 0.5) / values.size)
+        return float(np.mean(np.abs(values - predicted)))
+
+    def cdf_difference(self, points: int = 200) -> tuple[Array, Array, Array]:
+        """Return places ln s, measured minus predicted cdf there, and its standard error.
+
+        Both cdfs are given s > 0; the error is across networks (0 for one network).
+        """
+        places, _, at, jumps = self._steps
+        counts = np.cumsum(jumps, axis=0)
+        if counts.size == 0 or counts[-1].sum() == 0:
+            return np.empty(0), np.empty(0), np.empty(0)
+        keep = np.unique(np.linspace(0, places.size - 1, min(points, places.size)).round().astype(int))
+        share = counts[keep] / counts[-1].mean()
+        pooled = share.mean(axis=1)
+        spread = share - pooled[:, None] * (counts[-1] / counts[-1].mean())  # of a ratio of means
+        error = np.std(spread, axis=1, ddof=1) / math.sqrt(self.networks) if self.networks > 1 else 0 * pooled
+        return places[keep], pooled - at[keep], error
+
+    # ---- zeros ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def mass_at_zero(self) -> tuple[float, float]:
+        """The fraction of zero singular values: (predicted by the law, measured)."""
+        return self.spectrum.atoms.get(0.0, 0.0), float(np.mean(self.log_values == -np.inf))
+
+    @cached_property
+    def mass_range(self) -> tuple[float, float]:
+        """99 % range of the measured fraction of zeros if the theory is right, averaged over the networks.
+
+        From the finite-width distribution of the rank where a Prediction gives it; for a bare law within one
+        value, or what the networks' spread allows, of the law's mass.
+        """
+        if self.rank is not None:
+            return self.rank.mass_range(self.networks)
+        per_network = np.mean(self.log_values == -np.inf, axis=(1, 2))
+        slack = max(1 / self.log_values.shape[2], 3 * float(np.std(per_network)) / math.sqrt(self.networks))
+        return self.mass_at_zero[0] - slack, self.mass_at_zero[0] + slack
+
+    # ---- ends -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def log_edges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Ends of the non-zero part in ln s: predicted, and the mean over networks and inputs of the measured."""
+        top, bottom = self._ends
+        return self.spectrum.log_edges, (float(np.mean(bottom)), float(np.mean(top)))
+
+    @cached_property
+    def log_condition_number(self) -> tuple[float, float]:
+        """Ln of the condition number of the non-zero part: typical for that many values, and mean measured."""
+        top, bottom = self._ends
+        alive = max(1, round(float(np.mean((self.log_values > -np.inf).sum(-1)))))
+        return self.spectrum.log_condition_number_at(alive), float(np.mean(top - bottom))
+
+    @property
+    def _ends(self) -> tuple[Array, Array]:
+        alive = self.log_values > -np.inf
+        some = alive.any(-1)
+        if not some.any():
+            return np.array([-np.inf]), np.array([-np.inf])
+        return (np.max(self.log_values, axis=-1)[some],
+                np.min(self.log_values, axis=-1, where=alive, initial=np.inf)[some])
+
+    # ---- the verdict ----------------------------------------------------------------------------------
+
+    @cached_property
+    def verdict(self) -> str:
+        """Return "agrees", "differs" or "undecided".
+
+        agrees: the interval's upper end is under the tolerance and the mass at zero inside its 99 % range;
+        differs: the lower end is over the tolerance + 1/n (n the non-zero values of one network, the bias of a
+        right law), or the mass at zero outside. One network is undecided.
+        """
+        return self._judgement[0]
+
+    @property
+    def reason(self) -> str:
+        """Why the verdict is what it is, in a few words with the numbers."""
+        return self._judgement[1]
+
+    @cached_property
+    def _judgement(self) -> tuple[str, str]:
+        if self.networks < 2:
+            return UNDECIDED, "one network has no error bar"
+        (low, high), zero = self.interval, self.mass_range
+        if not zero[0] - 1e-9 <= self.mass_at_zero[1] <= zero[1] + 1e-9:
+            return DIFFERS, f"mass at zero {self.mass_at_zero[1]:.4f} outside {zero[0]:.4f} to {zero[1]:.4f}"
+        bias = 1 / max(float(np.mean((self.log_values > -np.inf).sum(-1))), 1.0)
+        if low > self.tolerance + bias:
+            return DIFFERS, f"at least {low:.4f} apart, over {self.tolerance:g} + 1/n = {self.tolerance + bias:.4f}"
+        if high < self.tolerance:
+            return AGREES, f"at most {high:.4f} apart, under {self.tolerance:g}"
+        return UNDECIDED, f"{low:.4f} to {high:.4f} apart: on both sides of {self.tolerance:g}"
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return (quantity, predicted, measured) as text."""
+        low, high = self.interval
+        edges, kappa, zero = self.log_edges, self.log_condition_number, self.mass_at_zero
+        networks, inputs, n = self.log_values.shape
+        return [
+            ("verdict", self.verdict, self.reason),
+            ("discrepancy", "0", f"{self.discrepancy:.4f} [{low:.4f}, {high:.4f}]"),
+            ("Wasserstein distance (ln s)", "0", f"{self.wasserstein:.4f}"),
+            ("mass at zero", f"{zero[0]:.4f} ({self.mass_range[0]:.4f} to {self.mass_range[1]:.4f})", f"{zero[1]:.4f}"),
+            ("largest s", exp_text(edges[0][1]), exp_text(edges[1][1])),
+            ("smallest s > 0", exp_text(edges[0][0]), exp_text(edges[1][0])),
+            ("condition number", exp_text(kappa[0]), exp_text(kappa[1])),
+            ("networks x inputs x values", "", f"{networks} x {inputs} x {n}"),
+        ]
+
+    def table(self) -> str:
+        """Return the comparison as text."""
+        rows = [("", "predicted", "measured"), *self.rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the density of log10 s with the law over it, and under it the cdf measured minus predicted."""
+        from rmt import plotting
+
+        return plotting.agreement(self, ax)
+
+
+def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agreement:
+    """Compare a prediction with measured singular values.
+
+    Parameters
+    ----------
+    prediction : Prediction, PositiveLaw (of x = s^2) or Spectrum (of s)
+        A Prediction also brings the finite-width distribution of the rank.
+    measurement : Measurement or array (networks, inputs, n_inputs)
+        Natural logs of singular values, -inf for zeros.
+    tolerance : float
+        The distance of the cdfs that still counts as agreement, in (0, 1).
+    """
+    rank = None
+    if isinstance(prediction, Spectrum):
+        spectrum = prediction
+    elif isinstance(getattr(prediction, "spectrum", None), Spectrum):
+        spectrum = prediction.spectrum
+        rank = None if isinstance(prediction, PositiveLaw) else prediction.finite_width.rank
+    else:
+        raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
+    values = _array(getattr(measurement, "log_singular_values", measurement))
+    if rank is not None and values.shape[2] != rank.n_inputs:
+        raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {rank.n_inputs}")
+    resolution = np.asarray(getattr(measurement, "resolution", np.full(values.shape[:2], -np.inf)))
+    return Agreement(spectrum, values, resolution,
+                     float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)), rank,
+                     getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
+
+
+def _array(values: ArrayLike) -> Array:
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(f"measured values must be an array (networks, inputs, n_inputs), got shape {array.shape}")
+    if np.isnan(array).any() or np.any(array == np.inf):
+        raise ValueError("measured values must be ln s, -inf for zeros, got NaN or +inf")
+    return array

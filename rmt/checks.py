@@ -1,0 +1,73 @@
+"""Errors at the door: one line that names the argument, its value and the allowed range."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+Number = int | float | Fraction
+
+
+def number(name: str, value: object, low: float = -math.inf, *, open_low: bool = False,
+           high: float = math.inf, open_high: bool = False) -> Number:
+    """Return a finite real `value` inside the range, as int, Fraction or float; raise otherwise."""
+    bounds = f"{'(' if open_low or low == -math.inf else '['}{low:g}, {high:g}" + (
+        ")" if open_high or high == math.inf else "]")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number in {bounds}, got {value!r}")
+    real = value if isinstance(value, Fraction) else int(value) if isinstance(
+        value, numbers.Integral) else float(value)
+    inside = (low < real if open_low else low <= real) and (real < high if open_high else real <= high)
+    if not (isinstance(real, int) or math.isfinite(real)) or not inside:
+        raise ValueError(f"{name} must be in {bounds}, got {value!r}")
+    return real
+
+
+def positive(name: str, value: object) -> Number:
+    """Return a number in (0, inf)."""
+    return number(name, value, 0, open_low=True)
+
+
+def integer(name: str, value: object, low: int = 1) -> int:
+    """Return a whole number of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number >= {low}, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+    return int(value)
+
+
+def choice(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of `allowed`; the error suggests the nearest name."""
+    names = sorted(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown {name} {value!r}{hint} (one of: {', '.join(names)})")
+
+
+def by_name(kind: str, text: object, registry: Mapping[str, Any]) -> Any:
+    """Return what "name" or "name(argument, key=value)" means in a registry of values and factories."""
+    try:
+        node = ast.parse(str(text).strip(), mode="eval").body
+        call = node if isinstance(node, ast.Call) else None
+        name = ast.unparse(call.func if call else node)
+        arguments = [ast.literal_eval(a) for a in call.args] if call else []
+        options = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
+    except (SyntaxError, ValueError):
+        name, call, arguments, options = str(text), None, [], {}
+    entry = registry[choice(kind, name, registry)]
+    if not callable(entry):
+        if call:
+            raise ValueError(f"{kind} {name} takes no arguments, got {text!r}")
+        return entry
+    try:
+        return entry(*arguments, **options)
+    except TypeError as error:
+        raise ValueError(f"{kind} {text!r}: {error}") from None

@@ -1,0 +1,1 @@
+"""What a finite width does, from numbers."""

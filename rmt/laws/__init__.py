@@ -1,0 +1,1 @@
+"""Free probability: a law, and how laws combine. Knows no network."""

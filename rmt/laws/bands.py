@@ -1,0 +1,123 @@
+"""One band of a law: nodes at which it is smooth, its integral, its quantiles.
+
+On a finite band t = lo + (hi - lo) sin^2(theta/2); below a hard edge at t = -inf, t = hi + 1 - cosh(u). Either way a
+square-root edge becomes smooth and even, so the trapezoidal rule converges exponentially.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Local = Callable[..., tuple[Array, Array, Any]]
+
+NODES = 192
+_TINY = 1e-9  # of a hard edge's mass: below it the leading power law is exact to this relative error
+
+
+class ConvergenceError(ArithmeticError):
+    """A solver did not reach its tolerance; nothing is returned in its place."""
+
+
+def nodes(local: Local, lo: float, hi: float, n: int = NODES) -> tuple[Array, Array]:
+    """Return n nodes t inside the band and dt per node; a hard edge is followed down to e^-45 of its mass."""
+    if math.isinf(lo):
+        step = math.acosh(1 + 45.0 / hard_edge_exponent(local, hi)) / n
+        u = step * (np.arange(n)[::-1] + 0.5)
+        return hi + 1 - np.cosh(u), np.sinh(u) * step
+    theta = math.pi / n * (np.arange(n) + 0.5)
+    return lo + (hi - lo) * np.sin(theta / 2) ** 2, (hi - lo) / 2 * np.sin(theta) * math.pi / n
+
+
+def hard_edge_exponent(local: Local, hi: float) -> float:
+    """Return d ln density / dt far below hi: 1/K at a hard edge where F ~ e^(t/K)."""
+    r = 64.0
+    while True:
+        density = local(np.array([hi - 2 * r, hi - r]))[1]
+        rate = float(density[1] - density[0]) / r
+        if rate * r > 45.0:
+            return rate
+        r *= 2
+
+
+def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float) -> float:
+    """Return the integral of f(t) times the density over the band; raise if doubling does not settle."""
+    last, n = math.inf, NODES
+    while n <= 64 * NODES:
+        t, weight = nodes(local, lo, hi, n)
+        terms = f(t) * np.exp(local(t)[1]) * weight
+        total, size = float(terms.sum()), float(np.abs(terms).sum())
+        if abs(total - last) <= 1e-10 * size:
+            return total
+        last, n = total, 2 * n
+    raise ConvergenceError(f"expectation did not settle ({last} at {n // 2} nodes): f must be smooth on the band")
+
+
+class Table:
+    """Quantiles of one band by Newton steps in the logit, bracketed, from a table of nodes."""
+
+    def __init__(self, local: Local, lo: float, hi: float, mass: float, above: float) -> None:
+        self.local, self.lo, self.hi, self.mass, self.above = local, lo, hi, mass, above
+
+    @cached_property
+    def _rate(self) -> float:
+        return hard_edge_exponent(self.local, self.hi) if math.isinf(self.lo) else 0.0
+
+    def _log_odds(self, t: Array, state: Any = None) -> tuple[Array, Array, Array, Any]:
+        """Return logit of the conditional cdf, its derivative, its rounding error and the solver's state."""
+        upper, log_density, state = self.local(t, state)
+        upper = np.clip((upper - self.above) / self.mass, 1e-300, 1)
+        lower = np.maximum(1 - upper, 1e-300)
+        density = np.exp(log_density) / self.mass
+        rounding = 1e-15 / (lower * upper)
+        if self._rate:
+            tail = lower < _TINY
+            lower, rounding = np.where(tail, density / self._rate, lower), np.where(tail, 1e-13, rounding)
+        return np.log(lower) - np.log(upper), density / (lower * upper), rounding, state
+
+    @cached_property
+    def _start(self) -> tuple[Array, Array, Any]:
+        t, _ = nodes(self.local, self.lo, self.hi)
+        odds, _, _, state = self._log_odds(t)
+        return t, np.maximum.accumulate(odds), state
+
+    def quantile(self, q: Array) -> Array:
+        """Return t with conditional cdf q inside the band."""
+        out = np.where(q <= 0, self.lo, self.hi)
+        open_ = np.flatnonzero((q > 0) & (q < 1))
+        if open_.size == 0:
+            return out
+        node, odds, states = self._start
+        goal = np.log(q[open_]) - np.log1p(-q[open_])
+        right = np.searchsorted(odds, goal)
+        low = np.r_[self.lo, node][right]
+        high = np.r_[node, self.hi][right]
+        near = np.clip(right, 0, node.size - 1)
+        t = np.interp(goal, odds, node)
+        if self._rate:  # below the table the law is the power law of its hard edge
+            t = np.where(right == 0, node[0] + (goal - odds[0]) / self._rate, t)
+        state = [part[near] for part in states]
+        todo = np.arange(open_.size)
+        for _ in range(100):
+            value, slope, rounding, state = self._log_odds(t[todo], state)
+            miss = goal[todo] - value
+            low[todo] = np.where(miss >= 0, t[todo], low[todo])
+            high[todo] = np.where(miss <= 0, t[todo], high[todo])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = miss / slope
+            done = (np.abs(step) <= 1e-15 * (1 + np.abs(t[todo]))) | (np.abs(miss) <= rounding)
+            new = t[todo] + step
+            lost = ~done & ~((new > low[todo]) & (new < high[todo]))
+            middle = np.where(np.isinf(low[todo]), high[todo] - 2 * np.abs(step) - 1, (low[todo] + high[todo]) / 2)
+            t[todo] = np.where(lost, middle, np.where(done & ~(np.abs(new - t[todo]) < 1e-6), t[todo], new))
+            todo, state = todo[~done], [part[~done] for part in state]
+            if todo.size == 0:
+                out[open_] = t
+                return out
+        raise ConvergenceError(f"quantile at {q[open_][todo[0]]!r} did not converge (t = {t[todo[0]]!r})")

@@ -1,0 +1,100 @@
+"""The moment transform psi of a law with finitely many values, on the strip where it is a sum of sigmoids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+
+def sigmoid(v: ComplexArray) -> ComplexArray:
+    """1 / (1 + e^-v), without overflow."""
+    e = np.exp(-np.where(v.real < 0, -v, v))
+    return np.where(v.real < 0, e, 1.0) / (1 + e)
+
+
+def log1p(z: ComplexArray) -> ComplexArray:
+    """log(1 + z), every digit kept for small z (numpy's loses the real part)."""
+    x, y = z.real, z.imag
+    excess = x * (2 + x) + y * y  # |1 + z|^2 - 1
+    with np.errstate(divide="ignore"):
+        far = np.log(np.hypot(1 + x, y))
+    return np.where(excess < -0.5, far, 0.5 * np.log1p(np.maximum(excess, -0.5))) + 1j * np.arctan2(y, 1 + x)
+
+
+def log_sigmoid(v: ComplexArray) -> ComplexArray:
+    """Logarithm of sigmoid(v), continuous on 0 <= Im v <= pi."""
+    left = v.real < 0
+    return np.where(left, v, 0.0) - log1p(np.exp(-np.where(left, -v, v)))
+
+
+@dataclass(frozen=True)
+class DiscretePsi:
+    """psi_D(zeta) = sum p d zeta / (1 - d zeta) = -sum p sigmoid(y + ln d), zeta = -e^y.
+
+    Attributes
+    ----------
+    values, weights : tuples
+        The non-zero values d > 0, increasing, and their probabilities p (their sum may be under one:
+        the rest is at zero).
+    """
+
+    values: tuple[Fraction, ...]
+    weights: tuple[Fraction, ...]
+
+    @cached_property
+    def mass(self) -> Fraction:
+        """The probability of a non-zero value."""
+        return sum(self.weights, Fraction(0))
+
+    @cached_property
+    def _log_d(self) -> Array:
+        return np.log([float(d) for d in self.values])
+
+    @property
+    def log_range(self) -> tuple[float, float]:
+        """Ln of the least and the greatest non-zero value."""
+        return float(self._log_d[0]), float(self._log_d[-1])
+
+    @cached_property
+    def _p(self) -> Array:
+        return np.array([float(p) for p in self.weights])
+
+    def moments(self, n: int) -> Array:
+        """Return the moments 1..n."""
+        return np.exp(np.outer(np.arange(1, n + 1), self._log_d)) @ self._p
+
+    def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return logit(-psi_D / mass) and its derivative in y: nearly linear, so Newton is quick."""
+        p = self._p / float(self.mass)
+        far = y.real - np.clip(y.real, -500, 500)
+        z = (y - far)[..., None] + self._log_d
+        up, down = sigmoid(z), sigmoid(-z)
+        s, rest = up @ p, down @ p
+        return np.asarray(np.log(s / rest) + far, dtype=complex), (up * down) @ p / (s * rest)
+
+    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
+        """Return E log(1 - zeta D) = sum p log(1 + e^(y + ln d))."""
+        z = y[..., None] + self._log_d
+        return -log_sigmoid(-z) @ self._p
+
+    def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
+        """Return the real part b of y with ln |s / (1-s)| = log_odds, s = -psi_D / mass, by bisection.
+
+        The odds are an average of e^b d, so they rise with b; on the negative zeta axis b is any number
+        (y = b), for psi > 0 it lies below -ln max d and for psi < -mass above -ln min d (y = b + i pi).
+        """
+        low = np.maximum(log_odds - self._log_d[-1] - 1e-9, above)
+        high = np.minimum(log_odds - self._log_d[0] + 1e-9, below)
+        turn = 1j * np.pi * ((np.asarray(above) > -np.inf) | (np.asarray(below) < np.inf))
+        for _ in range(60):
+            middle = (low + high) / 2
+            under = self.logit(middle + turn)[0].real < log_odds
+            low, high = np.where(under, middle, low), np.where(under, high, middle)
+        return (low + high) / 2

@@ -1,0 +1,108 @@
+"""The true edges of a free product: where its master curve leaves the real axis.
+
+Outside the support w is real, on v = a + i pi: from w = 0+ at x = inf (a = -inf) through w = inf (a = 0) to
+w = -c at the bottom (a = inf), and x falls with a as long as it is outside. So the top edge is the first
+turn of x(a) from the left, the bottom edge the first from the right; later turns are not reached. Gaps
+between bands can only come from laws with several non-zero values, and are looked for on a grid.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+from scipy.optimize import brentq, newton
+
+from rmt.laws.atoms import candidates
+from rmt.laws.bands import ConvergenceError
+from rmt.laws.discrete_psi import sigmoid
+from rmt.laws.master_curve import Array, ComplexArray, MasterCurve, log_of
+
+_GRID = np.geomspace(1e-9, 60.0, 400)
+_SCAN = 400
+
+
+def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
+    """Return the intervals (ln lo, ln hi) of the continuous part; ln lo = -inf at a hard edge."""
+    singular = [(log_of(x), mass) for x, mass in candidates(curve) if mass >= 0]  # where w is infinite
+    if sum((mass for _, mass in singular), Fraction(0)) == curve.mass:
+        return ()
+    top = _first_turn(curve, -_GRID[::-1])
+    if top is not None and singular and abs(top - singular[-1][0]) < 1e-13:
+        top = None  # a turn at rounding level: x is stationary at w = inf
+    bottom = -math.inf if curve.order > 1 else _first_turn(curve, _GRID[::-1])
+    if curve.slopes:
+        return _bands(curve, singular[0][0] if bottom is None else bottom, singular[-1][0] if top is None else top)
+    if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
+        top = _first_turn(curve, _GRID) if singular[-1][1] else singular[-1][0]
+    if top is None or bottom is None:
+        raise ConvergenceError(f"no edge found for {curve}")
+    return ((bottom, top),)
+
+
+def _outside(curve: MasterCurve, a: Array) -> tuple[Array, Array]:
+    """Return ln x and its derivative at v = a + i pi, on the branches that leave x = inf and x = 0."""
+    v: ComplexArray = a + np.complex128(1j * math.pi)
+    y: list[ComplexArray] = []
+    for law, m, _ in curve.slopes:
+        odds = curve.target(law, m, v)[0].real
+        s = float(curve.mass / (m * law.mass)) * sigmoid(v).real  # -psi_D / mass
+        low, high = law.log_range
+        b = law.real_root(odds, np.where(s > 1, -low, -np.inf), np.where(s < 0, -high, np.inf))
+        y.append(b + 1j * math.pi * ((s < 0) | (s > 1)))
+    log_x, slope = curve.log_x(v, y)
+    return log_x.real, slope.real
+
+
+def _first_turn(curve: MasterCurve, a: Array) -> float | None:
+    """Return ln x at the first turn of x met along the grid, None where there is none."""
+    slope = _outside(curve, a)[1]
+    turns = np.flatnonzero((slope[:-1] < 0) & (slope[1:] >= 0) | (slope[:-1] <= 0) & (slope[1:] > 0))
+    if turns.size == 0:
+        return None
+    ends = sorted(a[turns[0] : turns[0] + 2])
+    root = brentq(lambda s: float(_outside(curve, np.array([s]))[1][0]), *ends, xtol=1e-15, rtol=1e-14)
+    return float(_outside(curve, np.array([root]))[0][0])
+
+
+def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, float], ...]:
+    """Split [bottom, top] at the gaps that a grid of ln x sees."""
+    low = top - 40 * float(curve.order) if math.isinf(bottom) else bottom
+    # A gap may be narrow beside a place where w is infinite.
+    near = [log_of(x) + side for x, mass in candidates(curve) if mass == 0 for side in (-1e-6, 1e-6)]
+    x = np.sort([*np.linspace(low, top, _SCAN + 2)[1:-1], *(x for x in near if low < x < top)])
+    inside = _is_inside(curve, x)
+    changes = np.flatnonzero(inside[1:] != inside[:-1])
+    edges = [_polish(curve, *((x[i], x[i + 1]) if inside[i + 1] else (x[i + 1], x[i]))) for i in changes]
+    if inside[0]:
+        edges.insert(0, bottom)
+    if inside[-1]:
+        edges.append(top)
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _is_inside(curve: MasterCurve, log_x: Array) -> np.ndarray:
+    v, _ = curve.solve(log_x)
+    return (v.imag > 1e-5) & (v.imag < math.pi - 1e-5)
+
+
+def _polish(curve: MasterCurve, outside: float, inside: float) -> float:
+    """Return the edge between two points of ln x: sixteenfold sections, then the turn on the real axis."""
+    while abs(inside - outside) > 1e-7 * (1 + abs(inside)):
+        x = np.linspace(outside, inside, 17)
+        last = int(np.flatnonzero(~_is_inside(curve, x[:-1]))[-1])
+        outside, inside = x[last], x[last + 1]
+    v, y = curve.solve(np.array([outside]))
+
+    def slope(a: float) -> float:
+        nonlocal v, y
+        v = np.array([a + 1j * v[0].imag])
+        y = curve.follow_slopes(v, y)
+        return float(curve.log_x(v, y)[1].real[0])
+
+    try:
+        newton(slope, v[0].real, x1=v[0].real + 1e-6, tol=1e-13)
+    except RuntimeError as error:
+        raise ConvergenceError(f"edge near ln x = {outside:.6g}: {error}") from None
+    return float(curve.log_x(v, y)[0].real[0])

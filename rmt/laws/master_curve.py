@@ -1,0 +1,268 @@
+"""The master curve x(w), on which every free product of positive laws lives, in logs.
+
+With w = psi(1/x), psi(z) = E xz/(1 - xz) and S the S-transform (Voiculescu 1987),
+
+    x(w) = (1 + w) / (w S(w)),      density of ln x = |Im w| / pi,      mass at zero = 1 - c, c = -psi(-inf).
+
+S multiplies under the free product, so a law is a short list of factors of 1/S: a scale, powers of
+(1 + w/m) (Gaussian and orthogonal matrices, projections: THEORY 2) and discrete laws of squared slopes.
+Two changes of variable keep every digit at any depth, and at atoms:
+
+    w = -c sigmoid(v),            1 + w/c = sigmoid(-v),       0 <= Im v <= pi  (w in the lower half plane)
+    zeta = chi_D(w) = -exp(y),    psi_D(zeta) = -E sigmoid(y + ln d),
+
+so the negative axis x < 0 is the real line of v, where the root is unique. From there x = |x| e^{i alpha} is
+turned from alpha = pi to alpha = 0 with Newton steps in v: the root at a real x, with no imaginary offset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmt.laws import series
+from rmt.laws.bands import ConvergenceError
+from rmt.laws.discrete_psi import DiscretePsi, log1p, log_sigmoid, sigmoid
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+
+# Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
+_ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
+
+
+@dataclass(frozen=True)
+class MasterCurve:
+    """1/S(w) = scale prod (1 + w/m)^k prod S_D(w/m)^-k, exact in its numbers; see the module's docstring.
+
+    Attributes
+    ----------
+    scale : Fraction
+        Positive factor of x.
+    powers : tuple of (m, k)
+        Factors (1 + w/m)^k, in increasing m > 0; k is any real (negative for projections).
+    slopes : tuple of (psi, m, k)
+        Factors S_D(w/m)^-k of discrete laws D with two or more non-zero values.
+    """
+
+    scale: Fraction = Fraction(1)
+    powers: tuple[tuple[Fraction, Fraction], ...] = ()
+    slopes: tuple[tuple[DiscretePsi, Fraction, Fraction], ...] = ()
+
+    def __mul__(self, other: MasterCurve) -> MasterCurve:
+        powers: defaultdict[Fraction, Fraction] = defaultdict(Fraction)
+        slopes: defaultdict[tuple[DiscretePsi, Fraction], Fraction] = defaultdict(Fraction)
+        for curve in (self, other):
+            for m, k in curve.powers:
+                powers[m] += k
+            for law, m, k in curve.slopes:
+                slopes[law, m] += k
+        return MasterCurve(
+            self.scale * other.scale,
+            tuple(sorted((m, k) for m, k in powers.items() if k)),
+            tuple(sorted(((*key, k) for key, k in slopes.items()), key=repr)),
+        )
+
+    def __pow__(self, exponent: Fraction) -> MasterCurve:
+        return MasterCurve(
+            self.scale ** (exponent // 1) * Fraction(self.scale ** (exponent % 1)),
+            tuple((m, k * exponent) for m, k in self.powers),
+            tuple((d, m, k * exponent) for d, m, k in self.slopes),
+        )
+
+    def at(self, m: Fraction) -> MasterCurve:
+        """Return the curve of w/m: a factor that acts on a space with m times the input's dimensions."""
+        return MasterCurve(
+            self.scale,
+            tuple((m * root, k) for root, k in self.powers),
+            tuple((d, m * root, k) for d, root, k in self.slopes),
+        )
+
+    # ---- numbers derived once -------------------------------------------------------------------------
+
+    @cached_property
+    def zeros(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The powers (1 + w/m)^k of x(w) itself: those of 1/S and the leading 1 + w."""
+        return (MasterCurve(powers=((Fraction(1), Fraction(1)),)) * self).powers
+
+    @cached_property
+    def mass(self) -> Fraction:
+        """The mass c of x > 0: the first zero -c of x(w) below w = 0."""
+        return min([m for m, k in self.zeros if k > 0] + [m * d.mass for d, m, _ in self.slopes])
+
+    @cached_property
+    def order(self) -> Fraction:
+        """The order K of that zero; K > 1 makes x = 0 a hard edge with F(x) - F(0) ~ x^(1/K)."""
+        at_slopes = sum((k for d, m, k in self.slopes if d.mass < 1 and m * d.mass == self.mass), Fraction(0))
+        return dict(self.zeros).get(self.mass, Fraction(0)) + at_slopes
+
+    @cached_property
+    def log_scale(self) -> float:
+        """Logarithm of the scale, which may be outside the range of a float."""
+        return log_of(self.scale)
+
+    @cached_property
+    def _rounding(self) -> float:
+        return 8 + sum(abs(float(k)) for _, k in self.zeros) + sum(float(k) for *_, k in self.slopes)
+
+    def log_inverse_s(self, n: int) -> Array:
+        """Return the series of log(1/S(w)) at w = 0, coefficients 0..n."""
+        total = np.zeros(n + 1)
+        total[0] = self.log_scale
+        j = np.arange(1, n + 1)
+        for m, k in self.powers:
+            total[1:] += float(k) * (-1.0) ** (j - 1) / (j * float(m) ** j)
+        for law, m, k in self.slopes:
+            total += float(k) * series.log_inverse_s(law.moments(n + 1)) * float(m) ** -np.arange(n + 1.0)
+        return total
+
+    # ---- the curve at v -------------------------------------------------------------------------------
+
+    def w(self, v: ComplexArray) -> ComplexArray:
+        """Return w = -c sigmoid(v)."""
+        return -float(self.mass) * sigmoid(v)
+
+    def log_im_w(self, v: ComplexArray) -> Array:
+        """Return ln |Im w|, without cancellation however small."""
+        a, b = np.abs(v.real), v.imag
+        with np.errstate(divide="ignore"):
+            return (math.log(self.mass) + np.log(np.abs(np.sin(b))) - a
+                    - np.log1p(np.exp(-a) * (2 * np.cos(b) + np.exp(-a))))
+
+    def log_x(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray]:
+        """Return ln x and d ln x / dv (along the y that follow v)."""
+        log_s = log_sigmoid(v)
+        value = self.log_scale - math.log(self.mass) + 1j * math.pi - log_s
+        derivative = -sigmoid(-v)
+        for m, k in self.zeros:
+            log_u, slope_u = self._log_one_plus_w(m, v)
+            value += float(k) * log_u
+            derivative += float(k) * slope_u
+        for (law, m, k), y_l in zip(self.slopes, y, strict=True):
+            log_u, slope_u = self._log_one_plus_w(m, v)
+            value += float(k) * (math.log(self.mass / m) + log_s - y_l - log_u)
+            derivative += float(k) * (sigmoid(-v) - slope_u - self.target(law, m, v)[1] / law.logit(y_l)[1])
+        return value, derivative
+
+    def _log_one_plus_w(self, m: Fraction, v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return log(1 + w/m) and its derivative in v, every digit kept where 1 + w/m vanishes."""
+        ratio = float(self.mass / m)
+        if ratio == 1:
+            return log_sigmoid(-v), -sigmoid(v)
+        z, u = -ratio * sigmoid(v), (1 - ratio) + ratio * sigmoid(-v)
+        log_u = np.where(np.abs(z) < 0.5, log1p(z), _log_lower(u))
+        return log_u, z * sigmoid(-v) / u
+
+    def target(self, law: DiscretePsi, m: Fraction, v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return what logit(-psi_D / mass) must be at v, and its derivative."""
+        log_u, slope_u = self._log_one_plus_w(m * law.mass, v)
+        return math.log(self.mass / (m * law.mass)) + log_sigmoid(v) - log_u, sigmoid(-v) - slope_u
+
+    def upper_tail(self, log_x: Array, v: ComplexArray, y: list[ComplexArray]) -> Array:
+        """Return P(X > x) = Im(w ln x - Phi(w)) / pi, Phi(w) the integral of ln x(w) from 0 (THEORY 1)."""
+        w, log_s = self.w(v), log_sigmoid(v)
+        phi = w * (self.log_scale - math.log(self.mass) + 1j * math.pi - log_s + 1)
+        for m, k in self.zeros:
+            phi += float(k) * ((w + float(m)) * self._log_one_plus_w(m, v)[0] - w)
+        for (law, m, k), y_l in zip(self.slopes, y, strict=True):
+            w_l, log_u = w / float(m), self._log_one_plus_w(m, v)[0]
+            phi += float(k * m) * (w_l * (math.log(self.mass / m) + log_s - y_l) - (1 + w_l) * log_u
+                                   - law.mean_softplus(y_l))
+        return (w * log_x - phi).imag / math.pi
+
+    # ---- the root at x --------------------------------------------------------------------------------
+
+    def solve(self, log_x: Array) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return v and the y of every slope law at real ln x (one-dimensional); raise if not converged."""
+        v, y = self._negative_axis(log_x)
+        for angle in _ANGLES:
+            v, y = self._newton(log_x, angle, v, y)
+        return v, y
+
+    def _newton(self, log_x: Array, angle: float, v: ComplexArray,
+                y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at x = |x| e^(i angle) near (v, y): Newton in both, the y eliminated."""
+        target = log_x + 1j * angle
+        # The residual that rounding leaves, of the target and of the sum over a deep product.
+        tolerance = 1e-15 * (self._rounding + np.abs(log_x)) + 1e-3 * angle
+        for _ in range(60):
+            value, derivative = self.log_x(v, y)
+            miss = target - value
+            shifts, gains = [], []
+            for (law, m, _k), y_l in zip(self.slopes, y, strict=True):
+                goal, goal_slope = self.target(law, m, v)
+                logit, slope = law.logit(y_l)
+                shifts.append((goal - logit) / slope)
+                gains.append(goal_slope / slope)
+            for (_law, _m, k), shift in zip(self.slopes, shifts, strict=True):
+                miss = miss + float(k) * shift
+            off = np.abs(miss) + sum(np.abs(shift) for shift in shifts)
+            step = miss / derivative
+            reach = np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # ln x is nearly linear in v far from |v| ~ 1
+            step *= np.minimum(1, reach / np.maximum(np.abs(step), 1e-300))
+            v = _in_strip(v + step)
+            y = [_in_strip(y_l + shift + gain * step)
+                 for y_l, shift, gain in zip(y, shifts, gains, strict=True)]
+            if np.all((off <= tolerance) | (np.abs(step) <= 1e-15 * (1 + np.abs(v)))):
+                return v, y
+        worst = int(np.argmax(off))
+        raise ConvergenceError(f"master curve: no root at ln x = {log_x[worst]:.6g} + {angle:.1e} i "
+                               f"(residual {off[worst]:.1e})")
+
+    def follow(self, log_x: Array, v: ComplexArray,
+               y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at real ln x, from the root at a nearby x."""
+        return self._newton(log_x, 0.0, v, y)
+
+    def follow_slopes(self, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
+        """Return the y of the slope laws at v, from those at a nearby v."""
+        for _ in range(30):
+            steps = []
+            for (law, m, _k), y_l in zip(self.slopes, y, strict=True):
+                logit, slope = law.logit(y_l)
+                steps.append((self.target(law, m, v)[0] - logit) / slope)
+            y = [_in_strip(y_l + step) for y_l, step in zip(y, steps, strict=True)]
+            if all(np.all(np.abs(step) <= 1e-13 * (1 + np.abs(y_l))) for step, y_l in zip(steps, y, strict=True)):
+                return y
+        raise ConvergenceError("master curve: the slope laws do not follow the curve")
+
+    def _negative_axis(self, log_x: Array) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the unique real root at -|x|: ln|x(v)| falls from +inf to -inf with v."""
+        def at(v: Array) -> tuple[Array, list[ComplexArray]]:
+            y = [law.real_root(self.target(law, m, v.astype(complex))[0].real).astype(complex)
+                 for law, m, _ in self.slopes]
+            return self.log_x(v.astype(complex), y)[0].real, y
+
+        span = self._rounding + np.abs(log_x) + abs(self.log_scale)
+        low, high = -span, span
+        while np.any(short := (at(low)[0] < log_x) | (at(high)[0] > log_x)):
+            low, high = np.where(short, 2 * low, low), np.where(short, 2 * high, high)
+        while np.any(high - low > 0.05):
+            middle = (low + high) / 2
+            below = at(middle)[0] < log_x
+            low, high = np.where(below, low, middle), np.where(below, middle, high)
+        v = (low + high) / 2
+        return v.astype(complex), at(v)[1]
+
+
+def _log_lower(u: ComplexArray) -> ComplexArray:
+    """Logarithm of numbers in the closed lower half plane: the cut is on the +i axis."""
+    return np.log(1j * u) - 0.5j * math.pi
+
+
+def _in_strip(v: ComplexArray) -> ComplexArray:
+    """Keep 0 <= Im v <= pi: rounding must not carry w across the real axis."""
+    return v.real + 1j * np.clip(v.imag, 0.0, math.pi)
+
+
+def log_of(x: Fraction) -> float:
+    """Natural logarithm of a positive rational of any size, every digit kept."""
+    shift = x.numerator.bit_length() - x.denominator.bit_length()
+    return math.log(x / Fraction(2) ** shift) + shift * math.log(2)

@@ -1,0 +1,1 @@
+"""A network at initialization: its layers, its signal, its Jacobian's law."""

@@ -1,0 +1,99 @@
+"""What a Jacobian is made of: a small algebra of free matrices, and the compiler that turns it into a law.
+
+Matrices are output by input. J^T J lives on the n_0 inputs; a factor on n_l dimensions has w_l = (n_0/n_l) w.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from rmt.laws.convolution import ChainLaw
+from rmt.laws.master_curve import MasterCurve
+from rmt.laws.positive import PositiveLaw
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent entries of the given variance, rows x columns (any entry law with a fourth moment)."""
+
+    rows: int
+    columns: int
+    variance: Fraction
+
+
+@dataclass(frozen=True)
+class Haar:
+    """Semi-orthogonal, uniform, rows x columns; singular values are the root of `gain_squared`."""
+
+    rows: int
+    columns: int
+    gain_squared: Fraction
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """Independent diagonal entries; `law` is that of their squares."""
+
+    size: int
+    law: PositiveLaw
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The identity."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """Free factors, in the order in which they act (the input's first)."""
+
+    factors: tuple[Expression, ...]
+
+
+Expression = Gaussian | Haar | Diagonal | Identity | Product
+
+
+def curve(expression: Expression, n_inputs: int) -> MasterCurve:
+    """Return the factor of the master curve that an expression contributes, on n_inputs dimensions."""
+    match expression:
+        case Identity():
+            return MasterCurve()
+        case Product(factors):
+            total = MasterCurve()
+            for factor in factors:
+                total = total * curve(factor, n_inputs)
+            return total
+        case Diagonal(size, law):
+            return law.curve.at(Fraction(size, n_inputs))
+        case Gaussian(rows, _, variance):
+            return MasterCurve(variance * rows, ((Fraction(rows, n_inputs), Fraction(1)),))
+        case Haar(rows, columns, gain_squared):
+            if rows >= columns:
+                return MasterCurve(gain_squared)
+            kept = (Fraction(rows, n_inputs), Fraction(1)), (Fraction(columns, n_inputs), Fraction(-1))
+            return MasterCurve(gain_squared * Fraction(rows, columns), kept)
+
+
+def law(expression: Expression, n_inputs: int) -> PositiveLaw:
+    """Return the law of the eigenvalues of J^T J, J the expression with n_inputs columns."""
+    return ChainLaw(curve(expression, n_inputs))
+
+
+def log_norm_variance(expression: Expression) -> float:
+    """Return the variance of ln |J u|^2 for a fixed u, to first order in 1/width (Hanin and Nica 2019).
+
+    2/n for a Gaussian matrix, 2 (1/rows - 1/columns) for a semi-orthogonal one that contracts, and
+    3 Var(d)/(n E(d)^2) for squared slopes d: together 5/n for a Gaussian ReLU layer, 2/n for a linear one.
+    """
+    match expression:
+        case Identity():
+            return 0.0
+        case Product(factors):
+            return sum(map(log_norm_variance, factors))
+        case Diagonal(size, law):
+            return 3 * law.var() / law.mean() ** 2 / size
+        case Gaussian(rows, _, _):
+            return 2 / rows
+        case Haar(rows, columns, _):
+            return max(0.0, 2 / rows - 2 / columns)

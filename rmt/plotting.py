@@ -1,0 +1,124 @@
+"""The primitive pictures; the only file of rmt that imports matplotlib, when a picture is asked for."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rmt.laws.views import LogView, Spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rmt.agreement import Agreement
+
+LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
+_LN10 = math.log(10)
+_TAIL = 1e-3  # of the mass, left out of a picture at a hard edge
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("plots need matplotlib: pip install 'rmt[figures]'") from error
+    figure, ax = plt.subplots(figsize=(5.2, 4.2))
+    figure.subplots_adjust(left=0.14, right=0.975, top=0.93, bottom=0.11)
+    return ax
+
+
+def _law_line(log_law: LogView) -> tuple[np.ndarray, np.ndarray]:
+    """Return log10 s and the density per unit of log10 s, given s > 0, all of it but the tail at a hard edge."""
+    lines_x, lines_y = [], []
+    for lo, hi in log_law.support:
+        low = lo if math.isfinite(lo) else float(log_law.ppf(_TAIL))
+        theta = np.linspace(0, np.pi, 201)
+        x = low + (hi - low) * np.sin(theta / 2) ** 2
+        lines_x += [*(x / _LN10), np.nan]
+        lines_y += [*(log_law.pdf(x) * _LN10), np.nan]
+    return np.array(lines_x), np.array(lines_y)
+
+
+def spectrum(law: Spectrum, ax: Axes | None = None) -> Axes:
+    """Draw the density of log10 s given s > 0, atoms as labelled stems, the mass at zero in words."""
+    ax = _axes(ax)
+    x, y = _law_line(law.log)
+    ax.plot(x, y, color=LAW, label="law")
+    _stems(law, ax)
+    ax.set_xlabel("log₁₀ s")
+    ax.set_ylabel("density per unit of log₁₀ s, given s > 0")
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def _stems(law: Spectrum, ax: Axes, label: str = "") -> None:
+    for place, mass in law.log.atoms.items():
+        ax.axvline(place / _LN10, color=LAW, lw=1.5, ls="--", label=f"{label}atom of mass {mass:.3g}")
+
+
+def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
+    """Draw the default picture of a comparison: densities above, the difference of the cdfs under it."""
+    from mpl_toolkits.axes_grid1 import make_axes_locatable
+
+    ax = _axes(ax)
+    values = result.log_values[result.log_values > -np.inf] / _LN10
+    log_law = result.spectrum.log
+    x, y = _law_line(log_law)
+    ends = [*(place / _LN10 for place in log_law.atoms), *x[np.isfinite(x)]]
+    if values.size:
+        ends += list(np.quantile(values, [_TAIL, 1.0]))
+    low, high = min(ends), max(ends)
+    pad = max(0.03 * (high - low), 0.02 if log_law.atoms else 1e-3)
+    low, high = low - pad, high + pad
+    if values.size:
+        bins = np.linspace(low, high, 62)
+        height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
+        ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
+    ax.plot(x, y, color=LAW, lw=1.6, label=f"law: {result.label}" if np.isfinite(x).any() else None)
+    _stems(result.spectrum, ax, f"law: {result.label}: ")
+    networks, inputs, n = result.log_values.shape
+    zero = result.mass_at_zero
+    seed = "" if result.seed is None else f" (seed {result.seed})"
+    ax.set_title(f"{networks} network{'s' * (networks > 1)}{seed}, {inputs} input{'s' * (inputs > 1)} each, N = {n}; "
+                 f"mass at zero: law {zero[0]:.3f}, measured {zero[1]:.3f}", fontsize=7.5)
+    ax.set_ylabel("density per unit of log₁₀ s,\ngiven s > 0", fontsize=8)
+    ax.legend(fontsize=7, frameon=False, loc="best")
+    ax.tick_params(labelbottom=False, labelsize=7)
+    ax.set_xlim(low, high)
+
+    under = make_axes_locatable(ax).append_axes("bottom", size="62%", pad=0.12, sharex=ax)
+    _difference(result, under)
+    return ax
+
+
+def _difference(result: Agreement, ax: Axes) -> None:
+    """Draw measured minus predicted cdf of s given s > 0, its three-sigma band over networks, the tolerance."""
+    place, gap, error = result.cdf_difference()
+    t = place / _LN10
+    ax.axhspan(-result.tolerance, result.tolerance, color=BAND, alpha=0.35, lw=0,
+               label=f"tolerance {result.tolerance:g}")
+    ax.fill_between(t, gap - 3 * error, gap + 3 * error, color=MEASURED, alpha=0.3, lw=0,
+                    label="±3 standard errors")
+    ax.plot(t, gap, color=MEASURED, lw=1.1, label="measured − law")
+    ax.axhline(0, color=LAW, lw=0.8)
+    reach = 1.15 * max(1.6 * result.tolerance, float(np.max(np.abs(gap) + 3 * error, initial=0.0)))
+    ax.set_ylim(-reach, reach)
+    ax.set_xlabel("log₁₀ s", fontsize=8)
+    ax.set_ylabel("cdf: measured\n− law", fontsize=8)
+    ax.tick_params(labelsize=7)
+    ax.legend(fontsize=6, frameon=False, ncols=3, loc="lower center")
+
+
+def histogram(bins: np.ndarray, counts: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Draw counts of s in bins with the law's expected counts over them."""
+    ax = _axes(ax)
+    ax.stairs(counts, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
+    ax.stairs(predicted, bins, color=LAW, lw=1.4, label="law")
+    ax.set_xlabel("singular value s")
+    ax.set_ylabel(f"values per bin (width {bins[1] - bins[0]:.3g})")
+    ax.legend(frameon=False)
+    return ax

@@ -1,0 +1,55 @@
+"""The laws that every generic test runs on: named ones, and what composing them brings."""
+
+from fractions import Fraction
+
+from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur, PointMass
+
+LEAKY = Discrete((Fraction(1, 100), 1), (Fraction(1, 2), Fraction(1, 2)))  # squared slopes of a leaky ReLU
+THREE = Discrete((0, 1, 4), (0.25, 0.5, 0.25))
+
+NAMED = (
+    *(MarchenkoPastur(ratio) for ratio in (0.01, 0.5, 1, 2)),
+    *(FussCatalan(depth) for depth in (1, 2, 5, 10, 50, 200)),
+    Bernoulli(Fraction(1, 3)),
+    Bernoulli(1),
+    PointMass(3),
+    Discrete((0.5, 2), (0.25, 0.75)),
+    THREE,
+)
+
+COMPOSED = (
+    # rectangular chains: one band, two soft edges; an atom at zero where a layer narrows
+    MarchenkoPastur(0.5) * MarchenkoPastur(0.25),
+    MarchenkoPastur(2) * MarchenkoPastur(3),
+    MarchenkoPastur(0.5) * MarchenkoPastur(2) * Bernoulli(0.5),
+    MarchenkoPastur(0.001) ** 10,  # almost a point: (w + 1000) log(1 + w/1000) - w must not cancel
+    MarchenkoPastur(1e-5),
+    # ReLU networks
+    2 * MarchenkoPastur(1) * Bernoulli(0.5),
+    (2 * MarchenkoPastur(1) * Bernoulli(0.5)) ** 30,
+    # real powers
+    MarchenkoPastur(1) ** 1.5,
+    MarchenkoPastur(2) ** 2.5,
+    Bernoulli(0.9) ** 2.5,
+    # dilations
+    Fraction(1, 3) * MarchenkoPastur(0.5),
+    1e-60 * FussCatalan(50),
+    MarchenkoPastur(1) * PointMass(Fraction(5, 2)),
+    # no Gaussian factor: atoms away from zero, or a density that diverges at an edge
+    Bernoulli(0.75) * Bernoulli(0.75),
+    3 * Bernoulli(0.75) * Bernoulli(0.25),
+    Bernoulli(0.5) ** 2,
+    Discrete((1, 2), (0.1, 0.9)) ** 2,
+    Discrete((1, 2), (0.5, 0.5)) ** 1.5,
+    THREE * Bernoulli(0.75),
+    THREE**2,
+    THREE * Discrete((1, 3), (0.5, 0.5)),
+    # several bands and an atom
+    THREE * MarchenkoPastur(0.01),
+    # slopes and Gaussian matrices, to depth 30
+    THREE * MarchenkoPastur(1),
+    LEAKY * MarchenkoPastur(0.5),
+    (LEAKY * MarchenkoPastur(1)) ** 30,
+)
+
+LAWS = NAMED + COMPOSED
