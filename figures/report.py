@@ -24,7 +24,7 @@ from rmt.text import exp_text
 _COLUMNS = (
     Column("scheme", "scheme"), Column("activation", "activation"), Column("depth", "depth"),
     Column("inputs", "inputs"), Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
-    Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "discrepancy"),
+    Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "distance"),
     Column("interval_low", "from"), Column("interval_high", "to (95 %)"),
     Column("mass_at_zero_predicted", "zeros, law"), Column("mass_at_zero_measured", "zeros, measured"),
     Column("largest_s_predicted", "largest s, law"), Column("largest_s_measured", "largest s, measured"),
@@ -88,7 +88,7 @@ def _growth(prediction: Prediction, measurement: Measurement) -> tuple[float, fl
 
 def _picture(result: Agreement, row: Row) -> str:
     figure = style.figure(5.2, 4.3)
-    figure.subplots_adjust(left=0.135, right=0.98, top=0.93, bottom=0.1)
+    figure.subplots_adjust(left=0.135, right=0.955, top=0.93, bottom=0.1)
     plotting.agreement(result, figure.add_subplot())
     return style.svg(figure, str(row))
 

@@ -79,7 +79,9 @@ class Table:
 
 def show(cell: Cell) -> str:
     """Return a number at three digits, other cells as they are."""
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:.0f}" if 1000 <= abs(cell) < 1e6 else f"{cell:.3g}"
 
 
 def _raw(cell: Cell) -> Cell:

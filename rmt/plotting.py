@@ -27,7 +27,7 @@ def _axes(ax: Axes | None) -> Axes:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("plots need matplotlib: pip install 'rmt[figures]'") from error
     figure, ax = plt.subplots(figsize=(5.2, 4.2))
-    figure.subplots_adjust(left=0.14, right=0.975, top=0.93, bottom=0.11)
+    figure.subplots_adjust(left=0.14, right=0.955, top=0.93, bottom=0.11)
     return ax
 
 
@@ -86,7 +86,8 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     ax.set_title(f"{networks} network{'s' * (networks > 1)}{seed}, {inputs} input{'s' * (inputs > 1)} each, N = {n}; "
                  f"mass at zero: law {zero[0]:.3f}, measured {zero[1]:.3f}", fontsize=7.5)
     ax.set_ylabel("density per unit of log₁₀ s,\ngiven s > 0", fontsize=8)
-    ax.legend(fontsize=7, frameon=False, loc="best")
+    ax.set_ylim(0, 1.3 * ax.dataLim.ymax)  # room for the legend
+    ax.legend(fontsize=7, frameon=False, loc="upper left")
     ax.tick_params(labelbottom=False, labelsize=7)
     ax.set_xlim(low, high)
 
@@ -106,11 +107,11 @@ def _difference(result: Agreement, ax: Axes) -> None:
     ax.plot(t, gap, color=MEASURED, lw=1.1, label="measured − law")
     ax.axhline(0, color=LAW, lw=0.8)
     reach = 1.15 * max(1.6 * result.tolerance, float(np.max(np.abs(gap) + 3 * error, initial=0.0)))
-    ax.set_ylim(-reach, reach)
+    ax.set_ylim(-1.5 * reach, reach)  # room for the legend
     ax.set_xlabel("log₁₀ s", fontsize=8)
     ax.set_ylabel("cdf: measured\n− law", fontsize=8)
     ax.tick_params(labelsize=7)
-    ax.legend(fontsize=6, frameon=False, ncols=3, loc="lower center")
+    ax.legend(fontsize=6.5, frameon=False, ncols=3, loc="lower center")
 
 
 def histogram(bins: np.ndarray, counts: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:

@@ -25,32 +25,21 @@ class ConvergenceError(ArithmeticError):
     """A solver did not reach its tolerance; nothing is returned in its place."""
 
 
-def nodes(local: Local, lo: float, hi: float, n: int = NODES) -> tuple[Array, Array]:
-    """Return n nodes t inside the band and dt per node; a hard edge is followed down to e^-45 of its mass."""
+def nodes(lo: float, hi: float, rate: float, n: int = NODES) -> tuple[Array, Array]:
+    """Return n nodes t inside the band and dt per node; a hard edge, F ~ e^(rate t), is followed to e^-45 of it."""
     if math.isinf(lo):
-        step = math.acosh(1 + 45.0 / hard_edge_exponent(local, hi)) / n
+        step = math.acosh(1 + 45.0 / rate) / n
         u = step * (np.arange(n)[::-1] + 0.5)
         return hi + 1 - np.cosh(u), np.sinh(u) * step
     theta = math.pi / n * (np.arange(n) + 0.5)
     return lo + (hi - lo) * np.sin(theta / 2) ** 2, (hi - lo) / 2 * np.sin(theta) * math.pi / n
 
 
-def hard_edge_exponent(local: Local, hi: float) -> float:
-    """Return d ln density / dt far below hi: 1/K at a hard edge where F ~ e^(t/K)."""
-    r = 64.0
-    while True:
-        density = local(np.array([hi - 2 * r, hi - r]))[1]
-        rate = float(density[1] - density[0]) / r
-        if rate * r > 45.0:
-            return rate
-        r *= 2
-
-
-def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float) -> float:
+def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, rate: float) -> float:
     """Return the integral of f(t) times the density over the band; raise if doubling does not settle."""
     last, n = math.inf, NODES
     while n <= 64 * NODES:
-        t, weight = nodes(local, lo, hi, n)
+        t, weight = nodes(lo, hi, rate, n)
         terms = f(t) * np.exp(local(t)[1]) * weight
         total, size = float(terms.sum()), float(np.abs(terms).sum())
         if abs(total - last) <= 1e-10 * size:
@@ -62,12 +51,9 @@ def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float) -
 class Table:
     """Quantiles of one band by Newton steps in the logit, bracketed, from a table of nodes."""
 
-    def __init__(self, local: Local, lo: float, hi: float, mass: float, above: float) -> None:
+    def __init__(self, local: Local, lo: float, hi: float, rate: float, mass: float, above: float) -> None:
         self.local, self.lo, self.hi, self.mass, self.above = local, lo, hi, mass, above
-
-    @cached_property
-    def _rate(self) -> float:
-        return hard_edge_exponent(self.local, self.hi) if math.isinf(self.lo) else 0.0
+        self._rate = rate if math.isinf(lo) else 0.0
 
     def _log_odds(self, t: Array, state: Any = None) -> tuple[Array, Array, Array, Any]:
         """Return logit of the conditional cdf, its derivative, its rounding error and the solver's state."""
@@ -83,7 +69,7 @@ class Table:
 
     @cached_property
     def _start(self) -> tuple[Array, Array, Any]:
-        t, _ = nodes(self.local, self.lo, self.hi)
+        t, _ = nodes(self.lo, self.hi, self._rate)
         odds, _, _, state = self._log_odds(t)
         return t, np.maximum.accumulate(odds), state
 

@@ -69,12 +69,17 @@ def _first_turn(curve: MasterCurve, a: Array) -> float | None:
 def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, float], ...]:
     """Split [bottom, top] at the gaps that a grid of ln x sees."""
     low = top - 40 * float(curve.order) if math.isinf(bottom) else bottom
-    # A gap may be narrow beside a place where w is infinite.
-    near = [log_of(x) + side for x, mass in candidates(curve) if mass == 0 for side in (-1e-6, 1e-6)]
-    x = np.sort([*np.linspace(low, top, _SCAN + 2)[1:-1], *(x for x in near if low < x < top)])
+    # Where w is infinite without an atom there may be an edge, and a gap as narrow as one likes beside it.
+    poles = [log_of(x) for x, mass in candidates(curve) if mass == 0]
+    near = [pole + side for pole in poles for side in (-1e-6, 1e-6) if low < pole + side < top]
+    x = np.sort([*np.linspace(low, top, _SCAN + 2)[1:-1], *near])
     inside = _is_inside(curve, x)
     changes = np.flatnonzero(inside[1:] != inside[:-1])
-    edges = [_polish(curve, *((x[i], x[i + 1]) if inside[i + 1] else (x[i + 1], x[i]))) for i in changes]
+    edges = []
+    for i in changes:
+        pole = [pole for pole in poles if x[i] <= pole <= x[i + 1]]
+        outside, within = (x[i], x[i + 1]) if inside[i + 1] else (x[i + 1], x[i])
+        edges.append(pole[0] if pole else _polish(curve, outside, within))
     if inside[0]:
         edges.insert(0, bottom)
     if inside[-1]:

@@ -38,6 +38,11 @@ class Distribution(ABC):
     def _points(self) -> tuple[tuple[float, float], ...]:
         """The atoms (t, mass), increasing."""
 
+    @property
+    @abstractmethod
+    def _rate(self) -> float:
+        """At a hard edge, t = -inf: the rate of F ~ e^(rate t)."""
+
     @abstractmethod
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         """Return P(T > t), the log density per t, and a state from which a nearby t is quicker."""
@@ -166,7 +171,7 @@ class Distribution(ABC):
         """For every band the table that quantiles start from."""
         intervals, masses = self._pieces
         above = 1 - np.cumsum(masses)
-        return {(lo, hi): bands.Table(self._local, lo, hi, mass, tail)
+        return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, tail)
                 for (lo, hi), mass, tail in zip(intervals, masses, above, strict=True) if lo != hi}
 
     def median(self) -> float:
@@ -188,7 +193,7 @@ class Distribution(ABC):
         values = np.array([self._value(t) for t, _ in self._points])
         total = float(np.asarray(f(values)) @ np.array([mass for _, mass in self._points])) if values.size else 0.0
         for band in self._bands:
-            total += bands.integrate(lambda t: np.asarray(f(self._x(t))), self._local, *band)
+            total += bands.integrate(lambda t: np.asarray(f(self._x(t))), self._local, *band, self._rate)
         return total
 
     def moment(self, k: int) -> float:

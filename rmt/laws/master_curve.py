@@ -234,22 +234,22 @@ class MasterCurve:
         raise ConvergenceError("master curve: the slope laws do not follow the curve")
 
     def _negative_axis(self, log_x: Array) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the unique real root at -|x|: ln|x(v)| falls from +inf to -inf with v."""
-        def at(v: Array) -> tuple[Array, list[ComplexArray]]:
-            y = [law.real_root(self.target(law, m, v.astype(complex))[0].real).astype(complex)
-                 for law, m, _ in self.slopes]
-            return self.log_x(v.astype(complex), y)[0].real, y
+        """Return the unique real root at -|x|, near enough for Newton: ln|x| falls from inf to -inf with v."""
+        v_table, log_table, y_table = self._axis_table
+        v = np.interp(-log_x, -log_table, v_table)
+        left, right = np.maximum(log_x - log_table[0], 0), np.maximum(log_table[-1] - log_x, 0)
+        v = v - left + right / float(self.order)  # beyond the table ln|x| is a straight line
+        y = [np.interp(v, v_table, y_l) + np.minimum(v - v_table[0], 0) + np.maximum(v - v_table[-1], 0) * rises
+             for y_l, rises in y_table]
+        return v.astype(complex), [y_l.astype(complex) for y_l in y]
 
-        span = self._rounding + np.abs(log_x) + abs(self.log_scale)
-        low, high = -span, span
-        while np.any(short := (at(low)[0] < log_x) | (at(high)[0] > log_x)):
-            low, high = np.where(short, 2 * low, low), np.where(short, 2 * high, high)
-        while np.any(high - low > 0.05):
-            middle = (low + high) / 2
-            below = at(middle)[0] < log_x
-            low, high = np.where(below, low, middle), np.where(below, middle, high)
-        v = (low + high) / 2
-        return v.astype(complex), at(v)[1]
+    @cached_property
+    def _axis_table(self) -> tuple[Array, Array, list[tuple[Array, bool]]]:
+        """v, ln|x| and each slope law's y (and whether y rises with v at the far end) on the negative axis."""
+        v = np.linspace(-45.0, 45.0, 601)
+        y = [law.real_root(self.target(law, m, v.astype(complex))[0].real) for law, m, _ in self.slopes]
+        value = self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real
+        return v, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]
 
 
 def _log_lower(u: ComplexArray) -> ComplexArray:

@@ -45,6 +45,10 @@ class PositiveLaw(Law):
         at_zero = ((-math.inf, float(zero)),) if zero else ()
         return at_zero + tuple((log_of(x), float(mass)) for x, mass in positive_atoms(self.curve))
 
+    @property
+    def _rate(self) -> float:
+        return 1 / float(self.curve.order)
+
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         if state is None and t.size > 2 * bands.NODES:
             return self._from_nodes(t)
@@ -54,7 +58,7 @@ class PositiveLaw(Law):
     @cached_property
     def _nodes(self) -> tuple[Array, Array, Any]:
         """Points over all bands, P(X > x) and the root at each: from them the root anywhere is a few steps."""
-        t = np.concatenate([bands.nodes(self._local, *band)[0] for band in self._bands])
+        t = np.concatenate([bands.nodes(*band, self._rate)[0] for band in self._bands])
         upper, _, state = self._local(t)
         return t, upper, state
 

@@ -29,6 +29,10 @@ class _View(Distribution):
     def _points(self) -> tuple[tuple[float, float], ...]:
         return self.law._points
 
+    @property
+    def _rate(self) -> float:
+        return self.law._rate
+
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         return self.law._local(t, state)
 

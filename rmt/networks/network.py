@@ -39,12 +39,12 @@ class Network:
         _ = self.shapes
 
     def __str__(self) -> str:
-        """Widths and what acts between them, repeats counted: "200-3x200, kaiming_normal, relu"."""
+        """Widths and what acts between them, repeats counted: "200-200x3, kaiming_normal, relu"."""
         sizes = [math.prod(shape) for shape in self.shapes]
         kept = sizes[:1] + [size for size, layer in zip(sizes[1:], self.layers, strict=True)
                             if not isinstance(layer, Activation)]
         runs = [(size, len(list(run))) for size, run in groupby(kept[1:])]
-        widths = "-".join([str(kept[0]), *(f"{count}x{size}" if count > 1 else str(size) for size, count in runs)])
+        widths = "-".join([str(kept[0]), *(f"{size}x{count}" if count > 1 else str(size) for size, count in runs)])
         kinds = dict.fromkeys(str(layer.scheme if isinstance(layer, Dense) else layer) for layer in self.layers)
         return ", ".join([widths, *kinds])
 

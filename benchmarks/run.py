@@ -1,0 +1,111 @@
+"""Time what DESIGN limits, as ratios in one run with one BLAS thread: `make bench`.
+
+Unit: one numpy SVD, with vectors, of a 500 x 500 matrix.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+import empirical
+import rmt
+from figures.tables import Column, Table
+
+
+def best(f: Callable[[], object], repeats: int = 5) -> float:
+    """Return the shortest of some runs, in seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def densities() -> float:
+    """Seconds for 1000 densities at given x of a new FussCatalan law, the slowest of depths 2..50."""
+    def run(depth: int) -> None:
+        rmt.FussCatalan(depth).pdf(np.geomspace(1e-3, 2.5, 1000))
+
+    return max(best(lambda depth=depth: run(depth), 3) for depth in (2, 5, 10, 20, 50))
+
+
+def quantiles() -> float:
+    """Seconds for 1000 quantiles of a new three-fold mixed product."""
+    q = (np.arange(1000) + 0.5) / 1000
+    return best(lambda: (rmt.MarchenkoPastur(0.5) * rmt.MarchenkoPastur(2) * rmt.Bernoulli(0.5)).ppf(q))
+
+
+def depth_ratio() -> float:
+    """Seconds for 1000 log densities at depth 500 over those at depth 5."""
+    y = np.linspace(-8, 2, 1000)
+    return best(lambda: rmt.FussCatalan(500).log.pdf(y)) / best(lambda: rmt.FussCatalan(5).log.pdf(y))
+
+
+def jacobian_ratio() -> float:
+    """The Jacobian, N = 500, L = 10, batch 8, over its matrix products alone (layout (n, batch * n))."""
+    module = empirical.build(rmt.mlp([500] * 11), 0)
+    x = torch.randn(8, 500, dtype=torch.float64)
+    weights = [m.weight.detach() for m in module if isinstance(m, torch.nn.Linear)]
+
+    def products() -> torch.Tensor:
+        carried = torch.ones(500, 8 * 500, dtype=torch.float64)
+        for weight in weights:
+            carried = weight @ carried
+        return carried
+
+    return best(lambda: empirical.jacobian(module, x), 3) / best(products, 3)
+
+
+def accurate_ratio(depth: int) -> float:
+    """Accurate log singular values over product and SVD, N = 500."""
+    module = empirical.build(rmt.mlp([500] * (depth + 1), "linear", "xavier_normal"), 0)
+    x = torch.randn(1, 500, dtype=torch.float64)
+    weights = [m.weight.detach().numpy() for m in module if isinstance(m, torch.nn.Linear)]
+
+    def plain() -> np.ndarray:
+        product = weights[0]
+        for weight in weights[1:]:
+            product = weight @ product
+        return np.linalg.svd(product, compute_uv=False)
+
+    return best(lambda: empirical.log_singular_values(module, x), 3) / best(plain, 3)
+
+
+def import_ratio() -> float:
+    """`import rmt` over numpy and the parts of scipy it uses, fresh interpreters."""
+    def run(code: str) -> float:
+        return best(lambda: subprocess.run([sys.executable, "-c", code], check=True), 7)
+
+    return run("import rmt") / run("import numpy, scipy.special, scipy.linalg, scipy.optimize, scipy.interpolate")
+
+
+def main() -> None:
+    """Print the table."""
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        matrix = np.random.default_rng(0).standard_normal((500, 500))
+        unit = best(lambda: np.linalg.svd(matrix))
+        rows = (
+            ("1000 densities at given x, FussCatalan(2..50)", densities() / unit, 0.5, 0.1),
+            ("1000 quantiles of a three-fold mixed product", quantiles() / unit, 1.0, 0.3),
+            ("depth 500 against depth 5, equal layers", depth_ratio(), 2.0, 1.0),
+            ("Jacobian, N = 500, L = 10, batch 8, against its matrix products", jacobian_ratio(), 1.35, 1.1),
+            ("accurate values against product + SVD, N = 500, L = 10", accurate_ratio(10), 6.0, 3.0),
+            ("accurate values against product + SVD, N = 500, L = 50", accurate_ratio(50), 4.0, 2.0),
+            ("import rmt against numpy and the scipy it uses", import_ratio(), 1.5, 1.2),
+        )
+    columns = tuple(Column(key, key) for key in ("work", "ratio", "limit", "goal"))
+    print(f"unit: one SVD of a 500 x 500 matrix, {unit * 1000:.0f} ms\n")
+    print(Table(columns, rows).markdown())
+
+
+if __name__ == "__main__":
+    main()
