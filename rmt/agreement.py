@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmt import plotting
 from rmt.checks import Number, number
 from rmt.finite.rank import RankDistribution
 from rmt.laws.positive import PositiveLaw
@@ -228,7 +229,7 @@ class Agreement:
             ("Wasserstein distance (ln s)", "0", f"{self.wasserstein:.4f}"),
             ("mass at zero", f"{zero[0]:.4f} ({self.mass_range[0]:.4f} to {self.mass_range[1]:.4f})", f"{zero[1]:.4f}"),
             ("largest s", exp_text(edges[0][1]), exp_text(edges[1][1])),
-            ("smallest s > 0", exp_text(edges[0][0]), exp_text(edges[1][0])),
+            ("smallest s > 0", exp_text(edges[0][1] - kappa[0]), exp_text(edges[1][0])),
             ("condition number", exp_text(kappa[0]), exp_text(kappa[1])),
             ("networks x inputs x values", "", f"{networks} x {inputs} x {n}"),
         ]
@@ -241,8 +242,6 @@ class Agreement:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the density of log10 s with the law over it, and under it the cdf measured minus predicted."""
-        from rmt import plotting
-
         return plotting.agreement(self, ax)
 
 

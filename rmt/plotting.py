@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-
-from rmt.laws.views import LogView, Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rmt.agreement import Agreement
+    # What is drawn stands above the pictures, and calls them.
+    Spectrum: TypeAlias = Any
+    LogView: TypeAlias = Any
+    Agreement: TypeAlias = Any
 
 LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
 _LN10 = math.log(10)

@@ -41,6 +41,9 @@ class Regime:
     depth_over_width: float
     rank_shift: float
 
+    def __float__(self) -> float:
+        return self.ratio
+
     def __str__(self) -> str:
         reason = f", rank {-self.rank_shift:.1%}" if self.rank_shift >= _RANK_SHIFT else ""
         return f"{self.name} (L²/N = {self.ratio:.2g}{reason})"

@@ -1,1 +1,3 @@
 """Free probability: a law, and how laws combine. Knows no network."""
+
+from rmt.laws import convolution as convolution  # fills the table of rules

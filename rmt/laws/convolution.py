@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from rmt.checks import Number, number, positive
-from rmt.laws.law import Law
+from rmt.laws.law import RULES
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.positive import PositiveLaw
 
@@ -49,29 +49,31 @@ def _parts(law: PositiveLaw) -> tuple[tuple[tuple[PositiveLaw, Number], ...], Nu
     return (law.factors, law.scale) if isinstance(law, FreeProduct) else (((law, 1),), 1)
 
 
-def multiply(law: Law, other: object) -> Law:
-    """Return the free product of two laws, or the dilation of one by a positive number."""
-    if not isinstance(law, PositiveLaw):
-        return NotImplemented
+def dilate(law: PositiveLaw, factor: Number) -> PositiveLaw:
+    """Return the law of factor * X, factor > 0."""
     factors, scale = _parts(law)
-    if isinstance(other, numbers.Real):
-        return FreeProduct(factors, _times(scale, positive("factor", other)))
-    if not isinstance(other, PositiveLaw):
-        return NotImplemented
-    more, other_scale = _parts(other)
+    return FreeProduct(factors, _times(scale, positive("factor", factor)))
+
+
+def multiply(law: PositiveLaw, other: PositiveLaw) -> PositiveLaw:
+    """Return the free product (Voiculescu 1987)."""
+    (factors, scale), (more, other_scale) = _parts(law), _parts(other)
     merged: dict[PositiveLaw, Number] = {}
-    for factor, power in (*factors, *more):
-        merged[factor] = merged.get(factor, 0) + power
+    for factor, exponent in (*factors, *more):
+        merged[factor] = merged.get(factor, 0) + exponent
     return FreeProduct(tuple(merged.items()), _times(scale, other_scale))
 
 
-def power(law: Law, exponent: Number) -> Law:
-    """Return the free power of a positive law, exponent >= 1 (Belinschi and Bercovici 2005)."""
+def power(law: PositiveLaw, exponent: Number) -> PositiveLaw:
+    """Return the free power, exponent >= 1 (Belinschi and Bercovici 2005)."""
     exponent = number("exponent", exponent, 1)
-    if not isinstance(law, PositiveLaw):
-        return NotImplemented
     factors, scale = _parts(law)
     return FreeProduct(tuple((factor, k * exponent) for factor, k in factors), _times(scale**exponent, 1))
+
+
+RULES[("*", PositiveLaw, PositiveLaw)] = multiply
+RULES[("*", PositiveLaw, numbers.Real)] = dilate
+RULES[("**", PositiveLaw, object)] = power
 
 
 def _times(a: Number, b: Number) -> Number:

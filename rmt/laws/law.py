@@ -215,6 +215,10 @@ class Distribution(ABC):
         return math.sqrt(self.var())
 
 
+# How laws combine, a table (operation, type of each operand) -> rule, filled by `rmt.laws.convolution`.
+RULES: dict[tuple[str, type, type], Callable[[Any, Any], Law]] = {}
+
+
 class Law(Distribution):
     """The law of a random variable of free probability; `*` is the FREE product, `**` the free power.
 
@@ -222,19 +226,23 @@ class Law(Distribution):
     (real k >= 1).
     """
 
+    __array_ufunc__ = None  # an array times a law is refused, not spread over the array
+
     def __mul__(self, other: object) -> Law:
         """Return the FREE product, or the dilation by a positive number."""
-        from rmt.laws import convolution
-
-        return convolution.multiply(self, other)
+        return self._combine("*", other)
 
     __rmul__ = __mul__
 
     def __pow__(self, exponent: Number) -> Law:
         """Return the FREE power, `exponent` >= 1."""
-        from rmt.laws import convolution
+        return self._combine("**", exponent)
 
-        return convolution.power(self, exponent)
+    def _combine(self, operation: str, other: object) -> Law:
+        for (name, left, right), rule in RULES.items():
+            if name == operation and isinstance(self, left) and isinstance(other, right):
+                return rule(self, other)
+        return NotImplemented
 
 
 __all__ = ["ConvergenceError", "Distribution", "Law"]

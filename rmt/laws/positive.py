@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,7 @@ from rmt.laws.bands import ConvergenceError
 from rmt.laws.edges import log_support
 from rmt.laws.law import Array, Law
 from rmt.laws.master_curve import MasterCurve, log_of
-
-if TYPE_CHECKING:
-    from rmt.laws.views import LogView, Spectrum
+from rmt.laws.views import LogView, Spectrum
 
 
 class PositiveLaw(Law):
@@ -112,13 +110,9 @@ class PositiveLaw(Law):
     @cached_property
     def spectrum(self) -> Spectrum:
         """The law of the singular value s = sqrt(x)."""
-        from rmt.laws.views import Spectrum
-
         return Spectrum(self)
 
     @cached_property
     def log(self) -> LogView:
         """The law of ln x given x > 0: the view that survives any depth."""
-        from rmt.laws.views import LogView
-
         return LogView(self)

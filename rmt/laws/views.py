@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rmt import plotting
 from rmt.checks import integer, positive
-from rmt.laws.law import Array, Distribution
-from rmt.laws.positive import PositiveLaw
+from rmt.laws.law import Array, Distribution, Law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class _View(Distribution):
-    law: PositiveLaw
+    law: Law
 
     @property
     def _bands(self) -> tuple[tuple[float, float], ...]:
@@ -50,7 +50,7 @@ class Spectrum(_View):
 
     def __mul__(self, factor: object) -> Spectrum:
         """Return the spectrum of factor * J."""
-        return Spectrum(positive("factor", factor) ** 2 * self.law)  # type: ignore[arg-type]
+        return Spectrum(self.law * positive("factor", factor) ** 2)
 
     __rmul__ = __mul__
 
@@ -70,7 +70,7 @@ class Spectrum(_View):
         return {math.sqrt(x): mass for x, mass in self.law.atoms.items()}
 
     @property
-    def squared(self) -> PositiveLaw:
+    def squared(self) -> Law:
         """The law of x = s^2."""
         return self.law
 
@@ -110,8 +110,6 @@ class Spectrum(_View):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the density of log10 s given s > 0, atoms as stems."""
-        from rmt import plotting
-
         return plotting.spectrum(self, ax)
 
     def quantiles(self, n: int) -> Array:
@@ -131,7 +129,7 @@ class LogView(_View):
 
     @property
     def _given(self) -> float:
-        return float(self.law.curve.mass)
+        return 1.0 - sum(mass for t, mass in self.law._points if t == -math.inf)
 
     @property
     def _points(self) -> tuple[tuple[float, float], ...]:
