@@ -1,7 +1,7 @@
 """Predict the singular value spectrum of a network's Jacobian from its initialization."""
 
 from rmt.agreement import Agreement, compare
-from rmt.laws.law import ConvergenceError
+from rmt.laws.errors import ConvergenceError
 from rmt.laws.named.bernoulli import Bernoulli, PointMass
 from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.fuss_catalan import FussCatalan

@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.laws.errors import ConvergenceError
+
 Array = NDArray[np.float64]
 Local = Callable[..., tuple[Array, Array, Any]]
 
 NODES = 192
 _TINY = 1e-9  # of a hard edge's mass: below it the leading power law is exact to this relative error
-
-
-class ConvergenceError(ArithmeticError):
-    """A solver did not reach its tolerance; nothing is returned in its place."""
 
 
 def nodes(lo: float, hi: float, rate: float, n: int = NODES) -> tuple[Array, Array]:
@@ -99,9 +97,9 @@ class Table:
                 step = miss / slope
             done = (np.abs(step) <= 1e-15 * (1 + np.abs(t[todo]))) | (np.abs(miss) <= rounding)
             new = t[todo] + step
-            lost = ~done & ~((new > low[todo]) & (new < high[todo]))
+            lost = ~((new > low[todo]) & (new < high[todo]))
             middle = np.where(np.isinf(low[todo]), high[todo] - 2 * np.abs(step) - 1, (low[todo] + high[todo]) / 2)
-            t[todo] = np.where(lost, middle, np.where(done & ~(np.abs(new - t[todo]) < 1e-6), t[todo], new))
+            t[todo] = np.where(done, t[todo], np.where(lost, middle, new))
             todo, state = todo[~done], [part[~done] for part in state]
             if todo.size == 0:
                 out[open_] = t

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import brentq, newton
 
 from rmt.laws.atoms import candidates
-from rmt.laws.bands import ConvergenceError
 from rmt.laws.discrete_psi import sigmoid
+from rmt.laws.errors import ConvergenceError
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve, log_of
 
 _GRID = np.geomspace(1e-9, 60.0, 400)

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import Number, integer
 from rmt.laws import bands
-from rmt.laws.bands import ConvergenceError
 
 Array = NDArray[np.float64]
 
@@ -243,6 +242,3 @@ class Law(Distribution):
             if name == operation and isinstance(self, left) and isinstance(other, right):
                 return rule(self, other)
         return NotImplemented
-
-
-__all__ = ["ConvergenceError", "Distribution", "Law"]

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws import series
-from rmt.laws.bands import ConvergenceError
 from rmt.laws.discrete_psi import DiscretePsi, log1p, log_sigmoid, sigmoid
+from rmt.laws.errors import ConvergenceError
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

@@ -12,10 +12,10 @@ import numpy as np
 from rmt.checks import integer
 from rmt.laws import bands, series
 from rmt.laws.atoms import positive_atoms
-from rmt.laws.bands import ConvergenceError
 from rmt.laws.edges import log_support
+from rmt.laws.errors import ConvergenceError
 from rmt.laws.law import Array, Law
-from rmt.laws.master_curve import MasterCurve, log_of
+from rmt.laws.master_curve import ComplexArray, MasterCurve, log_of
 from rmt.laws.views import LogView, Spectrum
 
 
@@ -48,34 +48,32 @@ class PositiveLaw(Law):
         return 1 / float(self.curve.order)
 
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        if state is None and t.size > 2 * bands.NODES:
-            return self._from_nodes(t)
-        v, y = self.curve.solve(t) if state is None else self.curve.follow(t, state[0], state[1:])
+        if state is not None:
+            return self._values(t, *self.curve.follow(t, state[0], state[1:]))
+        if t.size > 2 * bands.NODES and (found := self._from_nodes(t)) is not None:
+            return found
+        return self._values(t, *self.curve.solve(t))
+
+    def _values(self, t: Array, v: ComplexArray, y: list[ComplexArray]) -> tuple[Array, Array, Any]:
         return self.curve.upper_tail(t, v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y]
 
     @cached_property
     def _nodes(self) -> tuple[Array, Array, Any]:
         """Points over all bands, P(X > x) and the root at each: from them the root anywhere is a few steps."""
         t = np.concatenate([bands.nodes(*band, self._rate)[0] for band in self._bands])
-        upper, _, state = self._local(t)
-        return t, upper, state
+        upper, _, roots = self._values(t, *self.curve.solve(t))
+        return t, upper, roots
 
-    def _from_nodes(self, t: Array) -> tuple[Array, Array, Any]:
-        """Follow the curve from the nearest node; a root whose tail is not between its neighbours' is solved anew."""
+    def _from_nodes(self, t: Array) -> tuple[Array, Array, Any] | None:
+        """Follow the curve from the nearest nodes; None unless every P(X > x) lies between its neighbours'."""
         node, tail, roots = self._nodes
         right = np.searchsorted(node, t)
-        near = np.minimum(right, node.size - 1)
         try:
-            upper, log_density, state = self._local(t, [root[near] for root in roots])
-            lost = (upper > np.r_[1.0, tail][right] + 1e-9) | (upper < np.r_[tail, 0.0][right] - 1e-9)
+            found = self._local(t, [root[np.minimum(right, node.size - 1)] for root in roots])
         except ConvergenceError:
-            upper, log_density, state = np.empty_like(t), np.empty_like(t), [np.empty(t.size, complex) for _ in roots]
-            lost = np.ones(t.size, dtype=bool)
-        if lost.any():
-            v, y = self.curve.solve(t[lost])
-            for out, new in zip((upper, log_density, *state), (*self._local(t[lost], [v, *y])[:2], v, *y), strict=True):
-                out[lost] = new
-        return upper, log_density, state
+            return None
+        between = (found[0] < np.r_[1.0, tail][right] + 1e-9) & (found[0] > np.r_[tail, 0.0][right] - 1e-9)
+        return found if between.all() else None
 
     def _t(self, x: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
