@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
 
     None where the module is not an `nn.Sequential` of stages.
     """
-    if not isinstance(module, nn.Sequential):
+    if not _is_chain(module):
         return None
     check(module, x)
     chains: list[list[Array]] = [[] for _ in x]
@@ -46,15 +47,23 @@ def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
     return chains
 
 
+def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether a module only calls its children in order (a subclass may do anything in its forward)."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
 def _leaves(module: nn.Sequential) -> Iterator[nn.Module]:
     for child in module:
-        if isinstance(child, nn.Sequential):
+        if _is_chain(child):
             yield from _leaves(child)
         else:
             yield child
 
 
 def _slopes(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:
+    """Return the slope at every entry, (batch, entries)."""
+    if isinstance(stage, nn.Tanh):  # autograd's 1 - tanh^2 loses the digits of a saturated unit
+        return torch.cosh(signal).pow(-2).flatten(1)
     with torch.enable_grad():
         leaf = signal.detach().clone().requires_grad_(True)
         (slopes,) = torch.autograd.grad(stage(leaf.clone()).sum(), leaf)

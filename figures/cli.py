@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,28 @@ class _OneLine(click.Group):
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.ClickException as error:
-            _fail(error.format_message(), USAGE)
-        except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+            _fail(error.format_message(), error.exit_code if isinstance(error, _Interrupted) else USAGE)
+        except (ValueError, TypeError, OSError, ArithmeticError, ModuleNotFoundError) as error:
             _fail(str(error), USAGE)
         except (click.Abort, KeyboardInterrupt):
-            _fail("interrupted: what was measured is stored; run the same command again to go on", INCOMPLETE)
+            _fail("interrupted", INCOMPLETE)
         sys.exit(status if isinstance(status, int) else DONE)
+
+
+class _Interrupted(click.ClickException):
+    exit_code = INCOMPLETE
+
+
+@contextmanager
+def _resumable(store: str | Path | None) -> Iterator[None]:
+    """Say on Ctrl-C how many networks are stored and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if store is None:
+            raise _Interrupted("interrupted: nothing is stored; --store FOLDER keeps what is measured") from None
+        count = len(list(Path(store).glob("*.npz")))
+        raise _Interrupted(f"interrupted: {count} networks are stored in {store}; the same command goes on") from None
 
 
 def _fail(message: str, status: int) -> None:
@@ -157,7 +174,8 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
     Example: rmt measure --widths 200x6 --draws 20 --seed 1 --out result.npz
     """
     network, source = _describe(width_text, activation, init, bias_std, inputs)
-    result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
+    with _resumable(store):
+        result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
     if out:
         result.save(out)
     values = result.log_singular_values
@@ -189,8 +207,9 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
     Example: rmt compare --widths 200x3 --activation linear --init xavier_normal --draws 20 --seed 1
     """
     network, source = _describe(width_text, activation, init, bias_std, inputs)
-    measured = Measurement.load(measurement) if measurement else measure_networks(
-        network, draws=draws, inputs=source, seed=seed, store=store)
+    with _resumable(store):
+        measured = Measurement.load(measurement) if measurement else measure_networks(
+            network, draws=draws, inputs=source, seed=seed, store=store)
     result = compare(_predicted(network, source), measured, tolerance)
     if as_json:
         click.echo(json.dumps({"verdict": result.verdict, "reason": result.reason, "discrepancy": result.discrepancy,
@@ -216,7 +235,7 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
     """
     study = studies.load(study_file, seed)
     folder = Path(out)
-    with workers() as pool:
+    with _resumable(folder / "store"), workers() as pool:
         measured, drawn = {}, {}
         for row, measurement in studies.run(study.all_rows, folder / "store", pool):
             measured[row] = measurement

@@ -83,7 +83,7 @@ def _growth(prediction: Prediction, measurement: Measurement) -> tuple[float, fl
     growth = measurement.gradient_growth.mean(1)
     mean = float(growth.mean())
     error = float(np.std(growth, ddof=1)) / math.sqrt(len(growth)) / mean if len(growth) > 1 and mean > 0 else 0.0
-    return math.log(prediction.gradient_growth), math.log(mean) if mean > 0 else -math.inf, error
+    return prediction.log_gradient_growth, math.log(mean) if mean > 0 else -math.inf, error
 
 
 def _picture(result: Agreement, row: Row) -> str:

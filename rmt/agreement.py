@@ -110,6 +110,8 @@ class Agreement:
         """95 % interval of the discrepancy: basic (reflected) bootstrap over networks; (0, 1) for one network."""
         if self.networks < 2:
             return 0.0, 1.0
+        if self._steps[3].sum() == 0:
+            return self.discrepancy, self.discrepancy
         rng = np.random.default_rng(0)
         draws = rng.multinomial(self.networks, np.full(self.networks, 1 / self.networks), size=_RESAMPLES)
         chunk = max(1, 200_000 // max(self._steps[0].size, 1))  # small enough to stay in the processor's cache
@@ -176,7 +178,8 @@ class Agreement:
         """Ln of the condition number of the non-zero part: typical for that many values, and mean measured."""
         top, bottom = self._ends
         alive = max(1, round(float(np.mean((self.log_values > -np.inf).sum(-1)))))
-        return self.spectrum.log_condition_number_at(alive), float(np.mean(top - bottom))
+        measured = float(np.mean(top - bottom)) if np.isfinite(top).all() else math.nan  # none where all are zero
+        return self.spectrum.log_condition_number_at(alive), measured
 
     @property
     def _ends(self) -> tuple[Array, Array]:
@@ -269,13 +272,22 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     if rank is not None and values.shape[2] != rank.n_inputs:
         raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {rank.n_inputs}")
     resolution = np.asarray(getattr(measurement, "resolution", np.full(values.shape[:2], -np.inf)))
+    if resolution.shape != values.shape[:2]:
+        raise ValueError(f"resolution must have shape (networks, inputs) = {values.shape[:2]}, got {resolution.shape}")
+    values = np.where(values > -np.inf, np.maximum(values, resolution[..., None]), values)
     return Agreement(spectrum, values, resolution,
                      float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)), rank,
                      getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
 
 
 def _array(values: ArrayLike) -> Array:
-    array = np.asarray(values, dtype=float)
+    try:
+        array = np.asarray(values)
+        array = array.astype(float) if not np.iscomplexobj(array) else array
+    except (TypeError, ValueError):
+        raise ValueError(f"measured values must be an array (networks, inputs, n_inputs), got {values!r:.80}") from None
+    if np.iscomplexobj(array):
+        raise TypeError("measured values must be real, got a complex array")
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"measured values must be an array (networks, inputs, n_inputs), got shape {array.shape}")
     if np.isnan(array).any() or np.any(array == np.inf):

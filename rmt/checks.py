@@ -6,6 +6,7 @@ import ast
 import difflib
 import math
 import numbers
+import sys
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -22,6 +23,8 @@ def number(name: str, value: object, low: float = -math.inf, *, open_low: bool =
         raise TypeError(f"{name} must be a real number in {bounds}, got {value!r}")
     real = value if isinstance(value, Fraction) else int(value) if isinstance(
         value, numbers.Integral) else float(value)
+    if isinstance(real, int) and abs(real) > sys.float_info.max:
+        raise ValueError(f"{name} must be in {bounds}, got a whole number outside the range of a float")
     inside = (low < real if open_low else low <= real) and (real < high if open_high else real <= high)
     if not (isinstance(real, int) or math.isfinite(real)) or not inside:
         raise ValueError(f"{name} must be in {bounds}, got {value!r}")
@@ -62,7 +65,7 @@ def by_name(kind: str, text: object, registry: Mapping[str, Any]) -> Any:
         options = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
     except (SyntaxError, ValueError):
         name, call, arguments, options = str(text), None, [], {}
-    entry = registry[choice(kind, name, registry)]
+    entry = registry[choice(kind, name if isinstance(text, str) else text, registry)]
     if not callable(entry):
         if call:
             raise ValueError(f"{kind} {name} takes no arguments, got {text!r}")

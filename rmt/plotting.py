@@ -87,7 +87,7 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     ax.set_title(f"{networks} network{'s' * (networks > 1)}{seed}, {inputs} input{'s' * (inputs > 1)} each, N = {n}; "
                  f"mass at zero: law {zero[0]:.3f}, measured {zero[1]:.3f}", fontsize=7.5)
     ax.set_ylabel("density per unit of log₁₀ s,\ngiven s > 0", fontsize=8)
-    ax.set_ylim(0, 1.3 * ax.dataLim.ymax)  # room for the legend
+    ax.set_ylim(0, 1.3 * ax.dataLim.ymax if np.isfinite(ax.dataLim.ymax) else 1)  # room for the legend
     ax.legend(fontsize=7, frameon=False, loc="upper left")
     ax.tick_params(labelbottom=False, labelsize=7)
     ax.set_xlim(low, high)

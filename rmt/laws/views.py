@@ -70,7 +70,7 @@ class Spectrum(_View):
         return {math.sqrt(x): mass for x, mass in self.law.atoms.items()}
 
     @property
-    def squared(self) -> Law:
+    def squared(self) -> Any:
         """The law of x = s^2."""
         return self.law
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rmt.checks import Number, integer, number
 from rmt.networks.activations import ActivationFunction, activation, linear
@@ -17,7 +18,15 @@ class UnsupportedStructure(ValueError):
 
 
 class Layer(ABC):
-    """One layer of a network."""
+    """One layer of a network.
+
+    Attributes
+    ----------
+    mixes : bool
+        Whether it has weights that mix entries: it then counts toward the depth.
+    """
+
+    mixes: ClassVar[bool] = False
 
     @abstractmethod
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -50,6 +59,7 @@ class Dense(Layer):
         Standard deviation of a bias.
     """
 
+    mixes: ClassVar[bool] = True
     width: int
     init: str | Scheme = "kaiming_normal"
     bias_std: Number = 0.0
@@ -144,4 +154,4 @@ class Activation(Layer):
     def _check(self, signal: Signal) -> None:
         if not signal.gaussian:
             raise UnsupportedStructure(
-                f"{self!r} needs a Gaussian signal, and what reaches it is not: put a Dense layer before it")
+                f"{self} needs a Gaussian signal, and what reaches it is not: put a Dense layer before it")

@@ -31,6 +31,10 @@ class Network:
 
     def __init__(self, input_shape: int | Sequence[int], layers: Sequence[Layer]) -> None:
         shape = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
+        if not shape:
+            raise ValueError(f"input_shape must have at least one entry, got {input_shape!r}")
+        if not isinstance(layers, Sequence):
+            raise TypeError(f"layers must be a sequence of layers, got {layers!r}")
         object.__setattr__(self, "input_shape", tuple(integer("input_shape", n) for n in shape))
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
@@ -42,10 +46,11 @@ class Network:
         """Widths and what acts between them, repeats counted: "200-200x3, kaiming_normal, relu"."""
         sizes = [math.prod(shape) for shape in self.shapes]
         kept = sizes[:1] + [size for size, layer in zip(sizes[1:], self.layers, strict=True)
-                            if not isinstance(layer, Activation)]
+                            if layer.mixes]
         runs = [(size, len(list(run))) for size, run in groupby(kept[1:])]
         widths = "-".join([str(kept[0]), *(f"{size}x{count}" if count > 1 else str(size) for size, count in runs)])
-        kinds = dict.fromkeys(str(layer.scheme if isinstance(layer, Dense) else layer) for layer in self.layers)
+        kinds = dict.fromkeys(str(layer).removeprefix(f"Dense {size} ")
+                              for size, layer in zip(sizes[1:], self.layers, strict=True))
         return ", ".join([widths, *kinds])
 
     @cached_property

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmt.checks import Number, number, positive
 from rmt.finite.rank import RankDistribution
 from rmt.finite.regime import Regime, regime
 from rmt.laws.convolution import ChainLaw
+from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import Spectrum
 from rmt.networks import expression
-from rmt.networks.layers import Activation, Dense, UnsupportedStructure
+from rmt.networks.layers import Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.signal import Signal
 
@@ -52,8 +55,6 @@ class Prediction:
         The law of the singular values of J (its `squared`: of the eigenvalues of J^T J).
     layers : tuple of LayerRow
         A row per layer.
-    gradient_growth : float
-        E |J^T g|^2 / |g|^2 = (n_0/n_L) mean(x).
     finite_width : FiniteWidth
         The regime, and the mass at zero that a finite width has.
     warnings : tuple of str
@@ -63,7 +64,6 @@ class Prediction:
     network: Network
     spectrum: Spectrum
     layers: tuple[LayerRow, ...]
-    gradient_growth: float
     finite_width: FiniteWidth
     warnings: tuple[str, ...]
 
@@ -71,6 +71,17 @@ class Prediction:
     def label(self) -> str:
         """What was predicted, in a few words."""
         return str(self.network)
+
+    @property
+    def log_gradient_growth(self) -> float:
+        """Natural logarithm of `gradient_growth`, at any depth."""
+        curve = self.spectrum.squared.curve
+        return float(curve.log_inverse_s(0)[0]) + math.log(self.network.n_inputs / self.network.n_outputs)
+
+    @property
+    def gradient_growth(self) -> float:
+        """E |J^T g|^2 / |g|^2 = (n_0/n_L) mean(x); inf above every float."""
+        return _or_inf(lambda: math.exp(self.log_gradient_growth))
 
     @property
     def condition_number(self) -> float:
@@ -107,33 +118,51 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     q, rho = float(positive("input_variance", input_variance)), float(
         number("input_correlation", input_correlation, -1, high=1))
     signal = Signal(network.input_shape, 0.0, q, rho, gaussian=True)
+    n_inputs, chi, total = network.n_inputs, 1.0, MasterCurve()
     parts: list[expression.Expression] = []
     rows: list[LayerRow] = []
     active: list[tuple[int, float]] = []
+    widths: list[int] = []
     warnings: list[str] = []
-    n_inputs, gain = network.n_inputs, 1.0
-    total = expression.curve(expression.Identity(), n_inputs)
     for i, layer in enumerate(network.layers):
-        try:
-            part, after = layer.jacobian(signal), layer.forward(signal)
-        except UnsupportedStructure as error:
-            raise UnsupportedStructure(f"layers[{i}]: {error}") from None
-        if isinstance(layer, Activation) and not any(isinstance(b, Dense) for b in network.layers[:i]):
-            warnings.append(f"layers[{i}]: {layer!r} acts on the input itself, taken as Gaussian")
+        part, after = _step(i, layer, signal)
+        own = expression.law(part, signal.size)
+        if layer.mixes:
+            chi = 1.0
+            widths.append(after.size)
+        elif not widths and not isinstance(part, expression.Identity):
+            warnings.append(f"layers[{i}]: {layer} acts on the input itself, taken as Gaussian")
+        chi *= own.mean() * signal.size / after.size
         total = total * expression.curve(part, n_inputs)
-        so_far, own = ChainLaw(total), expression.law(part, signal.size)
-        if isinstance(layer, Dense):
-            gain = own.mean() * signal.size / after.size
-        chi = gain if isinstance(layer, Dense) else gain * own.mean()
-        rows.append(LayerRow(str(layer), after.size, after.mean_square, after.correlation, chi, so_far.mean(),
-                             so_far.var()))
+        law = ChainLaw(total)
+        rows.append(LayerRow(str(layer), after.size, after.mean_square, after.correlation, chi,
+                             _or_inf(law.mean), _or_inf(law.var)))
         active.append(layer.active(signal))
         parts.append(part)
         signal = after
-    law = expression.law(expression.Product(tuple(parts)), n_inputs)
-    dense = [layer.width for layer in network.layers if isinstance(layer, Dense)]
-    width = len(dense) / sum(1 / n for n in dense) if dense else float(n_inputs)
-    beta = expression.log_norm_variance(expression.Product(tuple(parts)))
-    rank = RankDistribution(n_inputs, tuple(active))
-    return Prediction(network, law.spectrum, tuple(rows), n_inputs / network.n_outputs * law.mean(),
-                      FiniteWidth(regime(len(dense), width, beta, rank.shift), rank), tuple(warnings))
+    jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active))
+    harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
+    found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
+    return Prediction(network, expression.law(jacobian, n_inputs).spectrum, tuple(rows), FiniteWidth(found, rank),
+                      tuple(warnings))
+
+
+def _step(i: int, layer: Layer, signal: Signal) -> tuple[expression.Expression, Signal]:
+    """Return a layer's expression and its output signal; errors name the layer."""
+    try:
+        part, after = layer.jacobian(signal), layer.forward(signal)
+        if math.isfinite(after.mean_square):
+            return part, after
+    except UnsupportedStructure as error:
+        raise UnsupportedStructure(f"layers[{i}]: {error}") from None
+    except OverflowError:
+        pass
+    raise OverflowError(f"layers[{i}]: {layer}: the signal's variance is outside the range of a float")
+
+
+def _or_inf(moment: Callable[[], float]) -> float:
+    """Return a moment, inf where it is above every float (the law itself lives in logs)."""
+    try:
+        return moment()
+    except OverflowError:
+        return math.inf

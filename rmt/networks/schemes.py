@@ -54,16 +54,21 @@ class Scheme:
         return self.gain_squared / fans[self.fan]
 
 
+def _text(x: Number) -> str:
+    """A number as it stands in a call: equal numbers, equal text."""
+    return repr(int(x) if x == int(x) else x)
+
+
 def gaussian(sigma_w: Number = 1) -> Scheme:
     """Normal entries of variance sigma_w^2 / fan_in."""
     sigma_w = positive("sigma_w", sigma_w)
-    return Scheme(f"gaussian(sigma_w={sigma_w!r})", Fraction(sigma_w) ** 2)
+    return Scheme(f"gaussian(sigma_w={_text(sigma_w)})", Fraction(sigma_w) ** 2)
 
 
 def xavier_normal(gain: Number = 1) -> Scheme:
     """Normal entries of variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
     gain = positive("gain", gain)
-    return Scheme(f"xavier_normal(gain={gain!r})", Fraction(gain) ** 2, "average")
+    return Scheme(f"xavier_normal(gain={_text(gain)})", Fraction(gain) ** 2, "average")
 
 
 def kaiming_normal(a: Number = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Scheme:
@@ -72,13 +77,13 @@ def kaiming_normal(a: Number = 0, mode: str = "fan_in", nonlinearity: str = "lea
     mode = choice("mode", mode, ("fan_in", "fan_out"))
     nonlinearity = choice("nonlinearity", nonlinearity, (*_GAINS, "leaky_relu"))
     gain_squared = _GAINS.get(nonlinearity, 2 / (1 + Fraction(a) ** 2))
-    return Scheme(f"kaiming_normal(a={a!r}, mode={mode!r}, nonlinearity={nonlinearity!r})", gain_squared, mode)
+    return Scheme(f"kaiming_normal(a={_text(a)}, mode={mode!r}, nonlinearity={nonlinearity!r})", gain_squared, mode)
 
 
 def orthogonal(gain: Number = 1) -> Scheme:
     """Semi-orthogonal matrices times gain, uniform (Saxe et al. 2014)."""
     gain = positive("gain", gain)
-    return Scheme(f"orthogonal(gain={gain!r})", Fraction(gain) ** 2, orthogonal=True)
+    return Scheme(f"orthogonal(gain={_text(gain)})", Fraction(gain) ** 2, orthogonal=True)
 
 
 REGISTRY: dict[str, Callable[..., Scheme]] = {

@@ -1,0 +1,205 @@
+"""Singular values of real networks, against arithmetic of many digits, exact constructions and torch's own autograd."""
+
+import math
+import warnings
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch import nn
+
+from empirical import build, jacobian, log_singular_values, measure
+from empirical.inputs import array
+from empirical.singular_values import log_singular_values_and_resolution
+from rmt import mlp
+
+
+class Wrapped(nn.Module):
+    """The same function, but not an nn.Sequential."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Residual(nn.Sequential):
+    """An nn.Sequential that is no chain: what counts is its forward."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def inputs(*shape, seed=0):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def gaussian_chain(*widths, seed=0):
+    return build(mlp(widths, "linear", "gaussian"), seed)
+
+
+def truth(module, x, digits=160):
+    """Return ln s of a chain of Linear, ReLU, LeakyReLU and Tanh at one input, by multiplying it out."""
+    with mpmath.workdps(digits):
+        product, signal = mpmath.eye(x.numel()), x
+        for stage in module:
+            if isinstance(stage, nn.Linear):
+                product = mpmath.matrix(stage.weight.tolist()) * product
+            elif not isinstance(stage, nn.Identity):
+                low = {nn.ReLU: 0, nn.LeakyReLU: getattr(stage, "negative_slope", 0)}.get(type(stage))
+                slopes = [1 / mpmath.cosh(h) ** 2 if low is None else 1 if h > 0 else low for h in signal.tolist()]
+                product = mpmath.diag(slopes) * product
+            signal = stage(signal)
+        wide = product if product.rows >= product.cols else product.T
+        found = mpmath.svd_r(wide, compute_uv=False)
+        return np.array(sorted((float(mpmath.log(s)) if s else -math.inf for s in found), reverse=True))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sixty_gaussian_layers_against_160_digits(seed):
+    module, x = gaussian_chain(*[16] * 61, seed=seed), inputs(1, 16)
+    exact = truth(module, x[0])
+    assert np.ptp(exact) > 40 * math.log(10)  # where a float64 SVD of the product sees noise
+    with torch.no_grad():
+        plain = np.log(np.linalg.svd(jacobian(module, x)[0].numpy(), compute_uv=False))
+    assert np.max(np.abs(plain - exact)) > 10
+    assert_allclose(log_singular_values(module, x)[0], exact, rtol=0, atol=1e-9)
+
+
+CHAINS = [[16] * 9, [8, 20, 5, 12, 9], [5, 20, 6], [20, 5, 20], [1, 7, 1], [7, 1, 7], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("widths", CHAINS, ids=str)
+def test_chains_of_any_widths_padded_with_exact_zeros(widths):
+    module, x = gaussian_chain(*widths), inputs(1, widths[0])
+    rank, got = min(widths), log_singular_values(module, x)[0]
+    assert got.shape == (widths[0],)
+    assert_allclose(got[:rank], truth(module, x[0])[:rank], rtol=0, atol=1e-12)
+    assert np.all(got[rank:] == -math.inf)
+
+
+@pytest.mark.parametrize(("activation", "seed"), [("relu", 0), ("relu", 1), ("leaky_relu(0.1)", 0)])
+def test_zeros_of_relu_are_counted_exactly_and_the_rest_is_right(activation, seed):
+    """The rank is the smallest number of active units of a layer (Gaussian matrices are in general position)."""
+    module, x, active = build(mlp([16] * 13, activation), seed), inputs(1, 16), []
+    signal = x
+    with torch.no_grad():
+        for stage in module:
+            signal = stage(signal)
+            if isinstance(stage, nn.ReLU):
+                active.append(int((signal > 0).sum()))
+    rank = min([16, *active])
+    assert ("leaky" in activation) == (rank == 16)
+    got = log_singular_values(module, x)[0]
+    assert np.sum(got > -math.inf) == rank
+    assert_allclose(got[:rank], truth(module, x[0])[:rank], rtol=0, atol=1e-9)
+
+
+def test_saturated_tanh_against_400_digits():
+    """Slopes are sech^2: autograd's 1 - tanh^2 cancels, 5e-9 relative at |h| = 9.5."""
+    module, x = nn.Sequential(), inputs(1, 8)
+    for layer in gaussian_chain(*[8] * 9):
+        if isinstance(layer, nn.Linear):
+            layer.weight.data *= 3
+            module.extend([layer, nn.Tanh()])
+    assert_allclose(log_singular_values(module, x)[0], truth(module, x[0], 400), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("places", [3, 12])
+def test_values_over_more_than_300_decades(places):
+    """U D^6 V with random orthogonal U and V: the values are those of D^6, known to the last digit."""
+    width, times = 24, 6
+    powers = np.linspace(-60, 60, places).repeat(width // places)
+    u, v = (build(mlp([width] * 2, "linear", "orthogonal"), seed)[0] for seed in (0, 1))
+    middle = nn.Linear(width, width, bias=False, dtype=torch.float64)
+    middle.weight.data = torch.diag(torch.as_tensor(10.0**powers))
+    got = log_singular_values(nn.Sequential(v, *[middle] * times, u), torch.zeros(1, width, dtype=torch.float64))[0]
+    assert_allclose(got, times * np.sort(np.log(10.0**powers))[::-1], rtol=0, atol=1e-9)
+
+
+def test_five_hundred_and_twenty_layers_against_1500_digits():
+    """Over 300 decades: the values of A^T A from repeated Cholesky steps L L^T -> L^T L (LR iteration)."""
+    module, x = gaussian_chain(*[8] * 521), inputs(1, 8)
+    with mpmath.workdps(1500):
+        product = mpmath.eye(8)
+        for stage in module:
+            if isinstance(stage, nn.Linear):
+                product = mpmath.matrix(stage.weight.tolist()) * product
+        gram = product.T * product
+        for _ in range(8):
+            root = mpmath.cholesky(gram)
+            gram = root.T * root
+        exact = np.array([float(mpmath.log(gram[i, i]) / 2) for i in range(8)])
+    assert np.ptp(exact) > 300 * math.log(10)
+    assert_allclose(log_singular_values(module, x)[0], np.sort(exact)[::-1], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("widths", [[30] * 2, [30] * 101, [10, 30, 30], [1, 1]], ids=str)
+def test_orthogonal_linear_networks_have_all_values_one(widths):
+    got = log_singular_values(build(mlp(widths, "linear", "orthogonal"), 3), inputs(2, widths[0]))
+    assert_allclose(got, 0, rtol=0, atol=1e-14 * len(widths))
+
+
+def test_an_all_dead_network_has_rank_zero():
+    module = gaussian_chain(4, 4, 4)
+    module[0].weight.data.zero_()
+    assert np.all(log_singular_values(module, inputs(2, 4)) == -math.inf)
+
+
+def test_a_module_that_is_no_chain_is_measured_to_its_resolution_with_a_warning():
+    chain, x = gaussian_chain(*[16] * 61), inputs(2, 16)
+    exact = log_singular_values(chain, x)
+    with pytest.warns(UserWarning, match="resolution"):
+        got = log_singular_values(Wrapped(chain), x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again, resolution = log_singular_values_and_resolution(Wrapped(chain), x)
+        measured = measure(lambda: Wrapped(chain), draws=2, inputs=array(x.numpy()), progress=False)
+    np.testing.assert_array_equal(got, again)
+    seen = exact > resolution[:, None] + math.log(100)
+    assert 0 < seen.sum() < seen.size
+    assert_allclose(got[seen], exact[seen], atol=0.05)
+    assert np.all(got >= resolution[:, None])
+    assert np.all(got[exact < resolution[:, None] - 5] < resolution.max() + 1)
+    assert np.all(measured.resolution > -math.inf)
+    assert np.all(log_singular_values_and_resolution(chain, x)[1] == -math.inf)
+    flat = gaussian_chain(5, 9)  # well conditioned: no warning (an error here)
+    assert_allclose(log_singular_values(Wrapped(flat), inputs(2, 5)), log_singular_values(flat, inputs(2, 5)))
+
+
+MODULES = {
+    "rectangular": (lambda: nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3)), (5,)),
+    "nested": (lambda: nn.Sequential(nn.Sequential(nn.Linear(5, 6), nn.Sequential(nn.GELU())), nn.Linear(6, 7)), (5,)),
+    "flatten": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.Sigmoid()), (2, 3)),
+    "layer norm": (lambda: nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6), nn.Linear(6, 4)), (5,)),
+    "convolution": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.SiLU(), nn.Flatten(), nn.Linear(12, 6)), (2, 4, 4)),
+    "batch norm": (lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ELU()).eval(), (5,)),
+    "not a chain": (lambda: Wrapped(nn.Linear(4, 6)), (4,)),
+    "rows": (lambda: nn.Sequential(nn.Linear(3, 4), nn.Softplus()), (2, 3)),
+    "in place": (lambda: nn.Sequential(nn.Linear(5, 5), nn.ReLU(inplace=True), nn.Linear(5, 4)), (5,)),
+    "overridden forward": (lambda: nn.Sequential(Residual(nn.Linear(4, 4)), nn.Linear(4, 4)), (4,)),
+    "overridden forward outside": (lambda: Residual(nn.Linear(4, 4), nn.Tanh()), (4,)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_jacobian_and_its_values_equal_autograd(name):
+    make, shape = MODULES[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = make().double()
+    x = inputs(3, *shape)
+    j = jacobian(module, x)
+    exact = torch.stack([torch.autograd.functional.jacobian(lambda z: module(z[None])[0].flatten(), row) for row in x])
+    exact = exact.flatten(2)
+    assert j.shape == exact.shape
+    assert not j.requires_grad
+    assert_allclose(j.numpy(), exact.detach().numpy(), rtol=0, atol=1e-13)
+    s = np.linalg.svd(exact.detach().numpy(), compute_uv=False)
+    got = np.exp(log_singular_values(module, x))
+    assert_allclose(got[:, : s.shape[1]], s, rtol=1e-10, atol=1e-14)
+    assert np.all(got[:, s.shape[1] :] == 0)
