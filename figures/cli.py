@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,10 +71,10 @@ def widths(text: str) -> list[int]:
     """Read "784,500x10,10": input 784, ten layers of 500, one of 10; "200x6": input 200 and six layers of 200."""
     out: list[int] = []
     for part in text.split(","):
-        size, _, times = part.strip().partition("x")
-        if not (size.isdigit() and (times.isdigit() or not times)) or int(size) < 1 or (times and int(times) < 1):
-            raise ValueError(f"widths must look like 784,500x10,10 with whole numbers >= 1, got {text!r}")
-        out += [int(size)] * (int(times) if times else 1)
+        match = re.fullmatch(r"0*([1-9]\d{0,5})(?:x0*([1-9]\d{0,4}))?", part.strip(), re.ASCII)
+        if match is None:
+            raise ValueError(f"widths must look like 784,500x10,10 with whole numbers from 1 to 999999, got {text!r}")
+        out += [int(match[1])] * int(match[2] or 1)
     return [out[0], *out] if "x" in text and "," not in text else out
 
 
@@ -153,8 +154,9 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
     else:
         click.echo(prediction.table() + "\n")
         for key, value in _summary(prediction).items():
-            click.echo(f"{key.replace('_', ' '):40} {value:.6g}" if isinstance(value, float) else
-                       f"{key.replace('_', ' '):40} {value if value != [] else 'none'}")
+            name = key.removeprefix("log_").replace("_", " ")
+            text = exp_text(float(value)) if key.startswith("log_") else "none" if value == [] else value
+            click.echo(f"{name:40} {f'{text:.6g}' if isinstance(text, float) else text}")
     if out:
         style.use()
         _save(prediction.spectrum.plot(), out)
