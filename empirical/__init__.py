@@ -3,7 +3,7 @@
 try:
     import torch as _torch  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("empirical needs torch: pip install 'rmt[torch]'") from error
+    raise ModuleNotFoundError("empirical needs torch: pip install 'rmt[torch]'", name="torch") from error
 
 from empirical import inputs
 from empirical.jacobian import jacobian

@@ -30,6 +30,9 @@ class Gaussian:
         """Cosine between two inputs."""
         return 0.0
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Accept every shape."""
+
     def draw(self, count: int, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
         """Return `count` inputs of the given shape."""
         return rng.standard_normal((count, *shape)) * math.sqrt(self.variance)
@@ -56,10 +59,14 @@ class Data(ABC):
         n = len(unit)
         return float((np.linalg.norm(unit.sum(0)) ** 2 - n) / (n * (n - 1)))
 
-    def draw(self, count: int, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return `count` different inputs of the given shape."""
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise unless an input of the data fits a network that takes this shape."""
         if math.prod(shape) != math.prod(self.values.shape[1:]):
             raise ValueError(f"inputs {self!r} have shape {self.values.shape[1:]}, the network takes {shape}")
+
+    def draw(self, count: int, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return `count` different inputs of the given shape."""
+        self.check(shape)
         if count > len(self.values):
             raise ValueError(f"inputs_per_network must be at most {len(self.values)} for {self!r}, got {count}")
         return self.values[rng.choice(len(self.values), count, replace=False)].reshape(count, *shape)

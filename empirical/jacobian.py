@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -25,11 +28,27 @@ def jacobian(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
 
     def one(sample: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(module, state, (sample[None],))[0].flatten()
+        # a copy, as the module may work in place
+        return torch.func.functional_call(module, state, (sample[None].clone(),))[0].flatten()
 
-    with torch.no_grad():
+    with as_found(module, x):
         rows = torch.func.vmap(torch.func.jacrev(one), randomness="different")(x.detach())
+    if not torch.isfinite(rows).all():
+        raise ValueError("the Jacobian is not finite: the module has NaN or inf in a weight or an activation")
     return rows.flatten(2)
+
+
+@contextmanager
+def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
+    """Run the module without gradients; its buffers and torch's random state are put back, also after an error."""
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    devices = [x.device] if x.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            for buffer, saved in buffers:
+                buffer.copy_(saved)
 
 
 def check(module: nn.Module, x: torch.Tensor) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from empirical.inputs import Inputs, gaussian
@@ -20,6 +19,7 @@ from empirical.modules import build, torch_dtype
 from empirical.progress import progress as progress_bar
 from empirical.singular_values import log_singular_values_and_resolution
 from empirical.store import Store
+from empirical.threads import one_blas_thread
 from rmt.checks import integer
 from rmt.networks.network import Network
 
@@ -49,18 +49,13 @@ class Task:
         """Build the network, draw its inputs and measure it, on one BLAS thread."""
         weights, data = np.random.SeedSequence(self.seed, spawn_key=(self.index,)).spawn(2)
         seed = int(weights.generate_state(1, np.uint64)[0] >> 1)
-        threads = torch.get_num_threads()
-        with threadpool_limits(1):
-            torch.set_num_threads(1)
-            try:
-                module, shape = self._module(seed)
-                x = self.inputs.draw(self.inputs_per_network, shape, np.random.default_rng(data))
-                tensor = torch.as_tensor(x, dtype=torch_dtype(self.dtype), device=self.device)
-                values, resolution = log_singular_values_and_resolution(module, tensor)
-                with torch.no_grad():
-                    n_outputs = module(tensor).flatten(1).shape[1]
-            finally:
-                torch.set_num_threads(threads)
+        with one_blas_thread():
+            module, shape = self._module(seed)
+            x = self.inputs.draw(self.inputs_per_network, shape, np.random.default_rng(data))
+            tensor = torch.as_tensor(x, dtype=torch_dtype(self.dtype), device=self.device)
+            values, resolution = log_singular_values_and_resolution(module, tensor)
+            with torch.no_grad():
+                n_outputs = module(tensor).flatten(1).shape[1]
         return Measurement(values[None], resolution[None], n_outputs, self.label, repr(self.inputs), self.seed,
                            self.device, self.dtype)
 
@@ -114,34 +109,42 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
         raise ValueError("source must be an rmt.Network, or a function returning a module (with label= if there is "
                          f"a store), got {source!r}")
     seed, inputs_per_network = integer("seed", seed, 0), integer("inputs_per_network", inputs_per_network)
-    torch_dtype(dtype)
-    name = label or (repr(source) if isinstance(source, Network) else str(getattr(source, "__qualname__", source)))
-    tasks = [Task(source, name, inputs or gaussian(), inputs_per_network, seed, index, device, dtype)
+    precision = str(torch_dtype(dtype)).removeprefix("torch.")
+    inputs = gaussian() if inputs is None else inputs
+    if not isinstance(inputs, Inputs):
+        raise TypeError(f"inputs must be of empirical.inputs (gaussian, digits, array), got {inputs!r}")
+    if isinstance(source, Network):
+        inputs.check(source.input_shape)
+        name = f"{label}: {source!r}" if label else repr(source)
+    else:
+        name = label or str(getattr(source, "__qualname__", source))
+    tasks = [Task(source, name, inputs, inputs_per_network, seed, index, str(device), precision)
              for index in range(draws)]
     found: dict[Task, Measurement] = {}
-    for task, answer in progress_bar(answers(tasks, executor, store), draws, "measuring", progress):
+    kept = Store(store) if store is not None else None
+    for task, answer in progress_bar(answers(tasks, executor, kept), draws, "measuring", progress):
         found[task] = answer
     return reduce(add, [found[task] for task in tasks])
 
 
 def answers(tasks: list[Task], executor: Executor | None = None,
-            store: str | Path | None = None) -> Iterator[tuple[Task, Measurement]]:
+            store: Store | None = None) -> Iterator[tuple[Task, Measurement]]:
     """Yield every task with its answer, stored ones first, others as they are measured and stored."""
-    kept = Store(store) if store is not None else None
     missing = []
     for task in tasks:
-        answer = kept.get(task.question) if kept else None
+        answer = store.get(task.question) if store else None
         if answer is None:
             missing.append(task)
         else:
             yield task, answer
-    futures = {executor.submit(run, task): task for task in missing} if executor else {}
-    done = ((futures[f], f.result()) for f in as_completed(futures)) if executor else ((t, run(t)) for t in missing)
-    try:
-        for task, answer in done:
-            if kept:
-                kept.put(task.question, answer)
-            yield task, answer
-    finally:
-        for future in futures:
-            future.cancel()
+    with one_blas_thread():  # in this thread too, and first: OpenBLAS obeys only the thread that set a limit
+        futures = {executor.submit(run, task): task for task in missing} if executor else {}
+        done = ((futures[f], f.result()) for f in as_completed(futures)) if executor else ((t, run(t)) for t in missing)
+        try:
+            for task, answer in done:
+                if store:
+                    store.put(task.question, answer)
+                yield task, answer
+        finally:
+            for future in futures:
+                future.cancel()

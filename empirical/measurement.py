@@ -6,6 +6,8 @@ import io
 import json
 import os
 import secrets
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+# What numpy and zipfile raise on truncated, foreign or bit-flipped files.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, OSError, zipfile.BadZipFile,
+               zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +67,8 @@ class Measurement:
 
     def __add__(self, other: Measurement) -> Measurement:
         """Return the networks of both; they must measure the same thing."""
-        mine, theirs = ((m.source, m.inputs, m.n_outputs, m.log_singular_values.shape[1:]) for m in (self, other))
+        mine, theirs = ((m.source, m.inputs, m.device, m.dtype, m.n_outputs, m.log_singular_values.shape[1:])
+                        for m in (self, other))
         if mine != theirs:
             raise ValueError(f"cannot join measurements of different things: {mine} and {theirs}")
         return Measurement(
@@ -80,9 +87,13 @@ class Measurement:
 
     @classmethod
     def load(cls, path: str | Path) -> Measurement:
-        """Read a file that `save` wrote; nothing in it is unpickled."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(file["log_singular_values"], file["resolution"], **json.loads(str(file["about"])))
+        """Read a file that `save` wrote; nothing in it is unpickled. Any other content is a ValueError."""
+        with open(path, "rb") as raw:
+            try:
+                with np.load(raw, allow_pickle=False) as file:
+                    return cls(file["log_singular_values"], file["resolution"], **json.loads(str(file["about"])))
+            except _UNREADABLE as error:
+                raise ValueError(f"{path}: not a measurement file: {error}") from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from empirical.jacobian import check, jacobian
+from empirical.jacobian import as_found, check, jacobian
 
 Array = NDArray[np.float64]
 
@@ -27,20 +27,20 @@ def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
         return None
     check(module, x)
     chains: list[list[Array]] = [[] for _ in x]
-    with torch.no_grad():
-        signal = x.detach()
+    with as_found(module, x):
+        signal = x.detach().clone()
         for stage in _leaves(module):
-            if isinstance(stage, nn.Linear) and signal.ndim == 2:
-                shared = _numpy(stage.weight)
-                parts = [shared for _ in x]
-            elif isinstance(stage, _POINTWISE):
-                parts = list(_numpy(_slopes(stage, signal)))
-            elif isinstance(stage, nn.Identity | nn.Flatten):
-                parts = []
+            kind = None if _has_hooks(stage) else type(stage)  # a subclass or a hook may do anything
+            if kind is nn.Linear and signal.ndim == 2:
+                parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(x)
+            elif kind in _POINTWISE:
+                parts = [[slopes] for slopes in _numpy(_slopes(stage, signal))]
+            elif kind in (nn.Identity, nn.Flatten):
+                parts = [[]] * len(x)
             else:
-                parts = list(_numpy(jacobian(stage, signal)))
-            for chain, part in zip(chains, parts, strict=False):
-                chain.append(part)
+                parts = [_full_rank(block) for block in _numpy(jacobian(stage, signal))]
+            for chain, part in zip(chains, parts, strict=True):
+                chain.extend(part)
             signal = stage(signal)
             if not torch.isfinite(signal).all():
                 raise ValueError(f"the output of {stage} is not finite")
@@ -58,6 +58,17 @@ def _leaves(module: nn.Sequential) -> Iterator[nn.Module]:
             yield from _leaves(child)
         else:
             yield child
+
+
+def _has_hooks(stage: nn.Module) -> bool:
+    return bool(stage._forward_hooks or stage._forward_pre_hooks)
+
+
+def _full_rank(block: Array) -> list[Array]:
+    """Return factors of full rank: what lies under the rounding of a stage's own Jacobian is an exact zero."""
+    left, values, right = np.linalg.svd(block, full_matrices=False)
+    rank = int(np.sum(values > max(block.shape) * np.finfo(float).eps * values.max(initial=0.0)))
+    return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
 
 
 def _slopes(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-import zipfile
 from pathlib import Path
 
 from empirical.measurement import Measurement
@@ -47,10 +46,10 @@ class Store:
             return Measurement.load(path)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except ValueError as error:
             aside = path.with_suffix(".npz.damaged")
             path.replace(aside)
-            warnings.warn(f"{aside} was damaged ({error}) and will be measured again", stacklevel=2)
+            warnings.warn(f"damaged, set aside as {aside.name}, will be measured again: {error}", stacklevel=2)
             return None
 
     def put(self, question: str, answer: Measurement) -> None:

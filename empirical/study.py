@@ -16,6 +16,7 @@ from empirical.inputs import Data, Inputs, digits, gaussian
 from empirical.measure import Task, answers
 from empirical.measurement import Measurement
 from empirical.progress import progress as progress_bar
+from empirical.store import Store
 from rmt.checks import choice, integer
 from rmt.networks.activations import activation
 from rmt.networks.network import Network, mlp
@@ -23,7 +24,8 @@ from rmt.networks.predict import Prediction, predict
 from rmt.networks.schemes import scheme
 
 INPUTS: dict[str, Callable[[], Inputs]] = {"gaussian": gaussian, "digits": digits}
-_LIMITS = {"depth": 10_000, "width": 20_000, "draws": 100_000, "bins": 1_000}  # larger is a slip of the pen
+# Larger is a slip of the pen.
+LIMITS = {"depth": 10_000, "matrices": 10_000, "width": 20_000, "draws": 100_000, "bins": 1_000}
 
 
 class StudyError(ValueError):
@@ -122,7 +124,7 @@ def _study(content: Mapping[str, Any]) -> Study:
     tables = content.get("rows", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise TypeError("rows must be tables, written [[rows]]")
-    draws = content.get("draws", 10)
+    draws = _size("draws", content.get("draws", 10))
     rows = tuple(dict.fromkeys(row for table in tables for row in _rows(table, draws, seed)))
     products = _products(content["products"], draws, seed) if "products" in content else None
     if not rows and products is None:
@@ -142,6 +144,9 @@ def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
             raise ValueError(f"[[rows]] needs {key}")
     lists = {"inputs": "gaussian", "draws": draws, **table}
     values = {key: value if isinstance(value, list) else [value] for key, value in lists.items()}
+    for key, value in values.items():
+        if not value:
+            raise ValueError(f"{key} must not be an empty list")
     for init in values["init"]:
         scheme(init)
     for name in values["activation"]:
@@ -156,8 +161,8 @@ def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
 
 def _size(key: str, value: object) -> int:
     size = integer(key, value)
-    if size > _LIMITS[key]:
-        raise ValueError(f"{key} must be at most {_LIMITS[key]}, got {size}")
+    if size > LIMITS[key]:
+        raise ValueError(f"{key} must be at most {LIMITS[key]}, got {size}")
     return size
 
 
@@ -168,7 +173,7 @@ def _products(table: Any, draws: int, seed: int) -> Products:
     matrices = table.get("matrices", [1, 3, 5])
     if not isinstance(matrices, list) or not matrices:
         raise ValueError(f"matrices must be a list of whole numbers, got {matrices!r}")
-    return Products(tuple(_size("depth", m) for m in matrices), _size("width", table.get("width", 1000)),
+    return Products(tuple(_size("matrices", m) for m in matrices), _size("width", table.get("width", 1000)),
                     _size("draws", table.get("draws", draws)), _size("bins", table.get("bins", 50)), seed)
 
 
@@ -183,7 +188,7 @@ def run(rows: tuple[Row, ...], store: str | Path, executor: Executor | None = No
     for row, own in tasks.items():
         for task in own:
             owners.setdefault(task, []).append(row)
-    done = answers(list(owners), executor, store)
+    done = answers(list(owners), executor, Store(store))
     for task, answer in progress_bar(done, len(owners), "measuring networks", progress):
         found[task] = answer
         for row in owners[task]:

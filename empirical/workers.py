@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -13,8 +15,20 @@ from threadpoolctl import threadpool_limits
 
 
 def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threadpool_limits(1)  # a process a core: more threads would only wait for each other
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C here, and in processes started inside for good: the parent decides for them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -22,10 +36,13 @@ def workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """Yield an executor of `count` processes (one a core); on an error or Ctrl-C they are ended, not awaited."""
     pool = ProcessPoolExecutor(count or os.cpu_count(), mp_context=multiprocessing.get_context("spawn"),
                                initializer=_start)
+    with _interrupts_ignored():
+        pool.submit(os.getpid)  # starts the processes now
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
+        time.sleep(0.3)  # the pool forgets cancelled work first, or it stumbles over it when its processes end
         for process in multiprocessing.active_children():
             process.terminate()
         raise

@@ -8,5 +8,9 @@ def main() -> None:
     try:
         from figures.cli import cli
     except ModuleNotFoundError as error:
-        sys.exit(f"rmt: the command line needs {error.name}: pip install 'rmt[torch,data,figures]'")
+        needed = f"needs {error.name}" if error.name else error
+        print(f"rmt: the command line {needed}: pip install 'rmt[torch,data,figures]'", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(3)
     cli()

@@ -21,13 +21,15 @@ from empirical.workers import workers
 from figures import report as pages
 from figures import style
 from rmt.agreement import AGREES, DIFFERS, compare
-from rmt.checks import choice
+from rmt.checks import choice, number
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction
 from rmt.networks.predict import predict as predict_network
 from rmt.text import exp_text
 
 DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
+_DRAWS = click.IntRange(1, studies.LIMITS["draws"])
+_PICTURES = (".svg", ".png", ".pdf")
 
 
 class _OneLine(click.Group):
@@ -37,9 +39,12 @@ class _OneLine(click.Group):
         """Run; exit with 2 for bad input and 3 for work that is incomplete."""
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(USAGE)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code if isinstance(error, _Interrupted) else USAGE)
-        except (ValueError, TypeError, OSError, ArithmeticError, ModuleNotFoundError) as error:
+        except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
             _fail(str(error), USAGE)
         except (click.Abort, KeyboardInterrupt):
             _fail("interrupted", INCOMPLETE)
@@ -75,6 +80,8 @@ def widths(text: str) -> list[int]:
         if match is None:
             raise ValueError(f"widths must look like 784,500x10,10 with whole numbers from 1 to 999999, got {text!r}")
         out += [int(match[1])] * int(match[2] or 1)
+    if len(out) > studies.LIMITS["depth"]:
+        raise ValueError(f"widths must be at most {studies.LIMITS['depth']} layers, got {len(out)}")
     return [out[0], *out] if "x" in text and "," not in text else out
 
 
@@ -97,7 +104,9 @@ def _shared(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def _describe(width_text: str, activation: str, init: str, bias_std: float, inputs: str) -> tuple[Network, Any]:
     source = studies.INPUTS[choice("inputs", inputs, studies.INPUTS)]()
-    return mlp(widths(width_text), activation, init, bias_std), source
+    network = mlp(widths(width_text), activation, init, bias_std)
+    source.check(network.input_shape)
+    return network, source
 
 
 def _predicted(network: Network, source: Any) -> Prediction:
@@ -121,6 +130,14 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
         f"log_condition_number_at_{n}_values": spectrum.log_condition_number_at(n),
         "warnings": list(prediction.warnings),
     }
+
+
+def _check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file that could not be written, before any work is done for it."""
+    if out and Path(out).suffix not in suffixes:
+        raise ValueError(f"--out must end in {', '.join(suffixes)}, got {out!r}")
+    if out and not Path(out).absolute().parent.is_dir():
+        raise ValueError(f"--out {out}: no such folder")
 
 
 def _save(ax: Any, out: str | None) -> None:
@@ -147,6 +164,7 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
 
     Example: rmt predict --widths 784,500x10,10 --activation relu --init kaiming_normal
     """
+    _check_out(out, _PICTURES)
     prediction = _predicted(*_describe(width_text, activation, init, bias_std, inputs))
     if as_json:
         layers = [vars(row) for row in prediction.layers]
@@ -166,7 +184,7 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
 @cli.command()
 @_network
 @_shared
-@click.option("--draws", default=10, show_default=True, help="Number of independent networks.")
+@click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
 @click.option("--store", help="Folder that keeps every measured network, to go on later.")
 @click.option("--out", help="Save the measurement as this .npz file.")
 def measure(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
@@ -175,6 +193,7 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
 
     Example: rmt measure --widths 200x6 --draws 20 --seed 1 --out result.npz
     """
+    _check_out(out, (".npz",))
     network, source = _describe(width_text, activation, init, bias_std, inputs)
     with _resumable(store):
         result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
@@ -197,7 +216,7 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
 @cli.command(name="compare")
 @_network
 @_shared
-@click.option("--draws", default=10, show_default=True, help="Number of independent networks.")
+@click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
 @click.option("--store", help="Folder that keeps every measured network, to go on later.")
 @click.option("--measurement", help="Compare this .npz file (from rmt measure) instead of measuring.")
 @click.option("--tolerance", default=0.02, show_default=True, help="Distance that still counts as agreement.")
@@ -208,6 +227,8 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
 
     Example: rmt compare --widths 200x3 --activation linear --init xavier_normal --draws 20 --seed 1
     """
+    _check_out(out, _PICTURES)
+    number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)
     network, source = _describe(width_text, activation, init, bias_std, inputs)
     with _resumable(store):
         measured = Measurement.load(measurement) if measurement else measure_networks(

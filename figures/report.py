@@ -50,7 +50,7 @@ class RowResult:
     def anchor(self) -> str:
         """Name of the row's picture on the page."""
         row = self.row
-        text = f"{row.init}-{row.activation}-{row.depth}-{row.width}-{row.inputs}"
+        text = f"{row.init}-{row.activation}-{row.depth}-{row.width}-{row.inputs}-{row.draws}"
         return "".join(c if c.isalnum() or c == "-" else "_" for c in text)
 
 
@@ -90,7 +90,7 @@ def _picture(result: Agreement, row: Row) -> str:
     figure = style.figure(5.2, 4.3)
     figure.subplots_adjust(left=0.135, right=0.955, top=0.93, bottom=0.1)
     plotting.agreement(result, figure.add_subplot())
-    return style.svg(figure, str(row))
+    return style.svg(figure, f"{row}, {row.draws} draws")
 
 
 def summary(results: Sequence[RowResult]) -> Table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -35,5 +37,7 @@ def svg(picture: Figure, name: str) -> str:
     start = text.index("<svg")
     opening, rest = text[start:].split(">", 1)
     box = opening[opening.index("viewBox"):].split('"')[1]
+    own = "p" + hashlib.sha256(name.encode()).hexdigest()[:8] + "-"
+    rest = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{own}", rest)
     return f'<svg role="img" viewBox="{box}" xmlns="http://www.w3.org/2000/svg" ' \
            f'xmlns:xlink="http://www.w3.org/1999/xlink">{rest}'

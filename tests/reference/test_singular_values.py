@@ -1,7 +1,6 @@
 """Singular values of real networks, against arithmetic of many digits, exact constructions and torch's own autograd."""
 
 import math
-import warnings
 
 import mpmath
 import numpy as np
@@ -77,7 +76,6 @@ CHAINS = [[16] * 9, [8, 20, 5, 12, 9], [5, 20, 6], [20, 5, 20], [1, 7, 1], [7, 1
 def test_chains_of_any_widths_padded_with_exact_zeros(widths):
     module, x = gaussian_chain(*widths), inputs(1, widths[0])
     rank, got = min(widths), log_singular_values(module, x)[0]
-    assert got.shape == (widths[0],)
     assert_allclose(got[:rank], truth(module, x[0])[:rank], rtol=0, atol=1e-12)
     assert np.all(got[rank:] == -math.inf)
 
@@ -155,10 +153,8 @@ def test_a_module_that_is_no_chain_is_measured_to_its_resolution_with_a_warning(
     exact = log_singular_values(chain, x)
     with pytest.warns(UserWarning, match="resolution"):
         got = log_singular_values(Wrapped(chain), x)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        again, resolution = log_singular_values_and_resolution(Wrapped(chain), x)
-        measured = measure(lambda: Wrapped(chain), draws=2, inputs=array(x.numpy()), progress=False)
+    again, resolution = log_singular_values_and_resolution(Wrapped(chain), x)
+    measured = measure(lambda: Wrapped(chain), draws=2, inputs=array(x.numpy()), progress=False)
     np.testing.assert_array_equal(got, again)
     seen = exact > resolution[:, None] + math.log(100)
     assert 0 < seen.sum() < seen.size
@@ -179,7 +175,6 @@ MODULES = {
     "convolution": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.SiLU(), nn.Flatten(), nn.Linear(12, 6)), (2, 4, 4)),
     "batch norm": (lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ELU()).eval(), (5,)),
     "not a chain": (lambda: Wrapped(nn.Linear(4, 6)), (4,)),
-    "rows": (lambda: nn.Sequential(nn.Linear(3, 4), nn.Softplus()), (2, 3)),
     "in place": (lambda: nn.Sequential(nn.Linear(5, 5), nn.ReLU(inplace=True), nn.Linear(5, 4)), (5,)),
     "overridden forward": (lambda: nn.Sequential(Residual(nn.Linear(4, 4)), nn.Linear(4, 4)), (4,)),
     "overridden forward outside": (lambda: Residual(nn.Linear(4, 4), nn.Tanh()), (4,)),
@@ -196,8 +191,7 @@ def test_jacobian_and_its_values_equal_autograd(name):
     j = jacobian(module, x)
     exact = torch.stack([torch.autograd.functional.jacobian(lambda z: module(z[None])[0].flatten(), row) for row in x])
     exact = exact.flatten(2)
-    assert j.shape == exact.shape
-    assert not j.requires_grad
+    assert (j.shape, j.requires_grad) == (exact.shape, False)
     assert_allclose(j.numpy(), exact.detach().numpy(), rtol=0, atol=1e-13)
     s = np.linalg.svd(exact.detach().numpy(), compute_uv=False)
     got = np.exp(log_singular_values(module, x))

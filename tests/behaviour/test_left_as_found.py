@@ -1,0 +1,102 @@
+"""Measuring leaves what it found: the module, its input, the random state and the thread counts."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from empirical import build, jacobian, log_singular_values, measure
+from empirical.inputs import array
+from rmt import mlp
+
+
+def inputs():
+    return torch.linspace(-1.3, 1.7, 12, dtype=torch.float64).reshape(3, 4)
+
+
+def zoo():
+    spectral = nn.utils.parametrizations.spectral_norm
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        mixed = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Sequential(nn.Tanh(), nn.Linear(5, 4))).double()
+        mixed.train()
+        mixed[1].eval()
+        mixed[0].weight.grad = torch.ones_like(mixed[0].weight)
+        return {
+            "mixed modes": mixed,
+            "raises": nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).double(),
+            "wrong shape": nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(4, 4)).double(),
+            "in place": nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 4)).double(),
+            "dropout": nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5), nn.Linear(5, 4)).double(),
+            "spectral norm": nn.Sequential(spectral(nn.Linear(4, 5)), nn.Tanh()).double(),
+        }
+
+
+@pytest.mark.parametrize("function", [jacobian, log_singular_values])
+@pytest.mark.parametrize("name", zoo())
+def test_the_module_the_input_and_the_random_state_are_left_as_they_were(name, function):
+    module, x = zoo()[name], inputs()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    modes, grads = [m.training for m in module.modules()], [p.grad for p in module.parameters()]
+    copies = [None if g is None else g.clone() for g in grads]
+    flags = [p.requires_grad for p in module.parameters()]
+    random, numpy_random, threads = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
+    try:
+        function(module, x)
+    except (ValueError, RuntimeError):
+        assert name in ("raises", "wrong shape")
+    assert torch.equal(x, inputs())
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+    assert modes == [m.training for m in module.modules()]
+    assert flags == [p.requires_grad for p in module.parameters()]
+    for p, grad, copy in zip(module.parameters(), grads, copies, strict=True):
+        assert p.grad is grad
+        assert grad is None or torch.equal(grad, copy)
+    assert torch.equal(random, torch.get_rng_state())
+    assert np.array_equal(numpy_random, np.random.get_state()[1])  # noqa: NPY002
+    assert threads == torch.get_num_threads()
+
+
+def bad():
+    raise ArithmeticError("mine")
+
+
+def test_building_and_measuring_leave_the_random_state_and_torch_threads():
+    kept = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        random, numpy_random = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        build(mlp([4, 4], bias_std=0.1), 0)
+        measure(mlp([4, 4]), draws=3, progress=False)
+        with pytest.raises(ArithmeticError, match="mine"):
+            measure(bad, draws=3, inputs=array(np.eye(3)), progress=False)
+        assert torch.equal(random, torch.get_rng_state())
+        assert np.array_equal(numpy_random, np.random.get_state()[1])  # noqa: NPY002
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(kept)
+
+
+THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import torch
+from threadpoolctl import threadpool_info
+from empirical import measure
+from rmt import mlp
+counts = lambda: sorted((p["filepath"], p["num_threads"]) for p in threadpool_info()) + [torch.get_num_threads()]
+before = counts()
+with ThreadPoolExecutor(int(sys.argv[1])) as pool:
+    measure(mlp([6] * 4), draws=40, executor=pool, progress=False)
+assert counts() == before, f"{before} became {counts()}"
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_tasks_in_threads_put_the_blas_thread_counts_back(threads):
+    """In a process of its own: the tests run with one BLAS thread."""
+    done = subprocess.run([sys.executable, "-c", THREADS, str(threads)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
