@@ -87,16 +87,18 @@ class Agreement:
         before = at - np.array([atoms.get(place, 0.0) for place in places])
         return places, before, at, jumps
 
-    def _distances(self, weights: Array) -> Array:
+    def _distances(self, weights: NDArray[Any]) -> Array:
         """Sup distance of the pooled cdf from the law for each row of network weights (rows, networks)."""
-        places, before, at, jumps = self._steps
+        places, before, at, jumps = (part.astype(weights.dtype) for part in self._steps)
         counts = np.cumsum(jumps @ weights.T, axis=0)
-        total = np.maximum(counts[-1], 1e-300)
-        empirical = counts / total
-        earlier = np.vstack([np.zeros(len(weights)), empirical[:-1]])
-        seen = places > self.censored.max()  # at and under a resolution only the count is known
-        gaps = np.maximum(np.abs(empirical - at[:, None]), np.abs(earlier - before[:, None]) * seen[:, None])
-        return np.max(gaps, axis=0, where=(seen | (np.append(seen[1:], True)))[:, None], initial=0.0)
+        counts /= np.maximum(counts[-1], 1)
+        # Of the places at or under a resolution only the total count is known: just above the last of them.
+        unseen = int(np.searchsorted(self._steps[0], self.censored.max(), side="right"))
+        after, first = max(unseen - 1, 0), max(unseen, 1)
+        gaps = np.abs(counts[after:] - at[after:, None]).max(axis=0)
+        if first < places.size:
+            gaps = np.maximum(gaps, np.abs(counts[first - 1 : -1] - before[first:, None]).max(axis=0))
+        return gaps if unseen else np.maximum(gaps, before[0])
 
     @cached_property
     def discrepancy(self) -> float:
@@ -115,8 +117,8 @@ class Agreement:
         rng = np.random.default_rng(0)
         draws = rng.multinomial(self.networks, np.full(self.networks, 1 / self.networks), size=_RESAMPLES)
         chunk = max(1, 200_000 // max(self._steps[0].size, 1))  # small enough to stay in the processor's cache
-        resampled = np.concatenate(
-            [self._distances(draws[i : i + chunk].astype(float)) for i in range(0, _RESAMPLES, chunk)])
+        weights = draws.astype(np.float32)  # counts are whole numbers: single precision holds them
+        resampled = np.concatenate([self._distances(weights[i : i + chunk]) for i in range(0, _RESAMPLES, chunk)])
         low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
         return max(0.0, 2 * self.discrepancy - float(high)), min(1.0, max(0.0, 2 * self.discrepancy - float(low)))
 

@@ -90,6 +90,7 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     ax.set_ylim(0, 1.3 * ax.dataLim.ymax if np.isfinite(ax.dataLim.ymax) else 1)  # room for the legend
     ax.legend(fontsize=7, frameon=False, loc="upper left")
     ax.tick_params(labelbottom=False, labelsize=7)
+    ax.locator_params(nbins=6)
     ax.set_xlim(low, high)
 
     under = make_axes_locatable(ax).append_axes("bottom", size="62%", pad=0.12, sharex=ax)
@@ -112,6 +113,7 @@ def _difference(result: Agreement, ax: Axes) -> None:
     ax.set_xlabel("log₁₀ s", fontsize=8)
     ax.set_ylabel("cdf: measured\n− law", fontsize=8)
     ax.tick_params(labelsize=7)
+    ax.locator_params(axis="y", nbins=5)
     ax.legend(fontsize=6.5, frameon=False, ncols=3, loc="lower center")
 
 
