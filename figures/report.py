@@ -88,7 +88,7 @@ def _growth(prediction: Prediction, measurement: Measurement) -> tuple[float, fl
 
 def _picture(result: Agreement, row: Row) -> str:
     figure = style.figure(5.2, 4.3)
-    figure.subplots_adjust(left=0.135, right=0.955, top=0.93, bottom=0.1)
+    figure.subplots_adjust(left=0.145, right=0.955, top=0.93, bottom=0.1)
     plotting.agreement(result, figure.add_subplot())
     return style.svg(figure, f"{row}, {row.draws} draws")
 
@@ -113,6 +113,8 @@ def trend(results: Sequence[RowResult], name: str) -> str:
             predicted, measured, error = np.array(values).T / math.log(10)
             ax.plot(depth, predicted, lw=1.2, label=init, **look)
             ax.errorbar(depth, measured, 2 * error, fmt=style.MARKERS[i % 6], ms=4.5, capsize=2, **look)
+    for ax in (top, bottom):
+        ax.margins(y=0.1)
     top.set_ylabel("log₁₀ condition number\n(of the values s > 0)")
     bottom.set_ylabel("log₁₀ gradient growth\n(squared norm)")
     bottom.set_xscale("log")

@@ -58,7 +58,7 @@ def spectrum(law: Spectrum, ax: Axes | None = None) -> Axes:
 
 def _stems(law: Spectrum, ax: Axes, label: str = "") -> None:
     for place, mass in law.log.atoms.items():
-        ax.axvline(place / _LN10, color=LAW, lw=1.5, ls="--", label=f"{label}atom of mass {mass:.3g}")
+        ax.axvline(place / _LN10, ymax=0.75, color=LAW, lw=1.5, ls="--", label=f"{label}atom of mass {mass:.3g}")
 
 
 def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
@@ -113,7 +113,7 @@ def _difference(result: Agreement, ax: Axes) -> None:
     ax.set_xlabel("log₁₀ s", fontsize=8)
     ax.set_ylabel("cdf: measured\n− law", fontsize=8)
     ax.tick_params(labelsize=7)
-    ax.locator_params(axis="y", nbins=5)
+    ax.locator_params(axis="y", nbins=5, steps=[1, 2, 5, 10])
     ax.legend(fontsize=6.5, frameon=False, ncols=3, loc="lower center")
 
 
