@@ -88,8 +88,10 @@ class Table:
             t = np.where(right == 0, node[0] + (goal - odds[0]) / self._rate, t)
         state = [part[near] for part in states]
         todo = np.arange(open_.size)
-        for _ in range(100):
+        for i in range(100):
             value, slope, rounding, state = self._log_odds(t[todo], state)
+            # A law may round more than the estimate: after ten steps what is left may grow, to 1e-10 at the most.
+            rounding = rounding * min(4.0 ** max(0, i - 10), 1e5)
             miss = goal[todo] - value
             low[todo] = np.where(miss >= 0, t[todo], low[todo])
             high[todo] = np.where(miss <= 0, t[todo], high[todo])

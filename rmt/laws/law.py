@@ -22,6 +22,9 @@ from rmt.laws import bands
 Array = NDArray[np.float64]
 
 
+_FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
+
+
 class Distribution(ABC):
     """A probability distribution on the line with a continuous part and atoms; immutable."""
 
@@ -104,7 +107,8 @@ class Distribution(ABC):
 
     def pdf(self, x: ArrayLike) -> Any:
         """Density of the continuous part per unit of the value; it integrates to 1 minus the atoms."""
-        return np.exp(self.logpdf(x))
+        with np.errstate(over="ignore"):
+            return np.exp(self.logpdf(x))
 
     def sf(self, x: ArrayLike) -> Any:
         """Return P(X > x)."""
@@ -133,7 +137,7 @@ class Distribution(ABC):
     def _inside(self, t: Array) -> NDArray[np.bool_]:
         inside = np.zeros(t.size, dtype=bool)
         for lo, hi in self._bands:
-            inside |= (t > lo) & (t < hi)
+            inside |= (t > max(lo, -_FAR)) & (t < hi)
         return inside
 
     # ---- quantiles and samples ------------------------------------------------------------------------

@@ -206,7 +206,7 @@ class MasterCurve:
             off = np.abs(miss) + sum(np.abs(shift) for shift in shifts)
             step = miss / derivative
             reach = np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # ln x is nearly linear in v far from |v| ~ 1
-            step *= np.minimum(1, reach / np.maximum(np.abs(step), 1e-300))
+            step *= np.minimum(1, reach / np.maximum(np.abs(step), 1e-100))
             v = _in_strip(v + step)
             y = [_in_strip(y_l + shift + gain * step)
                  for y_l, shift, gain in zip(y, shifts, gains, strict=True)]

@@ -140,7 +140,8 @@ class LogView(_View):
         return upper / self._given, log_density - math.log(self._given), state
 
     def _t(self, x: Array) -> Array:
-        return x / self.power
+        with np.errstate(over="ignore"):
+            return x / self.power
 
     def _x(self, t: Array) -> Array:
         return t * self.power
