@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -36,6 +37,7 @@ ComplexArray = NDArray[np.complex128]
 
 # Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
+_SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 52)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,14 @@ class MasterCurve:
 
     def solve(self, log_x: Array) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return v and the y of every slope law at real ln x (one-dimensional); raise if not converged."""
+        try:
+            return self._turn(log_x, _ANGLES)
+        except ConvergenceError:
+            return self._turn(log_x, _SMALL_STEPS)
+
+    def _turn(self, log_x: Array, angles: Sequence[float]) -> tuple[ComplexArray, list[ComplexArray]]:
         v, y = self._negative_axis(log_x)
-        for angle in _ANGLES:
+        for angle in angles:
             v, y = self._newton(log_x, angle, v, y)
         return v, y
 
@@ -195,22 +203,26 @@ class MasterCurve:
         for _ in range(60):
             value, derivative = self.log_x(v, y)
             miss = target - value
-            shifts, gains = [], []
+            shifts, gains, slopes = [], [], []
             for (law, m, _k), y_l in zip(self.slopes, y, strict=True):
                 goal, goal_slope = self.target(law, m, v)
                 logit, slope = law.logit(y_l)
+                slopes.append(slope)
                 shifts.append((goal - logit) / slope)
                 gains.append(goal_slope / slope)
             for (_law, _m, k), shift in zip(self.slopes, shifts, strict=True):
                 miss = miss + float(k) * shift
             off = np.abs(miss) + sum(np.abs(shift) for shift in shifts)
+            # where a slope law's logit is flat, y itself is only known to its rounding over the slope
+            rounding = sum(1e-15 * (8 + np.abs(v)) * (1 + float(k)) / np.abs(flat)
+                           for (_law, _m, k), flat in zip(self.slopes, slopes, strict=True))
             step = miss / derivative
             reach = np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # ln x is nearly linear in v far from |v| ~ 1
             step *= np.minimum(1, reach / np.maximum(np.abs(step), 1e-100))
             v = _in_strip(v + step)
             y = [_in_strip(y_l + shift + gain * step)
                  for y_l, shift, gain in zip(y, shifts, gains, strict=True)]
-            if np.all((off <= tolerance) | (np.abs(step) <= 1e-15 * (1 + np.abs(v)))):
+            if np.all((off <= tolerance + rounding) | (np.abs(step) <= 1e-15 * (1 + np.abs(v)))):
                 return v, y
         worst = int(np.argmax(off))
         raise ConvergenceError(f"master curve: no root at ln x = {log_x[worst]:.6g} + {angle:.1e} i "

@@ -49,7 +49,14 @@ class PositiveLaw(Law):
 
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         if state is not None:
-            return self._values(t, *self.curve.follow(t, state[0], state[1:]))
+            v, y = self.curve.follow(t, state[0], state[1:])
+            # Inside a band w is not real: a step that ended on the real axis found another branch.
+            lost = np.minimum(v.imag, math.pi - v.imag) < 1e-7
+            if lost.any():
+                cold_v, cold_y = self.curve.solve(t[lost])
+                for root, cold in zip((v, *y), (cold_v, *cold_y), strict=True):
+                    root[lost] = cold
+            return self._values(t, v, y)
         if t.size > 2 * bands.NODES and (found := self._from_nodes(t)) is not None:
             return found
         return self._values(t, *self.curve.solve(t))

@@ -157,7 +157,6 @@ def test_moments_of_a_product_of_two_discrete_laws():
     assert [law.moment(k) for k in range(1, 5)] == pytest.approx([float(m) for m in exact], rel=1e-13)
 
 
-@pytest.mark.xfail(strict=True, reason="gaps narrower than the scan of ln x in rmt/laws/edges.py are not seen yet")
 def test_a_gap_of_two_thousandths_is_seen():
     law = FussCatalan(1) * Discrete((0, 0.3, 1, 5), [Fraction(k, 14) for k in (3, 5, 1, 5)])
     assert len(law.support) == 2
