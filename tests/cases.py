@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur, PointMass
+from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur, PointMass, mlp, predict
 
 LEAKY = Discrete((Fraction(1, 100), 1), (Fraction(1, 2), Fraction(1, 2)))  # squared slopes of a leaky ReLU
 THREE = Discrete((0, 1, 4), (0.25, 0.5, 0.25))
@@ -44,8 +44,14 @@ COMPOSED = (
     THREE * Bernoulli(0.75),
     THREE**2,
     THREE * Discrete((1, 3), (0.5, 0.5)),
-    # several bands and an atom
+    # several bands and an atom; bands and gaps narrower than any grid; bands that almost touch
     THREE * MarchenkoPastur(0.01),
+    Discrete((1, 4), (0.5, 0.5)) * MarchenkoPastur(1e-6),
+    Discrete((1, 10, 100), (0.5, 1e-3, 0.499)) * MarchenkoPastur(1e-3),
+    FussCatalan(1) * Discrete((0, 0.3, 1, 5), [Fraction(k, 14) for k in (3, 5, 1, 5)]),
+    predict(mlp([10, 100, 10], "leaky_relu(.3)", "orthogonal")).spectrum.squared,
+    predict(mlp([32, 128, 32], "leaky_relu(.2)", "kaiming_normal")).spectrum.squared,
+    predict(mlp([2, 100, 100, 1], "leaky_relu", "orthogonal")).spectrum.squared,
     # slopes and Gaussian matrices, to depth 30
     THREE * MarchenkoPastur(1),
     LEAKY * MarchenkoPastur(0.5),

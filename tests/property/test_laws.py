@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from law_checks import band_levels
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur, PointMass
+from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur, PointMass, mlp, predict
 
 ratios = st.fractions(Fraction(1, 100), 100, max_denominator=100)
 chances = st.fractions(Fraction(1, 20), 1, max_denominator=20)
@@ -73,6 +74,21 @@ def test_a_dilation_scales(a, b, factor):
         if any(low < x < high for low, high in law.support):
             assert_allclose(scaled.pdf(scale * x), law.pdf(x) / scale, rtol=1e-9)
             assert_allclose(scaled.cdf(scale * x), law.cdf(x), rtol=1e-11)
+
+
+chains = st.lists(st.integers(1, 300), min_size=2, max_size=5)
+inits = st.sampled_from(["gaussian", "orthogonal"])
+
+
+@settings(examples, max_examples=12)
+@given(chains, st.floats(1e-3, 0.95), inits)
+def test_a_leaky_chain_of_any_widths_has_one_law(widths, slope, init):
+    """Two bands a layer that touch, almost touch or part: the mass is 1, quantiles invert, the mean is exact."""
+    law = predict(mlp(widths, f"leaky_relu({slope})", init)).spectrum.squared
+    assert_allclose(law.expect(np.ones_like), 1, rtol=1e-9)
+    assert_allclose(law.expect(lambda x: x), law.mean(), rtol=1e-9)
+    levels = band_levels(law, (0.01, 0.3, 0.5, 0.7, 0.99)).ravel()
+    assert_allclose(law.cdf(law.ppf(levels)), levels, rtol=0, atol=1e-11)
 
 
 @examples

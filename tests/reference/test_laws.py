@@ -10,7 +10,7 @@ from mpmath import cot, log, sin
 from numpy.testing import assert_allclose
 from scipy.optimize import brentq
 
-from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur
+from rmt import Bernoulli, ConvergenceError, Discrete, FussCatalan, MarchenkoPastur
 
 DEPTHS = (1, 2, 5, 10, 50)
 
@@ -160,3 +160,27 @@ def test_moments_of_a_product_of_two_discrete_laws():
 def test_a_gap_of_two_thousandths_is_seen():
     law = FussCatalan(1) * Discrete((0, 0.3, 1, 5), [Fraction(k, 14) for k in (3, 5, 1, 5)])
     assert len(law.support) == 2
+
+
+def test_an_expectation_takes_kinks_and_jumps():
+    law = MarchenkoPastur(1) ** 5
+    above = law.sf(1)
+    assert_allclose(law.expect(lambda x: x > 1), above, rtol=1e-9)
+    assert_allclose(law.expect(lambda x: np.where(x > 1, 2, -1)), 3 * above - 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("power", [-1, -1 / 6, -0.16])
+def test_an_expectation_that_may_be_infinite_is_refused(power):
+    """E X^p of MP(1)^5 is infinite at p <= -1/6: the density falls as x^(-5/6) toward the hard edge."""
+    with pytest.raises(ConvergenceError, match="it may be infinite"):
+        (MarchenkoPastur(1) ** 5).expect(lambda x: x**power)
+
+
+@pytest.mark.parametrize("ratio", [1e-10, 1e-8, 1e8, 1e10])
+def test_extreme_ratios_lose_digits_slowly(ratio):
+    """The band is 4 ratio^(1/2) or its inverse wide in ln x, so rounding of ln x alone costs 1e-15 / width^2."""
+    law = MarchenkoPastur(ratio)
+    lost = 1e-15 / (math.log(law.support[0][1] / law.support[0][0])) ** 2
+    assert_allclose(law.expect(lambda x: x), law.mean(), rtol=2 * lost)
+    levels = np.array([1e-3, 0.1, 0.5, 0.9, 0.999])
+    assert_allclose(law.log.cdf(law.log.ppf(levels)), levels, rtol=0, atol=1e-9)
