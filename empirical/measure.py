@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import torch
 from torch import nn
 
 from empirical.inputs import Inputs, gaussian
-from empirical.measurement import Measurement
+from empirical.measurement import Measurement, joined
 from empirical.modules import build, torch_dtype
 from empirical.progress import progress as progress_bar
 from empirical.singular_values import log_singular_values_and_resolution
@@ -124,7 +122,7 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     kept = Store(store) if store is not None else None
     for task, answer in progress_bar(answers(tasks, executor, kept), draws, "measuring", progress):
         found[task] = answer
-    return reduce(add, [found[task] for task in tasks])
+    return joined([found[task] for task in tasks])
 
 
 def answers(tasks: list[Task], executor: Executor | None = None,

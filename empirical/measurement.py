@@ -8,7 +8,8 @@ import os
 import secrets
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,15 +67,16 @@ class Measurement:
             return np.exp(2 * self.log_singular_values).sum(-1) / self.n_outputs
 
     def __add__(self, other: Measurement) -> Measurement:
-        """Return the networks of both; they must measure the same thing."""
+        """Return the networks of both; they must measure the same thing, drawn with other seeds."""
+        if not isinstance(other, Measurement):
+            return NotImplemented
         mine, theirs = ((m.source, m.inputs, m.device, m.dtype, m.n_outputs, m.log_singular_values.shape[1:])
                         for m in (self, other))
         if mine != theirs:
             raise ValueError(f"cannot join measurements of different things: {mine} and {theirs}")
-        return Measurement(
-            np.concatenate([self.log_singular_values, other.log_singular_values]),
-            np.concatenate([self.resolution, other.resolution]),
-            self.n_outputs, self.source, self.inputs, self.seed, self.device, self.dtype)
+        if self.seed == other.seed:
+            raise ValueError(f"cannot join measurements of one seed, {self.seed}: they have networks in common")
+        return joined([self, other])
 
     def save(self, path: str | Path) -> None:
         """Write an .npz file, whole or not at all."""
@@ -94,6 +96,12 @@ class Measurement:
                     return cls(file["log_singular_values"], file["resolution"], **json.loads(str(file["about"])))
             except _UNREADABLE as error:
                 raise ValueError(f"{path}: not a measurement file: {error}") from None
+
+
+def joined(parts: Sequence[Measurement]) -> Measurement:
+    """Return the networks of all parts, under the provenance of the first."""
+    return replace(parts[0], log_singular_values=np.concatenate([part.log_singular_values for part in parts]),
+                   resolution=np.concatenate([part.resolution for part in parts]))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

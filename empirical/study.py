@@ -6,15 +6,13 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import reduce
 from itertools import groupby, product
-from operator import add
 from pathlib import Path
 from typing import Any
 
 from empirical.inputs import Data, Inputs, digits, gaussian
 from empirical.measure import Task, answers
-from empirical.measurement import Measurement
+from empirical.measurement import Measurement, joined
 from empirical.progress import progress as progress_bar
 from empirical.store import Store
 from rmt.checks import choice, integer
@@ -194,7 +192,7 @@ def run(rows: tuple[Row, ...], store: str | Path, executor: Executor | None = No
         for row in owners[task]:
             waiting[row] -= 1
             if waiting[row] == 0:
-                yield row, reduce(add, [found[t] for t in tasks[row]])
+                yield row, joined([found[t] for t in tasks[row]])
 
 
 def groups(rows: tuple[Row, ...]) -> list[tuple[tuple[str, str], list[Row]]]:

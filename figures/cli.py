@@ -22,6 +22,7 @@ from figures import report as pages
 from figures import style
 from rmt.agreement import AGREES, DIFFERS, compare
 from rmt.checks import choice, number
+from rmt.laws.errors import ConvergenceError
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction
 from rmt.networks.predict import predict as predict_network
@@ -44,6 +45,8 @@ class _OneLine(click.Group):
             sys.exit(USAGE)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code if isinstance(error, _Interrupted) else USAGE)
+        except ConvergenceError as error:
+            _fail(f"incomplete: {error}", INCOMPLETE)
         except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
             _fail(str(error), USAGE)
         except (click.Abort, KeyboardInterrupt):
@@ -122,7 +125,7 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
     n = prediction.network.n_inputs
     regime = prediction.finite_width.regime
     return {
-        "regime": regime.name, "depth_squared_over_width": regime.ratio,
+        "regime": regime.name, "depth_times_beta_over_2": regime.ratio,
         "mean_x": spectrum.squared.mean(), "gradient_growth": prediction.gradient_growth,
         "mass_at_zero": spectrum.atoms.get(0.0, 0.0),
         "mass_at_zero_at_this_width": prediction.finite_width.rank.mass_at_zero,
@@ -166,12 +169,13 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
     """
     _check_out(out, _PICTURES)
     prediction = _predicted(*_describe(width_text, activation, init, bias_std, inputs))
+    summary = _summary(prediction)
     if as_json:
         layers = [vars(row) for row in prediction.layers]
-        click.echo(json.dumps({**_summary(prediction), "layers": layers}, indent=2))
+        click.echo(json.dumps({**summary, "layers": layers}, indent=2))
     else:
         click.echo(prediction.table() + "\n")
-        for key, value in _summary(prediction).items():
+        for key, value in summary.items():
             name = key.removeprefix("log_").replace("_", " ")
             text = exp_text(float(value)) if key.startswith("log_") else "none" if value == [] else value
             click.echo(f"{name:40} {f'{text:.6g}' if isinstance(text, float) else text}")

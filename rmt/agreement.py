@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
-_SNAP = 1e-8  # values this near an atom, in ln s, are on it
+_SNAP = {"float64": 1e-8, "float32": 1e-5}  # values this near an atom, in ln s, are on it
 _RESAMPLES = 1000
 _LEVEL = 0.95
 
@@ -48,6 +48,8 @@ class Agreement:
         The distance that still counts as agreement.
     rank : RankDistribution or None
         The finite-width distribution of the number of non-zero values, where it is known.
+    snap : float
+        Values within this of an atom, in ln s, are on it.
     seed : int or None
         Of the measurement, where it is known.
     label : str
@@ -59,6 +61,7 @@ class Agreement:
     censored: Array
     tolerance: float
     rank: RankDistribution | None
+    snap: float
     seed: int | None = None
     label: str = "law"
 
@@ -78,7 +81,7 @@ class Agreement:
         log_law = self.spectrum.log
         atoms = log_law.atoms
         for place in atoms:
-            t = np.where(np.abs(t - place) <= _SNAP, place, t)
+            t = np.where(np.abs(t - place) <= self.snap, place, t)
         alive = t > -np.inf
         places, where = np.unique(np.r_[t[alive], list(atoms)], return_inverse=True)
         jumps = np.zeros((places.size, self.networks))
@@ -271,14 +274,15 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
     values = _array(getattr(measurement, "log_singular_values", measurement))
+    single = str(getattr(measurement, "dtype", "float64")) == "float32"
     if rank is not None and values.shape[2] != rank.n_inputs:
         raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {rank.n_inputs}")
     resolution = np.asarray(getattr(measurement, "resolution", np.full(values.shape[:2], -np.inf)))
     if resolution.shape != values.shape[:2]:
         raise ValueError(f"resolution must have shape (networks, inputs) = {values.shape[:2]}, got {resolution.shape}")
     values = np.where(values > -np.inf, np.maximum(values, resolution[..., None]), values)
-    return Agreement(spectrum, values, resolution,
-                     float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)), rank,
+    tolerance = float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True))
+    return Agreement(spectrum, values, resolution, tolerance, rank, _SNAP["float32" if single else "float64"],
                      getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import figures.cli
 from empirical import Measurement
 from empirical.measure import Task
 from figures.cli import cli, widths
+from rmt import ConvergenceError
 
 
 def rmt(*arguments):
@@ -137,6 +139,15 @@ def test_the_exit_status_of_compare_is_the_verdict(network, status, verdict, tmp
     assert json.loads(machine.stdout)["verdict"] == verdict
     assert verdict in plain.stdout
     assert "<svg" in picture.read_text()
+
+
+def test_a_solver_that_does_not_converge_leaves_the_work_incomplete(monkeypatch):
+    def fails(*_):
+        raise ConvergenceError("no root")
+
+    monkeypatch.setattr(figures.cli, "_predicted", fails)
+    result = rmt("predict", "--widths", "9x2")
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", "rmt: incomplete: no root\n")
 
 
 def test_values_a_fifth_too_large_differ(tmp_path):

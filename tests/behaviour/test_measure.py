@@ -11,7 +11,7 @@ from torch import nn
 from empirical import Measurement, build, jacobian, log_singular_values, measure
 from empirical.inputs import array, digits, gaussian
 from empirical.workers import workers
-from rmt import mlp
+from rmt import compare, mlp, predict
 
 NET = mlp([6] * 4, bias_std=0.1)
 
@@ -118,6 +118,11 @@ def test_inputs_that_are_no_array_of_samples_are_refused(x):
         gaussian(0)
 
 
+def test_an_isometry_measured_in_single_precision_agrees():
+    network = mlp([40] * 31, "linear", "orthogonal")
+    assert compare(predict(network), measure(network, draws=3, dtype="float32", progress=False)).verdict == "agrees"
+
+
 def test_a_measurement_survives_a_file_and_joins_only_its_like(tmp_path):
     first, second = (measure(NET, draws=2, seed=seed, inputs_per_network=2, progress=False) for seed in (0, 1))
     first.save(tmp_path / "m.npz")
@@ -132,3 +137,7 @@ def test_a_measurement_survives_a_file_and_joins_only_its_like(tmp_path):
                       measure(NET, draws=1, progress=False)):
         with pytest.raises(ValueError, match="different"):
             first + different
+    with pytest.raises(ValueError, match="networks in common"):
+        first + measure(NET, draws=3, inputs_per_network=2, progress=False)
+    with pytest.raises(TypeError):
+        first + 1
