@@ -1,16 +1,31 @@
 """Predict the singular value spectrum of a network's Jacobian from its initialization."""
 
+from importlib import import_module
+from typing import Any
+
 from rmt.agreement import Agreement, compare
+from rmt.finite.tracy_widom import TracyWidom
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.named.bernoulli import Bernoulli, PointMass
+from rmt.laws.named.bernoulli import Bernoulli
 from rmt.laws.named.discrete import Discrete
+from rmt.laws.named.empirical import Empirical
 from rmt.laws.named.fuss_catalan import FussCatalan
 from rmt.laws.named.marchenko_pastur import MarchenkoPastur
+from rmt.laws.named.point_mass import PointMass
+from rmt.laws.named.semicircle import Semicircle
 from rmt.laws.views import Spectrum
 from rmt.networks import activations, schemes
 from rmt.networks.layers import Activation, Dense, UnsupportedStructure
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction, predict
+
+
+def __getattr__(name: str) -> Any:
+    """Load the exact side, and sympy with it, when it is first asked for."""
+    if name == "algebraic":
+        return import_module("rmt.algebraic")
+    raise AttributeError(f"module 'rmt' has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 
@@ -21,12 +36,15 @@ __all__ = [
     "ConvergenceError",
     "Dense",
     "Discrete",
+    "Empirical",
     "FussCatalan",
     "MarchenkoPastur",
     "Network",
     "PointMass",
     "Prediction",
+    "Semicircle",
     "Spectrum",
+    "TracyWidom",
     "UnsupportedStructure",
     "activations",
     "compare",

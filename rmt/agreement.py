@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from rmt import plotting
 from rmt.checks import Number, number
 from rmt.finite.rank import RankDistribution
-from rmt.laws.positive import PositiveLaw
+from rmt.laws.law import Law
 from rmt.laws.views import Spectrum
 from rmt.text import exp_text
 
@@ -258,7 +258,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
 
     Parameters
     ----------
-    prediction : Prediction, PositiveLaw (of x = s^2) or Spectrum (of s)
+    prediction : Prediction, Law (of x = s^2) or Spectrum (of s)
         A Prediction also brings the finite-width distribution of the rank.
     measurement : Measurement or array (networks, inputs, n_inputs)
         Natural logs of singular values, -inf for zeros.
@@ -270,7 +270,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
         spectrum = prediction
     elif isinstance(getattr(prediction, "spectrum", None), Spectrum):
         spectrum = prediction.spectrum
-        rank = None if isinstance(prediction, PositiveLaw) else prediction.finite_width.rank
+        rank = None if isinstance(prediction, Law) else prediction.finite_width.rank
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
     values = _array(getattr(measurement, "log_singular_values", measurement))

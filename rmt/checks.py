@@ -36,12 +36,13 @@ def positive(name: str, value: object) -> Number:
     return number(name, value, 0, open_low=True)
 
 
-def integer(name: str, value: object, low: int = 1) -> int:
+def integer(name: str, value: object, low: int | None = 1) -> int:
     """Return a whole number of at least `low`."""
+    allowed = "a whole number" if low is None else f"a whole number >= {low}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be a whole number >= {low}, got {value!r}")
-    if value < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    if low is not None and value < low:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
     return int(value)
 
 

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     # What is drawn stands above the pictures, and calls them.
+    Law: TypeAlias = Any
     Spectrum: TypeAlias = Any
-    LogView: TypeAlias = Any
     Agreement: TypeAlias = Any
 
 LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
 _LN10 = math.log(10)
 _TAIL = 1e-3  # of the mass, left out of a picture at a hard edge
+_NAMED_STEMS = 6
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -32,27 +33,54 @@ def _axes(ax: Axes | None) -> Axes:
     return ax
 
 
-def _law_line(log_law: LogView) -> tuple[np.ndarray, np.ndarray]:
-    """Return log10 s and the density per unit of log10 s, given s > 0, all of it but the tail at a hard edge."""
+def _law_line(log_law: Any, unit: float = _LN10) -> tuple[np.ndarray, np.ndarray]:
+    """Return places in units (log10 of a log view) and the density per unit, all but the tail at a hard edge."""
     lines_x, lines_y = [], []
     for lo, hi in log_law.support:
         low = lo if math.isfinite(lo) else float(log_law.ppf(_TAIL))
         theta = np.linspace(0, np.pi, 201)
         x = low + (hi - low) * np.sin(theta / 2) ** 2
-        lines_x += [*(x / _LN10), np.nan]
-        lines_y += [*(log_law.pdf(x) * _LN10), np.nan]
+        lines_x += [*(x / unit), np.nan]
+        lines_y += [*(log_law.pdf(x) * unit), np.nan]
     return np.array(lines_x), np.array(lines_y)
 
 
+def law(law: Law, ax: Axes | None = None) -> Axes:
+    """Draw a law: the density of log10 x given x > 0, or of x where the law reaches below zero."""
+    positive = float(law.ppf(0.0)) >= 0 and law.atoms.get(0.0) != 1
+    return _density(law.log if positive else law, "x", law.atoms.get(0.0, 0.0) if positive else 0.0, str(law),
+                    _axes(ax), logs=positive)
+
+
 def spectrum(law: Spectrum, ax: Axes | None = None) -> Axes:
-    """Draw the density of log10 s given s > 0, atoms as labelled stems, the mass at zero in words."""
-    ax = _axes(ax)
-    x, y = _law_line(law.log)
-    ax.plot(x, y, color=LAW, label="law")
-    _stems(law, ax)
-    ax.set_xlabel("log₁₀ s")
-    ax.set_ylabel("density per unit of log₁₀ s, given s > 0")
-    ax.set_ylim(bottom=0)
+    """Draw the density of log10 s given s > 0, atoms as labelled stems, the support and the mass at zero in words."""
+    return _density(law.log, "s", law.atoms.get(0.0, 0.0), str(law), _axes(ax), logs=True)
+
+
+def _density(law: Any, name: str, zero: float, title: str, ax: Axes, *, logs: bool) -> Axes:
+    """Draw the density of a law on a line, its bands as bars under the axis, its atoms as stems."""
+    unit = _LN10 if logs else 1.0
+    x, y = _law_line(law, unit)
+    ax.plot(x, y, color=LAW, label="density" if x.size else None)
+    for i, (lo, hi) in enumerate(law.support):
+        low = lo if math.isfinite(lo) else float(law.ppf(_TAIL))
+        bar = ax.axvspan(low / unit, hi / unit, ymax=0.02, color=LAW, alpha=0.35, lw=0)
+        bar.set_label("support" if i == 0 else "")
+    for i, (place, mass) in enumerate(law.atoms.items()):
+        if len(law.atoms) <= _NAMED_STEMS:
+            ax.axvline(place / unit, ymax=0.75, color=LAW, lw=1.5, ls="--", label=f"atom of mass {mass:.3g}")
+        else:
+            label = f"{len(law.atoms)} atoms" if i == 0 else ""
+            ax.axvline(place / unit, ymax=0.75 * mass / max(law.atoms.values()), color=LAW, lw=0.8, label=label)
+    quantity, given = f"log₁₀ {name}" if logs else name, f", given {name} > 0" if logs else ""
+    ax.set_xlabel(quantity)
+    ax.set_ylabel(f"density per unit of {quantity}{given}")
+    top = float(np.nanquantile(y, 0.9)) * 1.6 if y.size else 1.0  # an edge may diverge
+    ax.set_ylim(0, min(top, 1.15 * float(np.nanmax(y))) if y.size else 1.0)
+    ax.margins(x=0.05)
+    words = f"\nmass at zero {zero:.4g}" if zero else ""
+    ax.set_title((title if len(title) <= 70 else title[:67] + "...") + words, fontsize=8)
+    ax.legend(frameon=False, fontsize=7)
     return ax
 
 

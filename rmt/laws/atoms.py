@@ -21,7 +21,7 @@ def candidates(curve: MasterCurve) -> tuple[tuple[Fraction, Fraction], ...]:
         found = [(x * Fraction(m**-k), mass) for x, mass in found]
     for law, m, k in curve.slopes:
         found = [(x * Fraction(d**k), mass - k * m * (1 - p))
-                 for x, mass in found for d, p in zip(law.values, law.weights, strict=True)]
+                 for x, mass in found for d, p in law.point_masses]
     return tuple(sorted((x, mass) for x, mass in found))
 
 

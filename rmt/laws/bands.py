@@ -47,13 +47,14 @@ def _place(smooth: Array, lo: float, hi: float) -> tuple[Array, Array]:
     return lo + (hi - lo) * np.sin(smooth / 2) ** 2, (hi - lo) / 2 * np.sin(smooth)
 
 
-def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, rate: float) -> float:
+def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, rate: float, unit: float) -> float:
     """Return the integral of f(t) times the density over the band.
 
     The trapezoidal rule is doubled until it settles. Where it does not (bands that nearly touch, a kink of f),
     scipy's adaptive Gauss-Kronrod rule takes over; raise if that does not settle either.
     """
-    settled = min(max(_SETTLED, 1e-15 / (hi - lo) ** 2), 1e-6)  # in a narrow band ln x rounds before its ends differ
+    width = (hi - lo) / (unit + abs(hi))
+    settled = min(max(_SETTLED, 1e-15 / width**2), 1e-6)  # in a narrow band t rounds before its ends differ
     last, n = math.inf, NODES
     while n <= 8 * NODES:
         t, weight = nodes(lo, hi, rate, n)
@@ -80,9 +81,11 @@ def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, r
 class Table:
     """Quantiles of one band by Newton steps in the logit, bracketed, from a table of nodes."""
 
-    def __init__(self, local: Local, lo: float, hi: float, rate: float, mass: float, above: float) -> None:
+    def __init__(self, local: Local, lo: float, hi: float, rate: float, mass: float, above: float,
+                 unit: float) -> None:
         self.local, self.lo, self.hi, self.mass, self.above = local, lo, hi, mass, above
         self._rate = rate if math.isinf(lo) else 0.0
+        self._unit = unit
 
     def _log_odds(self, t: Array, state: Any = None) -> tuple[Array, Array, Array, Any]:
         """Return logit of the conditional cdf, its derivative, its rounding error and the solver's state."""
@@ -128,7 +131,7 @@ class Table:
             high[todo] = np.where(miss <= 0, t[todo], high[todo])
             with np.errstate(divide="ignore", invalid="ignore"):
                 step = miss / slope
-            done = (np.abs(step) <= 1e-15 * (1 + np.abs(t[todo]))) | (np.abs(miss) <= rounding)
+            done = (np.abs(step) <= 1e-15 * (self._unit + np.abs(t[todo]))) | (np.abs(miss) <= rounding)
             new = t[todo] + step
             lost = ~((new > low[todo]) & (new < high[todo]))
             middle = np.where(np.isinf(low[todo]), high[todo] - 2 * np.abs(step) - 1, (low[todo] + high[todo]) / 2)

@@ -1,4 +1,4 @@
-"""How laws combine: the free product, the free power, dilation."""
+"""How positive laws combine: the free product, the free power, dilation, compression, all on the master curve."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from fractions import Fraction
 from functools import cached_property
 
 from rmt.checks import Number, number, positive
-from rmt.laws.law import RULES
+from rmt.laws.free_sum import Affine
+from rmt.laws.law import RULES, Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.positive import PositiveLaw
 
@@ -17,7 +18,7 @@ from rmt.laws.positive import PositiveLaw
 class FreeProduct(PositiveLaw):
     """scale * a ** j * b ** k ...: free factors, each a law and its power; what `*` and `**` return."""
 
-    factors: tuple[tuple[PositiveLaw, Number], ...]
+    factors: tuple[tuple[Law, Number], ...]
     scale: Number = 1
 
     @cached_property
@@ -29,7 +30,8 @@ class FreeProduct(PositiveLaw):
         return curve
 
     def __repr__(self) -> str:
-        texts = [repr(law) if power == 1 else f"{law!r} ** {power!r}" for law, power in self.factors]
+        names = [(f"({law!r})" if " " in repr(law) else repr(law), power) for law, power in self.factors]
+        texts = [name if power == 1 else f"{name} ** {power!r}" for name, power in names]
         return " * ".join(([repr(self.scale)] if self.scale != 1 else []) + texts)
 
 
@@ -44,36 +46,69 @@ class ChainLaw(PositiveLaw):
         """The chain's master curve."""
         return self.master_curve
 
+    def __str__(self) -> str:
+        return "law of a chain"
 
-def _parts(law: PositiveLaw) -> tuple[tuple[tuple[PositiveLaw, Number], ...], Number]:
-    return (law.factors, law.scale) if isinstance(law, FreeProduct) else (((law, 1),), 1)
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PositiveCorner(PositiveLaw):
+    """The law of a corner of a positive law: S(w) becomes S(t w)."""
+
+    law: PositiveLaw
+    t: Number
+
+    @cached_property
+    def curve(self) -> MasterCurve:
+        """The curve of t w."""
+        return self.law.curve.at(1 / Fraction(self.t))
+
+    def __repr__(self) -> str:
+        return Affine.corner_text(self.law, self.t)
 
 
-def dilate(law: PositiveLaw, factor: Number) -> PositiveLaw:
+def _parts(law: Law) -> tuple[tuple[tuple[Law, Number], ...], Number]:
+    if isinstance(law, Affine) and not law.shift:
+        factors, scale = _parts(law.law)
+        return factors, _times(scale, law.factor)
+    if isinstance(law, FreeProduct):
+        return law.factors, law.scale
+    _ = law.curve  # refuses a law that is not on x >= 0
+    return ((law, 1),), 1
+
+
+def dilate(law: Law, factor: Number) -> PositiveLaw:
     """Return the law of factor * X, factor > 0."""
     factors, scale = _parts(law)
     return FreeProduct(factors, _times(scale, positive("factor", factor)))
 
 
-def multiply(law: PositiveLaw, other: PositiveLaw) -> PositiveLaw:
+def multiply(law: Law, other: Law) -> PositiveLaw:
     """Return the free product (Voiculescu 1987)."""
     (factors, scale), (more, other_scale) = _parts(law), _parts(other)
-    merged: dict[PositiveLaw, Number] = {}
+    merged: dict[Law, Number] = {}
     for factor, exponent in (*factors, *more):
         merged[factor] = merged.get(factor, 0) + exponent
     return FreeProduct(tuple(merged.items()), _times(scale, other_scale))
 
 
-def power(law: PositiveLaw, exponent: Number) -> PositiveLaw:
+def power(law: Law, exponent: Number) -> Law:
     """Return the free power, exponent >= 1 (Belinschi and Bercovici 2005)."""
     exponent = number("exponent", exponent, 1)
+    if exponent == 1:
+        return law
     factors, scale = _parts(law)
     return FreeProduct(tuple((factor, k * exponent) for factor, k in factors), _times(scale**exponent, 1))
 
 
-RULES[("*", PositiveLaw, PositiveLaw)] = multiply
-RULES[("*", PositiveLaw, numbers.Real)] = dilate
-RULES[("**", PositiveLaw, object)] = power
+def compress(law: PositiveLaw, t: Number) -> PositiveLaw:
+    """Return the law of the corner P X P, P a free projection of trace t in (0, 1]."""
+    return PositiveCorner(law, number("t", t, 0, open_low=True, high=1))
+
+
+RULES.update({
+    ("*", PositiveLaw, numbers.Real): dilate, ("*", Law, Law): multiply, ("**", Law, object): power,
+    ("compress", PositiveLaw, object): compress,
+})
 
 
 def _times(a: Number, b: Number) -> Number:

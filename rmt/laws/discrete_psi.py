@@ -53,6 +53,16 @@ class DiscretePsi:
         """The probability of a non-zero value."""
         return sum(self.weights, Fraction(0))
 
+    @property
+    def order(self) -> int:
+        """The order of the zero of 1/S at w = -mass."""
+        return int(self.mass < 1)
+
+    @property
+    def point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The atoms (x, mass) away from zero."""
+        return tuple(zip(self.values, self.weights, strict=True))
+
     @cached_property
     def _log_d(self) -> Array:
         return np.log([float(d) for d in self.values])

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from scipy.optimize import brentq
 
 from rmt.laws.atoms import candidates
+from rmt.laws.band_search import bracket, find_bands
 from rmt.laws.discrete_psi import sigmoid
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve, log_of
 
 _GRID = np.geomspace(1e-9, 60.0, 400)
-_SCAN = 400
-_REAL = 1e-5  # phase under which a number counts as real: at an edge it grows as the root of the distance
-_HIDDEN = 1e-9  # mass between two points outside that makes the search go on
 
 
 def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
@@ -70,40 +69,20 @@ def _first_turn(curve: MasterCurve, a: Array) -> float | None:
 
 
 def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, float], ...]:
-    """Split [bottom, top] at its gaps: a grid of ln x, refined wherever mass lies between two points outside."""
+    """Split [bottom, top] at its gaps."""
     low = top - 40 * float(curve.order) if math.isinf(bottom) else bottom
     # Where w is infinite without an atom there may be an edge, and a gap as narrow as one likes beside it.
     poles = [log_of(x) for x, mass in candidates(curve) if mass == 0]
     near = [pole + side for pole in poles for side in (-1e-6, 1e-6) if low < pole + side < top]
-    x = np.sort([*np.linspace(low, top, _SCAN + 2)[1:-1], *near])
-    phase, tail = _look(curve, x)
-    low_points = [i for i in range(1, x.size - 1) if _REAL < phase[i] < min(phase[i - 1], phase[i + 1])]
-    dips = [_dip(curve, x[i - 1], x[i + 1]) for i in low_points]
-    x = np.sort(np.r_[x, [dip for dip in dips if dip is not None]])
-    phase, tail = _look(curve, x)
-    inside = phase > _REAL
     whole = float(curve.mass) - sum(float(mass) for _, mass in candidates(curve) if mass > 0)
-    x, inside, tail = np.r_[low, x, top], np.r_[math.isinf(bottom), inside, False], np.r_[whole, tail, 0.0]
-    while True:
-        hidden = np.flatnonzero(~inside[:-1] & ~inside[1:] & (np.abs(np.diff(tail)) > _HIDDEN))
-        if hidden.size == 0:
-            break
-        if np.any(np.diff(x)[hidden] < 1e-13 * (1 + np.abs(x[hidden]))):
-            raise ConvergenceError(f"a band near ln x = {x[hidden[0]]:.6g} is too narrow for a float of ln x")
-        middle = (x[hidden] + x[hidden + 1]) / 2
-        phase, mass = _look(curve, middle)
-        x, inside, tail = (np.insert(a, hidden + 1, b) for a, b in ((x, middle), (inside, phase > _REAL), (tail, mass)))
-    edges = [bottom] if inside[0] else []
-    for i in np.flatnonzero(inside[1:] != inside[:-1]):
-        outside, within = (x[i], x[i + 1]) if inside[i + 1] else (x[i + 1], x[i])
-        known = [end for end in (low, top, *poles) if min(outside, within) <= end <= max(outside, within)]
-        edges.append(known[0] if known else _polish(curve, outside, within))
-    return tuple(zip(edges[::2], edges[1::2], strict=True))
+    found = find_bands(partial(_look, curve), partial(_polish, curve), low, top, near, [low, top, *poles], 1.0, whole,
+                       starts_inside=math.isinf(bottom))
+    return ((bottom, found[0][1]), *found[1:]) if math.isinf(bottom) else found
 
 
 def _look(curve: MasterCurve, log_x: Array) -> tuple[Array, Array]:
     """Return how far from real the curve is (a phase; 0 in a gap), and the continuous mass above ln x."""
-    v, y = curve.solve(log_x)
+    v, y = curve.solve(log_x.astype(complex))
     tail = curve.upper_tail(log_x, v, y)
     for place, mass in candidates(curve):
         if mass > 0:
@@ -112,30 +91,13 @@ def _look(curve: MasterCurve, log_x: Array) -> tuple[Array, Array]:
     return np.maximum(np.abs(w.imag / np.abs(w)), np.abs(rest.imag / np.abs(rest))), tail
 
 
-def _dip(curve: MasterCurve, left: float, right: float) -> float | None:
-    """Return a point of a gap between two points of ln x around a least phase, None where there is none."""
-    while right - left > 1e-9 * (1 + abs(left)):
-        x = np.linspace(left, right, 17)
-        phase = _look(curve, x)[0]
-        least = int(np.argmin(phase[1:-1])) + 1
-        if phase[least] <= _REAL:
-            return float(x[least])
-        if phase[least] > 0.9 * min(phase[0], phase[-1]):  # flat: a smooth minimum
-            return None
-        left, right = x[least - 1], x[least + 1]
-    return None
-
-
 def _polish(curve: MasterCurve, outside: float, inside: float) -> float:
     """Return the edge between two points of ln x: sixteenfold sections, then the turn on the real axis.
 
-    The sections alone are good to the square of `_REAL`; the turn replaces them where the secant finds it there.
+    The sections alone are good to the square of `REAL`; the turn replaces them where the secant finds it there.
     """
-    while abs(inside - outside) > 1e-10 * (1 + abs(inside)):
-        x = np.linspace(outside, inside, 17)
-        last = int(np.flatnonzero(_look(curve, x[:-1])[0] <= _REAL)[-1])
-        outside, inside = x[last], x[last + 1]
-    v, y = curve.solve(np.array([outside]))
+    outside, _ = bracket(partial(_look, curve), outside, inside, 1.0)
+    v, y = curve.solve(np.array([outside + 0j]))
 
     def turn(a: float) -> tuple[float, float]:
         nonlocal v, y

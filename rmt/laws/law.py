@@ -1,236 +1,236 @@
-"""A law and every method a user of scipy.stats expects, from three primitives.
+"""A law of free probability: what its log-potential says of it, and how laws combine.
 
-A distribution says where its bands and atoms lie on a coordinate t that rises with the value, and gives
-P(X > x) and the log density per t inside a band. For a law with log-potential U(z) = E log(z - X) these are
-P(X > x) = Im U / pi and -Im U' / pi at z = x + i0. A view (s = sqrt x, ln x) changes only the coordinate maps.
+The one primitive is U(z) = E log(z - X) in the upper half plane, with its derivatives G = U' (the Cauchy transform)
+and G'. On the axis, z = x + i0, P(X > x) = Im U / pi and the density is -Im G / pi.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmt import plotting
 from rmt.checks import Number, integer
-from rmt.laws import bands
+from rmt.laws import bands, series, transforms
+from rmt.laws.distribution import Array, Distribution
+from rmt.laws.errors import ConvergenceError
+from rmt.laws.law_psi import LawPsi
+from rmt.laws.master_curve import MasterCurve
+from rmt.laws.views import LogView, Spectrum
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
+ComplexArray = NDArray[np.complex128]
 
-_FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
-
-
-class Distribution(ABC):
-    """A probability distribution on the line with a continuous part and atoms; immutable."""
-
-    # ---- the primitives -------------------------------------------------------------------------------
-
-    @property
-    @abstractmethod
-    def _bands(self) -> tuple[tuple[float, float], ...]:
-        """The intervals of t that carry the continuous part, increasing; the first may start at -inf."""
-
-    @property
-    @abstractmethod
-    def _points(self) -> tuple[tuple[float, float], ...]:
-        """The atoms (t, mass), increasing."""
-
-    @property
-    @abstractmethod
-    def _rate(self) -> float:
-        """At a hard edge, t = -inf: the rate of F ~ e^(rate t)."""
-
-    @abstractmethod
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        """Return P(T > t), the log density per t, and a state from which a nearby t is quicker."""
-
-    @abstractmethod
-    def _t(self, x: Array) -> Array:
-        """Coordinate of a value (NaN where x cannot be a value, below all of them)."""
-
-    @abstractmethod
-    def _x(self, t: Array) -> Array:
-        """Value at a coordinate."""
-
-    @abstractmethod
-    def _log_dx_dt(self, t: Array) -> Array:
-        """Return ln dx/dt."""
-
-    def _value(self, t: float) -> float:
-        """Value at an atom or edge."""
-        return float(self._x(np.array([t]))[0])
-
-    # ---- where it lives -------------------------------------------------------------------------------
-
-    @property
-    def support(self) -> tuple[tuple[float, float], ...]:
-        """The intervals (lo, hi) of the continuous part, increasing."""
-        return tuple((self._value(lo), self._value(hi)) for lo, hi in self._bands)
-
-    @property
-    def atoms(self) -> dict[float, float]:
-        """The point masses: {point: mass}."""
-        return {self._value(t): mass for t, mass in self._points}
-
-    @cached_property
-    def _pieces(self) -> tuple[list[tuple[float, float]], Array]:
-        """Bands and atoms in order of t, as intervals, and the probability of each."""
-        intervals = sorted([*self._bands, *((t, t) for t, _ in self._points)])
-        atoms = {(t, t): mass for t, mass in self._points}
-        masses: list[float] = []
-        for i, piece in enumerate(intervals):
-            above = [atoms.get(later) for later in intervals[i + 1 :]]
-            if piece in atoms:
-                masses.append(atoms[piece])
-            elif None in above:  # another band: P(X > x) in the gap below it
-                gap = np.array([(piece[1] + intervals[i + 1][0]) / 2])
-                masses.append(1.0 - sum(masses) - float(self._local(gap)[0][0]))
-            else:
-                masses.append(1.0 - sum(masses) - sum(mass for mass in above if mass))
-        return intervals, np.array(masses)
-
-    # ---- densities and tails --------------------------------------------------------------------------
-
-    def logpdf(self, x: ArrayLike) -> Any:
-        """Natural logarithm of `pdf`; -inf outside the support."""
-        t, shape = self._coordinates(x)
-        out = np.where(np.isnan(np.asarray(x, dtype=float).ravel()), np.nan, -np.inf)
-        inside = self._inside(t)
-        if inside.any():
-            out[inside] = self._local(t[inside])[1] - self._log_dx_dt(t[inside])
-        return out.reshape(shape)[()]
-
-    def pdf(self, x: ArrayLike) -> Any:
-        """Density of the continuous part per unit of the value; it integrates to 1 minus the atoms."""
-        with np.errstate(over="ignore"):
-            return np.exp(self.logpdf(x))
-
-    def sf(self, x: ArrayLike) -> Any:
-        """Return P(X > x)."""
-        t, shape = self._coordinates(x)
-        intervals, masses = self._pieces
-        out = np.zeros(t.size)
-        for (_, hi), mass in zip(intervals, masses, strict=True):
-            out += mass * ~(t >= hi)  # NaN: below every value
-        inside = self._inside(t)
-        if inside.any():
-            out[inside] = np.clip(self._local(t[inside])[0], 0, 1)
-        out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
-        return out.reshape(shape)[()]
-
-    def cdf(self, x: ArrayLike) -> Any:
-        """Return P(X <= x), atoms included."""
-        return 1 - self.sf(x)
-
-    def _coordinates(self, x: ArrayLike) -> tuple[Array, tuple[int, ...]]:
-        values = np.asarray(x, dtype=float)
-        t = self._t(values.ravel())
-        for end in (end for piece in self._pieces[0] for end in piece if end > -math.inf):
-            t = np.where(np.abs(t - end) <= 1e-15 * (1 + abs(end)), end, t)  # rounding must not step over an end
-        return t, values.shape
-
-    def _inside(self, t: Array) -> NDArray[np.bool_]:
-        inside = np.zeros(t.size, dtype=bool)
-        for lo, hi in self._bands:
-            inside |= (t > max(lo, -_FAR)) & (t < hi)
-        return inside
-
-    # ---- quantiles and samples ------------------------------------------------------------------------
-
-    def ppf(self, q: ArrayLike) -> Any:
-        """Return the smallest x with P(X <= x) >= q, for q in [0, 1]; the left end of the law at q = 0."""
-        t = self._quantile(q)
-        x = np.asarray(self._x(t))
-        for (place, _), value in zip(self._points, self.atoms, strict=True):
-            x = np.where(t == place, value, x)
-        return x[()]
-
-    def _quantile(self, q: ArrayLike) -> Array:
-        """Coordinate of the quantile."""
-        level = np.asarray(q, dtype=float)
-        if np.any((level < 0) | (level > 1)):
-            raise ValueError(f"q must be in [0, 1], got {level[(level < 0) | (level > 1)].flat[0]!r}")
-        intervals, masses = self._pieces
-        ends = np.cumsum(masses)
-        piece = np.minimum(np.searchsorted(ends - 1e-14, level.ravel()), len(intervals) - 1)
-        t = np.full(level.size, np.nan)
-        known = ~np.isnan(level.ravel())
-        for i, (lo, hi) in enumerate(intervals):
-            here = known & (piece == i)
-            if lo == hi:
-                t[here] = lo
-            elif here.any():
-                part = (level.ravel()[here] - (ends[i] - masses[i])) / masses[i]
-                t[here] = self._tables[lo, hi].quantile(np.clip(part, 0, 1))
-        return t.reshape(level.shape)
-
-    @cached_property
-    def _tables(self) -> dict[tuple[float, float], bands.Table]:
-        """For every band the table that quantiles start from."""
-        intervals, masses = self._pieces
-        above = 1 - np.cumsum(masses)
-        return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, tail)
-                for (lo, hi), mass, tail in zip(intervals, masses, above, strict=True) if lo != hi}
-
-    def median(self) -> float:
-        """Return the median."""
-        return float(self.ppf(0.5))
-
-    def rvs(self, size: int | tuple[int, ...] = 1, *, rng: np.random.Generator | int) -> Array:
-        """Return independent samples (eigenvalues of one matrix are not independent); rng: Generator or seed."""
-        return np.asarray(self.ppf(np.random.default_rng(rng).random(size)))
-
-    # ---- averages -------------------------------------------------------------------------------------
-
-    def expect(self, f: Callable[[Array], ArrayLike]) -> float:
-        """Return E f(X): atoms, and the trapezoidal rule in a coordinate that is smooth at the edges.
-
-        `f` takes an array of values; kinks and jumps of f inside a band cost time, not accuracy. The error is
-        1e-10 of E |f(X)|, or 1e-15 / width^2 in a band narrower than .003 in ln x; a `ConvergenceError` is
-        raised if that is not reached, or if it is above 1e-6.
-        """
-        values = np.array([self._value(t) for t, _ in self._points])
-        total = float(np.asarray(f(values)) @ np.array([mass for _, mass in self._points])) if values.size else 0.0
-        for band in self._bands:
-            total += bands.integrate(lambda t: np.asarray(f(self._x(t))), self._local, *band, self._rate)
-        return total
-
-    def moment(self, k: int) -> float:
-        """Return E X^k, k = 0, 1, 2, ..."""
-        k = integer("k", k, 0)
-        return self.expect(lambda x: x**k)
-
-    def mean(self) -> float:
-        """Return E X."""
-        return self.moment(1)
-
-    def var(self) -> float:
-        """Return the variance."""
-        centre = self.mean()
-        return self.expect(lambda x: (x - centre) ** 2)
-
-    def std(self) -> float:
-        """Return the standard deviation."""
-        return math.sqrt(self.var())
-
-
-# How laws combine, a table (operation, type of each operand) -> rule, filled by `rmt.laws.convolution`.
+# How laws combine, a table (operation, type of each operand) -> rule, filled by `convolution` and `free_sum`.
 RULES: dict[tuple[str, type, type], Callable[[Any, Any], Law]] = {}
 
 
 class Law(Distribution):
-    """The law of a random variable of free probability; `*` is the FREE product, `**` the free power.
+    """The law of a random variable of free probability; `*` is the FREE product, `+` the FREE sum.
 
-    ``a * b`` is the free multiplicative convolution, ``2.5 * a`` the law of 2.5 X, ``a ** k`` the free power
-    (real k >= 1).
+    ``a * b`` is the free multiplicative convolution, ``a ** k`` its power (real k >= 1), both of positive laws;
+    ``a + b`` the free additive convolution; ``2.5 * a`` the law of 2.5 X, ``a + 1.0`` that of X + 1, and
+    ``a.compress(t)`` that of a corner of t N rows and columns.
     """
 
     __array_ufunc__ = None  # an array times a law is refused, not spread over the array
+
+    # ---- the primitive --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        """Return U, G and G' at z in the closed upper half plane, and a state from which a nearby z is quicker."""
+
+    def _branch_from(self, omega: ComplexArray) -> ComplexArray:
+        """Return the parameter of `_branch` at omega."""
+        return omega
+
+    def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
+        """Return z, dz, G, dG and U along a parameter that needs no root: by itself z."""
+        u, g, slope, _ = self._potential(at)
+        return at, np.ones_like(at), g, slope, u
+
+    @property
+    def _elementary_r(self) -> bool:
+        """Whether `_r_parts` is there."""
+        return False
+
+    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Return R(g), R'(g) and V(g) = g R - int_0^g R = U - ln(1/g), where R is elementary."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def _cumulants(self, n: int) -> Array:
+        """Return the free cumulants 1..n."""
+
+    @cached_property
+    def curve(self) -> MasterCurve:
+        """The master curve of a law on x >= 0, which products are made of; a ValueError for any other."""
+        low = float(self.ppf(0.0))
+        if low < 0 or self.atoms.get(0.0) == 1.0:
+            raise ValueError(f"a free product needs laws on x >= 0 other than zero itself, got {self!r}, "
+                             f"which starts at {low:.6g}")
+        return MasterCurve(slopes=((LawPsi(self), Fraction(1), Fraction(1)),))
+
+    def _positive(self) -> Law:
+        """Return this law, which must be one on x >= 0."""
+        _ = self.curve
+        return self
+
+    # ---- where it lives; the coordinate on the line is x itself -----------------------------------------
+
+    @property
+    @abstractmethod
+    def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The atoms (x, mass), increasing, exact where the parameters are."""
+
+    @property
+    def atoms(self) -> dict[float, float]:
+        """The point masses: {point: mass}."""
+        return {float(x): float(mass) for x, mass in self._point_masses}
+
+    @property
+    def _points(self) -> tuple[tuple[float, float], ...]:
+        return tuple(self.atoms.items())
+
+    @property
+    def _rate(self) -> float:
+        return 1.0
+
+    @property
+    def _unit(self) -> float:
+        return self.std()
+
+    def _t(self, x: Array) -> Array:
+        return x
+
+    def _x(self, t: Array) -> Array:
+        return t
+
+    def _log_dx_dt(self, t: Array) -> Array:
+        return np.zeros_like(t)
+
+    def _t_of_log(self, log_x: Array) -> Array:
+        """Coordinate of e^(log_x)."""
+        return self._t(np.exp(log_x))
+
+    def _log_x(self, t: Array) -> Array:
+        """Ln x at a coordinate."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(self._x(t))
+
+    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+        if state is None and t.size > 2 * bands.NODES and (found := self._from_nodes(t)) is not None:
+            return found
+        return self._at(t, state)
+
+    def _at(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+        """Return what `_local` does, solved anew or from the state of nearby points."""
+        u, g, _, state = self._potential(t.astype(complex), state)
+        with np.errstate(divide="ignore"):
+            return u.imag / math.pi, np.log(np.maximum(-g.imag, 0.0)) - math.log(math.pi), state
+
+    @cached_property
+    def _nodes(self) -> tuple[Array, Array, Any]:
+        """Points over all bands, P(X > x) and the root at each: from them the root anywhere is a few steps."""
+        t = np.concatenate([bands.nodes(*band, self._rate)[0] for band in self._bands])
+        upper, _, state = self._at(t)
+        return t, upper, state
+
+    def _from_nodes(self, t: Array) -> tuple[Array, Array, Any] | None:
+        """Follow the root from the nearest nodes; None unless every P(X > x) lies between its neighbours'."""
+        node, tail, state = self._nodes
+        if not state:
+            return None
+        right = np.searchsorted(node, t)
+        try:
+            found = self._at(t, [root[np.minimum(right, node.size - 1)] for root in state])
+        except ConvergenceError:
+            return None
+        between = (found[0] < np.r_[1.0, tail][right] + 1e-9) & (found[0] > np.r_[tail, 0.0][right] - 1e-9)
+        return found if between.all() else None
+
+    # ---- averages -------------------------------------------------------------------------------------
+
+    def moment(self, k: int) -> float:
+        """Return E X^k, by the free cumulants for k >= 0; k < 0 needs a law on x > 0 that stays away from zero."""
+        k = integer("k", k, None)
+        if k >= 0:
+            return self._moment(k)
+        if (low := min([*self.atoms, *(a for a, _ in self.support)])) <= 0:
+            raise ValueError(f"moment({k}) diverges or has no sign: the law of {self!r} reaches down to {low:.6g}")
+        return self.expect(lambda x: x**k)
+
+    def _moment(self, k: int) -> float:
+        return float(series.moments_of_cumulants(self._cumulants(k))[-1]) if k else 1.0
+
+    def mean(self) -> float:
+        """Return E X."""
+        return float(self._cumulants(1)[0])
+
+    def var(self) -> float:
+        """Return the variance, which adds over free terms."""
+        return float(self._cumulants(2)[1])
+
+    # ---- transforms -----------------------------------------------------------------------------------
+
+    def stieltjes(self, z: ArrayLike) -> Any:
+        """Return the Cauchy-Stieltjes transform G(z) = E 1/(z - X), ~ 1/z at infinity.
+
+        Complex z: on the axis the limit from above. Real z must lie off the support, and gives a real number.
+        """
+        return transforms.stieltjes(self, z)
+
+    def psi(self, z: ArrayLike) -> Any:
+        """Return the moment transform psi(z) = E X z / (1 - X z) = sum of m_k z^k; z as for `stieltjes`, 1/z."""
+        return transforms.psi(self, z)
+
+    def s_transform(self, w: ArrayLike) -> Any:
+        """Return S(w) = (1 + w)/w psi^-1(w) of a law on x >= 0; it multiplies under `*` (Voiculescu 1987).
+
+        Real w lies in (-P(X > 0), psi(1/max)); complex w anywhere psi reaches.
+        """
+        return transforms.s_transform(self, w)
+
+    def r_transform(self, w: ArrayLike) -> Any:
+        """Return R(w) = G^-1(w) - 1/w = sum of k_n w^(n-1); it adds under `+` (Voiculescu 1986).
+
+        Real w lies between G at the law's two ends; complex w anywhere G reaches.
+        """
+        return transforms.r_transform(self, w)
+
+    def free_cumulants(self, n: int) -> Array:
+        """Return the free cumulants k_1..k_n; they add under `+` (Speicher 1994)."""
+        return self._cumulants(integer("n", n))
+
+    # ---- views and combinations -----------------------------------------------------------------------
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The law of the singular value s = sqrt(x), for a law on x >= 0."""
+        return Spectrum(self._positive())
+
+    @cached_property
+    def log(self) -> LogView:
+        """The law of ln x given x > 0, for a law on x >= 0."""
+        return LogView(self._positive())
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the density, of log10 x given x > 0 for a law on x >= 0; atoms as labelled stems."""
+        return plotting.law(self, ax)
+
+    def compress(self, t: Number) -> Law:
+        """Return the law of a corner, P X P with P a free projection of trace t in (0, 1]: R(w) becomes R(t w)."""
+        return self._combine("compress", t)
 
     def __mul__(self, other: object) -> Law:
         """Return the FREE product, or the dilation by a positive number."""
@@ -242,8 +242,15 @@ class Law(Distribution):
         """Return the FREE power, `exponent` >= 1."""
         return self._combine("**", exponent)
 
+    def __add__(self, other: object) -> Law:
+        """Return the FREE sum, or the shift by a number."""
+        return self._combine("+", other)
+
+    __radd__ = __add__
+
     def _combine(self, operation: str, other: object) -> Law:
-        for (name, left, right), rule in RULES.items():
-            if name == operation and isinstance(self, left) and isinstance(other, right):
-                return rule(self, other)
+        for kind in type(self).__mro__:  # the most special rule of the left operand
+            for (name, left, right), rule in RULES.items():
+                if name == operation and kind is left and isinstance(other, right):
+                    return rule(self, other)
         return NotImplemented

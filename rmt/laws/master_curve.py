@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 from rmt.laws import series
 from rmt.laws.discrete_psi import DiscretePsi, log1p, log_sigmoid, sigmoid
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.law_psi import LawPsi
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
+Psi = DiscretePsi | LawPsi
 
 
 # Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
@@ -51,16 +53,16 @@ class MasterCurve:
     powers : tuple of (m, k)
         Factors (1 + w/m)^k, in increasing m > 0; k is any real (negative for projections).
     slopes : tuple of (psi, m, k)
-        Factors S_D(w/m)^-k of discrete laws D with two or more non-zero values.
+        Factors S_D(w/m)^-k of laws D without a closed form: with two or more non-zero values, or a sum.
     """
 
     scale: Fraction = Fraction(1)
     powers: tuple[tuple[Fraction, Fraction], ...] = ()
-    slopes: tuple[tuple[DiscretePsi, Fraction, Fraction], ...] = ()
+    slopes: tuple[tuple[Psi, Fraction, Fraction], ...] = ()
 
     def __mul__(self, other: MasterCurve) -> MasterCurve:
         powers: defaultdict[Fraction, Fraction] = defaultdict(Fraction)
-        slopes: defaultdict[tuple[DiscretePsi, Fraction], Fraction] = defaultdict(Fraction)
+        slopes: defaultdict[tuple[Psi, Fraction], Fraction] = defaultdict(Fraction)
         for curve in (self, other):
             for m, k in curve.powers:
                 powers[m] += k
@@ -102,8 +104,13 @@ class MasterCurve:
     @cached_property
     def order(self) -> Fraction:
         """The order K of that zero; K > 1 makes x = 0 a hard edge with F(x) - F(0) ~ x^(1/K)."""
-        at_slopes = sum((k for d, m, k in self.slopes if d.mass < 1 and m * d.mass == self.mass), Fraction(0))
+        at_slopes = sum((k * d.order for d, m, k in self.slopes if m * d.mass == self.mass), Fraction(0))
         return dict(self.zeros).get(self.mass, Fraction(0)) + at_slopes
+
+    @property
+    def one_gaussian(self) -> bool:
+        """Whether 1/S = scale (1 + w/m): one Gaussian matrix, the Marchenko-Pastur law."""
+        return not self.slopes and [k for _, k in self.powers] == [1]
 
     @cached_property
     def log_scale(self) -> float:
@@ -124,6 +131,24 @@ class MasterCurve:
         for law, m, k in self.slopes:
             total += float(k) * series.log_inverse_s(law.moments(n + 1)) * float(m) ** -np.arange(n + 1.0)
         return total
+
+    def log_inverse_s_at(self, w: ComplexArray) -> ComplexArray:
+        """Return log(1/S) at w != 0 off the cut; each slope law's y is followed there along a straight ln w."""
+        value = np.full(w.shape, self.log_scale, dtype=complex)
+        for m, k in self.powers:
+            value += float(k) * np.log(1 + w / float(m))
+        for law, m, k in self.slopes:
+            goal = np.log(np.where(w.imag > 0, w.conj(), w) / -float(m * law.mass))
+            goal = goal.real + 1j * np.abs(goal.imag)  # of s = -psi/mass, in the upper half plane
+            start = np.minimum(goal.real, math.log(0.5 * float(self.mass / (m * law.mass))))
+            y = law.real_root(start - np.log(-np.expm1(start))).astype(complex)
+            for step in np.linspace(0, 1, 25)[1:]:
+                log_s = start + step * (goal - start)
+                y = _follow(law, y, log_s - np.log(1 - np.exp(log_s)))
+            log_u = np.log(1 - float(law.mass) * np.exp(goal))
+            part = goal + math.log(law.mass) - y - log_u
+            value += float(k) * np.where(w.imag > 0, part.conj(), part)
+        return value
 
     # ---- the curve at v -------------------------------------------------------------------------------
 
@@ -162,13 +187,13 @@ class MasterCurve:
         log_u = np.where(np.abs(z) < 0.5, log1p(z), _log_lower(u))
         return log_u, z * sigmoid(-v) / u
 
-    def target(self, law: DiscretePsi, m: Fraction, v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+    def target(self, law: Psi, m: Fraction, v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return what logit(-psi_D / mass) must be at v, and its derivative."""
         log_u, slope_u = self._log_one_plus_w(m * law.mass, v)
         return math.log(self.mass / (m * law.mass)) + log_sigmoid(v) - log_u, sigmoid(-v) - slope_u
 
-    def upper_tail(self, log_x: Array, v: ComplexArray, y: list[ComplexArray]) -> Array:
-        """Return P(X > x) = Im(w ln x - Phi(w)) / pi, Phi(w) the integral of ln x(w) from 0 (THEORY 1)."""
+    def potential(self, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> ComplexArray:
+        """Return E log(1 - X/x) = w ln x - Phi(w), Phi(w) the integral of ln x(w) from 0 (THEORY 1)."""
         w, log_s = self.w(v), log_sigmoid(v)
         phi = w * (self.log_scale - math.log(self.mass) + 1j * math.pi - log_s + 1)
         for m, k in self.zeros:
@@ -177,29 +202,47 @@ class MasterCurve:
             w_l, log_u = w / float(m), self._log_one_plus_w(m, v)[0]
             phi += float(k * m) * (w_l * (math.log(self.mass / m) + log_s - y_l) - (1 + w_l) * log_u
                                    - law.mean_softplus(y_l))
-        return (w * log_x - phi).imag / math.pi
+        return w * log_x - phi
+
+    def upper_tail(self, log_x: Array, v: ComplexArray, y: list[ComplexArray]) -> Array:
+        """Return P(X > x) at real x."""
+        return self.potential(log_x.astype(complex), v, y).imag / math.pi
 
     # ---- the root at x --------------------------------------------------------------------------------
 
-    def solve(self, log_x: Array) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return v and the y of every slope law at real ln x (one-dimensional); raise if not converged."""
+    def solve(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return v and the y of every slope law at ln x (one-dimensional), 0 <= Im ln x <= pi.
+
+        Raises `ConvergenceError`.
+        """
+        if self.one_gaussian and np.all(np.abs(log_x.real - self.log_scale) < 600):
+            return self._one_gaussian(log_x), []
         try:
             return self._turn(log_x, _ANGLES)
         except ConvergenceError:
             return self._turn(log_x, _SMALL_STEPS)
 
-    def _turn(self, log_x: Array, angles: Sequence[float]) -> tuple[ComplexArray, list[ComplexArray]]:
-        v, y = self._negative_axis(log_x)
-        for angle in angles:
-            v, y = self._newton(log_x, angle, v, y)
+    def _one_gaussian(self, log_x: ComplexArray) -> ComplexArray:
+        """Return v for x = scale (1 + w)(1 + w/m)/w: a quadratic, solved without cancellation at either end."""
+        c = min(float(self.powers[0][0]), 1 / float(self.powers[0][0]))  # c and 1/c have the same curve, x scaled
+        x = np.exp(log_x - self.log_scale) * (1.0 if self.powers[0][0] >= 1 else c)
+        root = np.sqrt(x - (1 - math.sqrt(c)) ** 2) * np.sqrt(x - (1 + math.sqrt(c)) ** 2)
+        w, one_plus_w = 2 / (x - 1 - c + root), 2 * x / (x + c - 1 + root)
+        return _in_strip(_log_lower(w) - _log_lower(one_plus_w) + 1j * math.pi)
+
+    def _turn(self, log_x: ComplexArray, angles: Sequence[float]) -> tuple[ComplexArray, list[ComplexArray]]:
+        v, y = self._negative_axis(log_x.real)
+        least = log_x.imag.min(initial=math.pi)
+        for angle in (*(a for a in angles if a > least), least):
+            behind = np.maximum(angle - log_x.imag, 0.0)
+            v, y = self._newton(log_x + 1j * behind, v, y, 1e-3 * behind)
         return v, y
 
-    def _newton(self, log_x: Array, angle: float, v: ComplexArray,
-                y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root at x = |x| e^(i angle) near (v, y): Newton in both, the y eliminated."""
-        target = log_x + 1j * angle
+    def _newton(self, target: ComplexArray, v: ComplexArray, y: list[ComplexArray],
+                loose: Array | float = 0.0) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at ln x = target near (v, y): Newton in both, the y eliminated."""
         # The residual that rounding leaves, of the target and of the sum over a deep product.
-        tolerance = 1e-15 * (self._rounding + np.abs(log_x)) + 1e-3 * angle
+        tolerance = 1e-15 * (self._rounding + np.abs(target)) + loose
         for _ in range(60):
             value, derivative = self.log_x(v, y)
             miss = target - value
@@ -225,13 +268,13 @@ class MasterCurve:
             if np.all((off <= tolerance + rounding) | (np.abs(step) <= 1e-15 * (1 + np.abs(v)))):
                 return v, y
         worst = int(np.argmax(off))
-        raise ConvergenceError(f"master curve: no root at ln x = {log_x[worst]:.6g} + {angle:.1e} i "
+        raise ConvergenceError(f"master curve: no root at ln x = {target[worst]:.6g} "
                                f"(residual {off[worst]:.1e})")
 
-    def follow(self, log_x: Array, v: ComplexArray,
+    def follow(self, log_x: ComplexArray, v: ComplexArray,
                y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root at real ln x, from the root at a nearby x."""
-        return self._newton(log_x, 0.0, v, y)
+        """Return the root at ln x, from the root at a nearby x."""
+        return self._newton(log_x, v, y)
 
     def follow_slopes(self, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
         """Return the y of the slope laws at v, from those at a nearby v."""
@@ -262,6 +305,17 @@ class MasterCurve:
         y = [law.real_root(self.target(law, m, v.astype(complex))[0].real) for law, m, _ in self.slopes]
         value = self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real
         return v, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]
+
+
+def _follow(law: Psi, y: ComplexArray, log_odds: ComplexArray) -> ComplexArray:
+    """Return y with logit(-psi/mass) = log_odds, from one nearby."""
+    for _ in range(60):
+        found, slope = law.logit(y)
+        step = (log_odds - found) / slope
+        y = _in_strip(y + step * np.minimum(1, 0.4 / np.maximum(np.abs(step), 1e-100)))
+        if np.all(np.abs(step) <= 1e-14 * (1 + np.abs(y))):
+            return y
+    raise ConvergenceError("S-transform: psi does not reach w")
 
 
 def _log_lower(u: ComplexArray) -> ComplexArray:

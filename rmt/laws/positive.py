@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from rmt.checks import integer
-from rmt.laws import bands, series
+from rmt.laws import series
 from rmt.laws.atoms import positive_atoms
+from rmt.laws.discrete_psi import sigmoid
+from rmt.laws.distribution import Array
 from rmt.laws.edges import log_support
-from rmt.laws.errors import ConvergenceError
-from rmt.laws.law import Array, Law
+from rmt.laws.law import Law
 from rmt.laws.master_curve import ComplexArray, MasterCurve, log_of
-from rmt.laws.views import LogView, Spectrum
 
 
 class PositiveLaw(Law):
@@ -39,48 +39,74 @@ class PositiveLaw(Law):
 
     @cached_property
     def _points(self) -> tuple[tuple[float, float], ...]:
+        return tuple((log_of(x) if x else -math.inf, float(mass)) for x, mass in self._point_masses)
+
+    @cached_property
+    def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
         zero = 1 - self.curve.mass
-        at_zero = ((-math.inf, float(zero)),) if zero else ()
-        return at_zero + tuple((log_of(x), float(mass)) for x, mass in positive_atoms(self.curve))
+        return (((Fraction(0), zero),) if zero else ()) + positive_atoms(self.curve)
 
     @property
     def _rate(self) -> float:
         return 1 / float(self.curve.order)
 
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        if state is not None:
-            v, y = self.curve.follow(t, state[0], state[1:])
-            # Inside a band w is not real: a step that ended on the real axis found another branch.
-            lost = np.minimum(v.imag, math.pi - v.imag) < 1e-7
-            if lost.any():
-                cold_v, cold_y = self.curve.solve(t[lost])
-                for root, cold in zip((v, *y), (cold_v, *cold_y), strict=True):
-                    root[lost] = cold
-            return self._values(t, v, y)
-        if t.size > 2 * bands.NODES and (found := self._from_nodes(t)) is not None:
-            return found
-        return self._values(t, *self.curve.solve(t))
+    @property
+    def _unit(self) -> float:
+        return 1.0
 
-    def _values(self, t: Array, v: ComplexArray, y: list[ComplexArray]) -> tuple[Array, Array, Any]:
+    def _at(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+        v, y = self._root(t.astype(complex), state)
         return self.curve.upper_tail(t, v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y]
 
-    @cached_property
-    def _nodes(self) -> tuple[Array, Array, Any]:
-        """Points over all bands, P(X > x) and the root at each: from them the root anywhere is a few steps."""
-        t = np.concatenate([bands.nodes(*band, self._rate)[0] for band in self._bands])
-        upper, _, roots = self._values(t, *self.curve.solve(t))
-        return t, upper, roots
+    def _root(self, log_x: ComplexArray, state: Any) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root of the curve at ln x, from the root nearby if there is one."""
+        if not state:
+            return self.curve.solve(log_x)
+        v, y = self.curve.follow(log_x, state[0], state[1:])
+        # Inside a band, and above the axis, w is not real: a step that ended on the real axis found another branch.
+        lost = np.minimum(v.imag, math.pi - v.imag) < 1e-7
+        if lost.any():
+            cold_v, cold_y = self.curve.solve(log_x[lost])
+            for root, cold in zip((v, *y), (cold_v, *cold_y), strict=True):
+                root[lost] = cold
+        return v, y
 
-    def _from_nodes(self, t: Array) -> tuple[Array, Array, Any] | None:
-        """Follow the curve from the nearest nodes; None unless every P(X > x) lies between its neighbours'."""
-        node, tail, roots = self._nodes
-        right = np.searchsorted(node, t)
-        try:
-            found = self._local(t, [root[np.minimum(right, node.size - 1)] for root in roots])
-        except ConvergenceError:
-            return None
-        between = (found[0] < np.r_[1.0, tail][right] + 1e-9) & (found[0] > np.r_[tail, 0.0][right] - 1e-9)
-        return found if between.all() else None
+    def _branch_from(self, omega: ComplexArray) -> ComplexArray:
+        return omega if self.curve.slopes else self.curve.solve(np.log(omega))[0]
+
+    def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
+        """Return z, dz, G, dG and U along v, on which the curve is explicit."""
+        if self.curve.slopes:
+            return super()._branch(at)
+        mass = float(self.curve.mass)
+        log_z, d_log_z = self.curve.log_x(at, [])
+        z = np.exp(log_z)
+        z_g = (1 - mass) + mass * sigmoid(-at)  # 1 + w
+        dw = -mass * sigmoid(at) * sigmoid(-at)
+        return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z, log_z + self.curve.potential(log_z, at, [])
+
+    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        log_z = np.log(z.real + 1j * np.maximum(z.imag, 0.0))
+        v, y = self._root(log_z, state)
+        curve, mass = self.curve, float(self.curve.mass)
+        u = log_z + curve.potential(log_z, v, y)
+        z_g = (1 - mass) + mass * sigmoid(-v)  # 1 + w
+        slope = -mass * sigmoid(v) * sigmoid(-v) / curve.log_x(v, y)[1]  # dw / d ln z
+        return u, z_g / z, (slope - z_g) / z**2, [v, *y]
+
+    @property
+    def _elementary_r(self) -> bool:
+        return self.curve.one_gaussian
+
+    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Of one Gaussian matrix, 1/S = s (1 + w/m): R = s / (1 - s g/m)."""
+        s, m = math.exp(self.curve.log_scale), float(self.curve.powers[0][0])
+        r = s / (1 - s * g / m)
+        return r, r**2 / m, g * r + m * np.log(1 - s * g / m)
+
+    def _cumulants(self, n: int) -> Array:
+        log_inverse_s = self.curve.log_inverse_s(n)  # k_n = [w^(n-1)] S^-n / n (Lagrange)
+        return np.array([series.exp(k * log_inverse_s[:k])[k - 1] / k for k in range(1, n + 1)])
 
     def _t(self, x: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -92,16 +118,18 @@ class PositiveLaw(Law):
     def _log_dx_dt(self, t: Array) -> Array:
         return t
 
-    @property
-    def atoms(self) -> dict[float, float]:
-        """The point masses: {point: mass}."""
-        zero = 1 - self.curve.mass
-        at_zero = {0.0: float(zero)} if zero else {}
-        return at_zero | {float(x): float(mass) for x, mass in positive_atoms(self.curve)}
+    def _t_of_log(self, log_x: Array) -> Array:
+        return log_x
 
-    def moment(self, k: int) -> float:
-        """Return E X^k, k = 0, 1, 2, ..., by Lagrange inversion of the S-transform (no quadrature)."""
-        k = integer("k", k, 0)
+    def _log_x(self, t: Array) -> Array:
+        return t
+
+    def mean(self) -> float:
+        """Return E X."""
+        return self._moment(1)
+
+    def _moment(self, k: int) -> float:
+        """Return E X^k by Lagrange inversion of the S-transform."""
         if k == 0:
             return 1.0
         log_inverse_s = self.curve.log_inverse_s(k)
@@ -111,13 +139,3 @@ class PositiveLaw(Law):
         """Return the variance, mean^2 (-S'(0)/S(0)), which adds over free factors."""
         log_inverse_s = self.curve.log_inverse_s(1)
         return math.exp(2 * log_inverse_s[0]) * float(log_inverse_s[1])
-
-    @cached_property
-    def spectrum(self) -> Spectrum:
-        """The law of the singular value s = sqrt(x)."""
-        return Spectrum(self)
-
-    @cached_property
-    def log(self) -> LogView:
-        """The law of ln x given x > 0: the view that survives any depth."""
-        return LogView(self)

@@ -52,3 +52,19 @@ def moment_over_scale(log_inverse_s: Array, k: int) -> float:
     if not math.isfinite(moment):
         raise OverflowError(f"moment {k} is outside the range of a float")
     return moment
+
+
+def moments_of_cumulants(cumulants: Array) -> Array:
+    """Return the moments 1..n of the law with free cumulants 1..n.
+
+    G is the inverse of K(g) = (1 + C(g))/g, C = sum of k_n g^n, so m_k = [g^k] (1 + C)^(k+1) / (k + 1) (Lagrange).
+    """
+    log_gk = log(np.r_[1.0, cumulants])
+    return np.array([exp((k + 1) * log_gk[: k + 1])[k] / (k + 1) for k in range(1, cumulants.size + 1)])
+
+
+def cumulants_of_moments(moments: Array) -> Array:
+    """Return the free cumulants 1..n of the law with moments 1..n: k_n = -[u^n] M(u)^(1-n) / (n - 1), n >= 2."""
+    log_m = log(np.r_[1.0, moments])
+    later = [-exp((1 - n) * log_m[: n + 1])[n] / (n - 1) for n in range(2, moments.size + 1)]
+    return np.array([*moments[:1], *later])

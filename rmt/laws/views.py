@@ -11,10 +11,12 @@ import numpy as np
 
 from rmt import plotting
 from rmt.checks import integer, positive
-from rmt.laws.law import Array, Distribution, Law
+from rmt.laws.distribution import Array, Distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from rmt.laws.law import Law
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +35,10 @@ class _View(Distribution):
     def _rate(self) -> float:
         return self.law._rate
 
+    @property
+    def _unit(self) -> float:
+        return self.law._unit
+
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         return self.law._local(t, state)
 
@@ -50,19 +56,19 @@ class Spectrum(_View):
 
     def __mul__(self, factor: object) -> Spectrum:
         """Return the spectrum of factor * J."""
-        return Spectrum(self.law * positive("factor", factor) ** 2)
+        return (self.law * positive("factor", factor) ** 2).spectrum
 
     __rmul__ = __mul__
 
     def _t(self, x: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return 2 * np.log(x)
+            return self.law._t_of_log(2 * np.log(x))
 
     def _x(self, t: Array) -> Array:
-        return np.exp(t / 2)
+        return np.exp(self.law._log_x(t) / 2)
 
     def _log_dx_dt(self, t: Array) -> Array:
-        return t / 2 - math.log(2)
+        return self.law._log_dx_dt(t) - self.law._log_x(t) / 2 - math.log(2)
 
     @property
     def atoms(self) -> dict[float, float]:
@@ -87,8 +93,9 @@ class Spectrum(_View):
     @property
     def log_edges(self) -> tuple[float, float]:
         """Ln of the least and of the greatest non-zero s the law allows (-inf at a hard edge)."""
-        ends = [t for band in self._bands for t in band] + [t for t, _ in self._points if t > -math.inf]
-        return min(ends) / 2, max(ends) / 2
+        ends = [t for band in self._bands for t in band] + [t for t, _ in self.log._points]
+        low, high = self.law._log_x(np.array([min(ends), max(ends)]))
+        return float(low) / 2, float(high) / 2
 
     @property
     def condition_number(self) -> float:
@@ -129,11 +136,12 @@ class LogView(_View):
 
     @property
     def _given(self) -> float:
-        return 1.0 - sum(mass for t, mass in self.law._points if t == -math.inf)
+        return 1.0 - self.law.atoms.get(0.0, 0.0)
 
     @property
     def _points(self) -> tuple[tuple[float, float], ...]:
-        return tuple((t, mass / self._given) for t, mass in self.law._points if t > -math.inf)
+        pairs = zip(self.law._points, self.law._point_masses, strict=True)
+        return tuple((t, mass / self._given) for (t, mass), (x, _) in pairs if x)
 
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         upper, log_density, state = self.law._local(t, state)
@@ -141,10 +149,10 @@ class LogView(_View):
 
     def _t(self, x: Array) -> Array:
         with np.errstate(over="ignore"):
-            return x / self.power
+            return self.law._t_of_log(x / self.power)
 
     def _x(self, t: Array) -> Array:
-        return t * self.power
+        return self.law._log_x(t) * self.power
 
     def _log_dx_dt(self, t: Array) -> Array:
-        return np.full_like(t, math.log(self.power))
+        return self.law._log_dx_dt(t) - self.law._log_x(t) + math.log(self.power)

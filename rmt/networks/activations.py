@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any
 
 from rmt.checks import Number, by_name, number
-from rmt.laws.named.bernoulli import PointMass
+from rmt.laws.law import Law
 from rmt.laws.named.discrete import Discrete
-from rmt.laws.positive import PositiveLaw
+from rmt.laws.named.point_mass import PointMass
 
 
 class ActivationFunction(ABC):
@@ -26,7 +26,7 @@ class ActivationFunction(ABC):
         """Return E phi(u1) phi(u2) for u1, u2 of variance q and correlation rho; E phi^2 at rho = 1."""
 
     @abstractmethod
-    def squared_slope(self, q: float) -> PositiveLaw:
+    def squared_slope(self, q: float) -> Law:
         """Return the law of phi'(u)^2, the squared entries of the layer's diagonal Jacobian."""
 
 
@@ -53,7 +53,7 @@ class LeakyReLU(ActivationFunction):
         arc_cosine = math.sqrt(1 - rho**2) + (math.pi - math.acos(rho)) * rho
         return q * (a * rho + (1 - a) ** 2 * arc_cosine / (2 * math.pi))
 
-    def squared_slope(self, q: float) -> PositiveLaw:
+    def squared_slope(self, q: float) -> Law:
         """One or slope^2, each with probability 1/2."""
         low, half = Fraction(self.slope) ** 2, Fraction(1, 2)
         return PointMass(1) if low == 1 else Discrete((low, 1), (half, half))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rmt.laws.convolution import ChainLaw
+from rmt.laws.law import Law
 from rmt.laws.master_curve import MasterCurve
-from rmt.laws.positive import PositiveLaw
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Diagonal:
     """Independent diagonal entries; `law` is that of their squares."""
 
     size: int
-    law: PositiveLaw
+    law: Law
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
             return MasterCurve(gain_squared * Fraction(rows, columns), kept)
 
 
-def law(expression: Expression, n_inputs: int) -> PositiveLaw:
+def law(expression: Expression, n_inputs: int) -> Law:
     """Return the law of the eigenvalues of J^T J, J the expression with n_inputs columns."""
     return ChainLaw(curve(expression, n_inputs))
 

@@ -73,8 +73,8 @@ def test_the_core_needs_no_heavy_library(module):
         if top in ("matplotlib", "mpl_toolkits"):
             assert late, f"{module} imports {imported} on loading"
             assert module == "rmt.plotting" or imported in typing_only(FILES[module])
-        elif top == "sympy":
-            assert late
+        elif top in ("sympy", "mpmath"):
+            assert late or module == "rmt.algebraic"  # which `rmt` loads when it is asked for
         else:
             assert top not in HEAVY, f"{module} imports {imported}"
 
@@ -95,7 +95,7 @@ def test_a_file_is_short(module):
     lines = FILES[module].read_text().splitlines()
     assert len(lines) < 400
     if within(module, "rmt.laws.named"):
-        assert len(lines) < 60
+        assert len(lines) < 70
 
 
 def public(module):

@@ -1,16 +1,15 @@
-"""Bernoulli masks and point masses: a projection, a scalar."""
+"""Bernoulli masks: the law of a projection."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
-from rmt.checks import Number, number, positive
-from rmt.laws.master_curve import MasterCurve
-from rmt.laws.named.discrete import Discrete
-from rmt.laws.positive import PositiveLaw
+from rmt.checks import Number, number
+from rmt.laws.finite_law import FiniteLaw
 
 
 @dataclass(frozen=True, eq=False)
-class Bernoulli(PositiveLaw):
+class Bernoulli(FiniteLaw):
     """One with probability p (keeps), zero otherwise: the eigenvalues of a projection. S(w) = (1+w)/(p+w).
 
     Parameters
@@ -24,28 +23,17 @@ class Bernoulli(PositiveLaw):
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", number("p", self.p, 0, open_low=True, high=1))
 
-    @cached_property
-    def curve(self) -> MasterCurve:
-        """1/S = (p + w)/(1 + w)."""
-        return Discrete((0, 1), (1 - self.p, self.p)).curve if self.p != 1 else MasterCurve()
+    @property
+    def values(self) -> tuple[Number, ...]:
+        """Zero and one."""
+        return (0, 1) if self.p != 1 else (1,)
 
-
-@dataclass(frozen=True, eq=False)
-class PointMass(PositiveLaw):
-    """All mass at x: the law of a scalar. S(w) = 1/x.
-
-    Parameters
-    ----------
-    x : int, float or Fraction
-        Positive (the product of free variables with zero is zero, which has no S-transform).
-    """
-
-    x: Number
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "x", positive("x", self.x))
+    @property
+    def weights(self) -> tuple[Number, ...]:
+        """Their probabilities."""
+        return (1 - self.p, self.p) if self.p != 1 else (1,)
 
     @cached_property
-    def curve(self) -> MasterCurve:
-        """1/S = x."""
-        return Discrete((self.x,), (1,)).curve
+    def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        p = Fraction(self.p)
+        return ((Fraction(0), 1 - p), (Fraction(1), p)) if p != 1 else ((Fraction(1), p),)

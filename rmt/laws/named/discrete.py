@@ -1,4 +1,4 @@
-"""Laws with finitely many values."""
+"""The law of given values with given probabilities."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,17 @@ from fractions import Fraction
 from functools import cached_property
 
 from rmt.checks import Number, number
-from rmt.laws.discrete_psi import DiscretePsi
-from rmt.laws.master_curve import MasterCurve
-from rmt.laws.positive import PositiveLaw
+from rmt.laws.finite_law import FiniteLaw
 
 
 @dataclass(frozen=True, eq=False)
-class Discrete(PositiveLaw):
-    """Finitely many values x >= 0, not all zero, with probabilities.
+class Discrete(FiniteLaw):
+    """Finitely many values with probabilities; products need values >= 0.
 
     Parameters
     ----------
     values : sequence of numbers
-        Distinct, at least one positive; kept sorted.
+        Distinct; kept sorted.
     weights : sequence of numbers
         Positive, one per value; they sum to one within 1e-12 and are then scaled to do so exactly.
     """
@@ -28,10 +26,10 @@ class Discrete(PositiveLaw):
     weights: tuple[Number, ...]
 
     def __init__(self, values: Sequence[Number], weights: Sequence[Number]) -> None:
-        points: list[Number] = [number("values", x, 0) for x in values]
+        points: list[Number] = [number("values", x) for x in values]
         masses: list[Number] = [number("weights", p, 0, open_low=True) for p in weights]
-        if len(points) != len(masses) or len(set(points)) != len(points) or not any(points):
-            raise ValueError(f"values must be distinct, not all zero, one per weight, got {values!r}, {weights!r}")
+        if not points or len(points) != len(masses) or len(set(points)) != len(points):
+            raise ValueError(f"values must be distinct, one per weight, got {values!r}, {weights!r}")
         total = math.fsum(masses)
         if abs(total - 1) > 1e-12:
             raise ValueError(f"weights must sum to 1, got {weights!r} (sum {total!r})")
@@ -40,12 +38,6 @@ class Discrete(PositiveLaw):
         object.__setattr__(self, "weights", tuple(masses[i] for i in order))
 
     @cached_property
-    def curve(self) -> MasterCurve:
-        """One non-zero value d of probability p: 1/S = d (p + w)/(1 + w). More: the transform itself."""
+    def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
         total = sum((Fraction(p) for p in self.weights), Fraction(0))
-        pairs = [(Fraction(x), Fraction(p) / total) for x, p in zip(self.values, self.weights, strict=True) if x]
-        if len(pairs) == 1:
-            (x, p), one = pairs[0], Fraction(1)
-            return MasterCurve(x * p, ((p, one), (one, -one)) if p != 1 else ())
-        values, weights = zip(*pairs, strict=True)
-        return MasterCurve(slopes=((DiscretePsi(values, weights), Fraction(1), Fraction(1)),))
+        return tuple((Fraction(x), Fraction(p) / total) for x, p in zip(self.values, self.weights, strict=True))

@@ -1,0 +1,77 @@
+"""The bands of a law between two ends: a grid, refined wherever what should be a gap hides mass.
+
+`look` says at points x how far from real the law's transform is there (0 in a gap) and how much continuous mass lies
+above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmt.laws.errors import ConvergenceError
+
+Array = NDArray[np.float64]
+Look = Callable[[Array], tuple[Array, Array]]
+
+REAL = 1e-5  # phase under which a number counts as real: at an edge it grows as the root of the distance
+_SCAN = 400
+_HIDDEN = 1e-9  # mass between two points outside that makes the search go on
+
+
+def find_bands(look: Look, polish: Callable[[float, float], float], low: float, top: float, near: Sequence[float],
+               known: Sequence[float], unit: float, whole: float, *,
+               starts_inside: bool = False) -> tuple[tuple[float, float], ...]:
+    """Return the bands between low and top, outside which nothing lies but what starts inside at low.
+
+    `near` are further points to look at, `known` exact places where an edge may be, `unit` the scale of x, `whole`
+    the continuous mass; `polish` returns the edge between a point outside and one inside.
+    """
+    x = np.unique([*np.linspace(low, top, _SCAN + 2)[1:-1], *near])
+    phase, tail = look(x)
+    low_points = [i for i in range(1, x.size - 1) if REAL < phase[i] < min(phase[i - 1], phase[i + 1])]
+    dips = [_dip(look, x[i - 1], x[i + 1], unit) for i in low_points]
+    x = np.unique([*x, *(dip for dip in dips if dip is not None)])
+    phase, tail = look(x)
+    inside = phase > REAL
+    x, inside, tail = np.r_[low, x, top], np.r_[starts_inside, inside, False], np.r_[whole, tail, 0.0]
+    while True:
+        hidden = np.flatnonzero(~inside[:-1] & ~inside[1:] & (np.abs(np.diff(tail)) > _HIDDEN))
+        if hidden.size == 0:
+            break
+        if np.any(np.diff(x)[hidden] < 1e-13 * (unit + np.abs(x[hidden]))):
+            raise ConvergenceError(f"a band near {x[hidden[0]]:.6g} is too narrow for a float")
+        middle = (x[hidden] + x[hidden + 1]) / 2
+        phase, mass = look(middle)
+        x, inside, tail = (np.insert(a, hidden + 1, b) for a, b in ((x, middle), (inside, phase > REAL), (tail, mass)))
+    edges = [low] if inside[0] else []
+    for i in np.flatnonzero(inside[1:] != inside[:-1]):
+        outside, within = (x[i], x[i + 1]) if inside[i + 1] else (x[i + 1], x[i])
+        at = [end for end in known if min(outside, within) <= end <= max(outside, within)]
+        edges.append(at[0] if at else polish(outside, within))
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _dip(look: Look, left: float, right: float, unit: float) -> float | None:
+    """Return a point of a gap between two points around a least phase, None where there is none."""
+    while right - left > 1e-9 * (unit + abs(left)):
+        x = np.linspace(left, right, 17)
+        phase = look(x)[0]
+        least = int(np.argmin(phase[1:-1])) + 1
+        if phase[least] <= REAL:
+            return float(x[least])
+        if phase[least] > 0.9 * min(phase[0], phase[-1]):  # flat: a smooth minimum
+            return None
+        left, right = x[least - 1], x[least + 1]
+    return None
+
+
+def bracket(look: Look, outside: float, inside: float, unit: float) -> tuple[float, float]:
+    """Return (outside, inside) around the edge, within the square of `REAL`, by sixteenfold sections."""
+    while abs(inside - outside) > 1e-10 * (unit + abs(inside)):
+        x = np.linspace(outside, inside, 17)
+        last = int(np.flatnonzero(look(x[:-1])[0] <= REAL)[-1])
+        outside, inside = float(x[last]), float(x[last + 1])
+    return outside, inside

@@ -1,0 +1,69 @@
+"""Laws with finitely many values: what they share."""
+
+import math
+from abc import abstractmethod
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rmt.laws import series
+from rmt.laws.discrete_psi import DiscretePsi
+from rmt.laws.distribution import Array
+from rmt.laws.law import ComplexArray, Law
+from rmt.laws.master_curve import MasterCurve
+
+
+class FiniteLaw(Law):
+    """A law with finitely many values, which subclasses give."""
+
+    @cached_property
+    @abstractmethod
+    def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The values and their probabilities, increasing."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FiniteLaw) and self._point_masses == other._point_masses
+
+    def __hash__(self) -> int:
+        return hash(self._point_masses)
+
+    @property
+    def _bands(self) -> tuple[tuple[float, float], ...]:
+        return ()
+
+    @property
+    def _unit(self) -> float:
+        return 0.0
+
+    @cached_property
+    def _arrays(self) -> tuple[Array, Array]:
+        return np.array(list(self.atoms)), np.array(list(self.atoms.values()))
+
+    @cached_property
+    def curve(self) -> MasterCurve:
+        """One non-zero value d of probability p: 1/S = d (p + w)/(1 + w). More: the transform itself."""
+        pairs = [(x, p) for x, p in self._point_masses if x]
+        if not pairs or pairs[0][0] < 0:
+            return super().curve  # which refuses
+        if len(pairs) == 1:
+            (x, p), one = pairs[0], Fraction(1)
+            return MasterCurve(x * p, ((p, one), (one, -one)) if p != 1 else ())
+        values, weights = zip(*pairs, strict=True)
+        return MasterCurve(slopes=((DiscretePsi(values, weights), Fraction(1), Fraction(1)),))
+
+    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        values, weights = self._arrays
+        away = z[:, None] - values
+        inverse = 1 / away
+        return np.asarray(np.log(away) @ weights, dtype=complex), inverse @ weights, -(inverse**2) @ weights, []
+
+    def _moment(self, k: int) -> float:
+        return math.fsum(float(p) * float(x) ** k for x, p in self._point_masses)
+
+    def _cumulants(self, n: int) -> Array:
+        centre = self._moment(1)  # all but the first are those of X - E X, whose moments cancel less
+        values, weights = self._arrays
+        central = [float(weights @ (values - centre) ** k) for k in range(1, n + 1)]
+        return np.array([centre, *series.cumulants_of_moments(np.array([0.0, *central[1:]]))[1:]])

@@ -1,0 +1,268 @@
+"""The free sum, the shift, dilation on the line, and compression."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rmt.checks import Number, number, positive
+from rmt.laws.band_search import bracket, find_bands
+from rmt.laws.distribution import Array
+from rmt.laws.law import RULES, ComplexArray, Law
+from rmt.laws.master_curve import MasterCurve
+from rmt.laws.subordination import Subordination
+
+
+@dataclass(frozen=True, repr=False)
+class Affine(Law):
+    """The law of factor * X + shift, in the coordinate of X.
+
+    Attributes
+    ----------
+    law : Law
+        Of X.
+    factor : number
+        Positive.
+    shift : number
+        Finite.
+    """
+
+    law: Law
+    factor: Number
+    shift: Number
+
+    @staticmethod
+    def corner_text(law: Law, t: Number) -> str:
+        """Return how a corner of a law is written."""
+        return f"({law!r}).compress({t!r})" if " " in repr(law) else f"{law!r}.compress({t!r})"
+
+    def __repr__(self) -> str:
+        text = repr(self.law)
+        if self.factor != 1:
+            text = f"{self.factor!r} * " + (f"({text})" if " + " in text else text)
+        return f"{text} + {self.shift!r}" if self.shift else text
+
+    @property
+    def _bands(self) -> tuple[tuple[float, float], ...]:
+        return self.law._bands
+
+    @property
+    def _points(self) -> tuple[tuple[float, float], ...]:
+        return self.law._points
+
+    @property
+    def _rate(self) -> float:
+        return self.law._rate
+
+    @property
+    def _unit(self) -> float:
+        return self.law._unit
+
+    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+        return self.law._local(t, state)
+
+    def _t(self, x: Array) -> Array:
+        return self.law._t((x - float(self.shift)) / float(self.factor))
+
+    def _x(self, t: Array) -> Array:
+        return float(self.factor) * self.law._x(t) + float(self.shift)
+
+    def _log_dx_dt(self, t: Array) -> Array:
+        return self.law._log_dx_dt(t) + math.log(self.factor)
+
+    @cached_property
+    def curve(self) -> MasterCurve:
+        """Exact where X is only scaled."""
+        return super().curve if self.shift else MasterCurve(Fraction(self.factor)) * self.law.curve
+
+    @cached_property
+    def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        return tuple((Fraction(self.factor) * x + Fraction(self.shift), mass) for x, mass in self.law._point_masses)
+
+    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        factor = float(self.factor)
+        u, g, slope, state = self.law._potential((z - float(self.shift)) / factor, state)
+        return u + math.log(factor), g / factor, slope / factor**2, state
+
+    @property
+    def _elementary_r(self) -> bool:
+        return self.law._elementary_r
+
+    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        factor, shift = float(self.factor), float(self.shift)
+        r, slope, v = self.law._r_parts(factor * g)
+        return factor * r + shift, factor**2 * slope, v
+
+    def _cumulants(self, n: int) -> Array:
+        out = self.law._cumulants(n) * float(self.factor) ** np.arange(1, n + 1)
+        out[0] += float(self.shift)
+        return out
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FreeSum(Law):
+    """The law of a sum of free variables, `n` free copies of each; what `+` returns. n may be real, in all >= 1.
+
+    Attributes
+    ----------
+    terms : tuple of (Law, number)
+        Laws that are no sums, and how often each is taken.
+    """
+
+    terms: tuple[tuple[Law, Number], ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FreeSum) and frozenset(self.terms) == frozenset(other.terms)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.terms))
+
+    def __repr__(self) -> str:
+        texts = []
+        for law, n in self.terms:  # n copies of X are n times its corner of relative size 1/n
+            texts += [repr(law)] * int(n) if n == int(n) else [f"{n!r} * {Affine.corner_text(law, 1 / Fraction(n))}"]
+        return " + ".join(texts)
+
+    @cached_property
+    def _solver(self) -> Subordination:
+        return Subordination(self.terms)
+
+    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        solver = self._solver
+        found = solver.follow(z, state) if state else solver.solve(z)
+        u, slope = solver.potential(found)
+        return u, found.g, slope, [found.g, *found.at]
+
+    def _cumulants(self, n: int) -> Array:
+        return np.asarray(sum(float(copies) * law._cumulants(n) for law, copies in self.terms))
+
+    @cached_property
+    def _candidates(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """Places where F may vanish, with 1 + sum n_i (mass_i - 1): an atom if positive, an edge perhaps if zero.
+
+        Bercovici and Voiculescu 1998, Theorem 7.4.
+        """
+        found = [(Fraction(0), Fraction(1))]
+        lacking = [[(Fraction(n) * x, Fraction(n) * (1 - mass)) for x, mass in law._point_masses]
+                   for law, n in self.terms]
+        least = [min((lack for _, lack in places), default=Fraction(2)) for places in lacking]
+        for i, places in enumerate(lacking):
+            later = sum(least[i + 1 :], Fraction(0))
+            found = [(x + place, mass - lack) for x, mass in found for place, lack in places if mass - lack >= later]
+        return tuple(sorted(found))
+
+    @property
+    def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        return tuple((x, mass) for x, mass in self._candidates if mass > 0)
+
+    @property
+    def _unit(self) -> float:
+        return self._solver.unit
+
+    @cached_property
+    def _bands(self) -> tuple[tuple[float, float], ...]:
+        ends = [[*law.atoms, *(x for band in law.support for x in band)] for law, _ in self.terms]
+        low, top = (sum(float(n) * end(points) for points, (_, n) in zip(ends, self.terms, strict=True))
+                    for end in (min, max))
+        known = [float(x) for x, _ in self._candidates]
+        near = [x + side * self._unit for x in known for side in (-1e-6, 1e-6) if low < x + side * self._unit < top]
+        whole = 1 - float(sum((mass for _, mass in self._point_masses), Fraction(0)))
+        exact = [float(x) for x, mass in self._candidates if mass == 0]
+        return find_bands(self._look, self._polish, low, top, near, exact, self._unit, whole)
+
+    def _look(self, x: Array) -> tuple[Array, Array]:
+        """Return the density in units of the standard deviation, and the continuous mass above x."""
+        u, g, _, _ = self._potential(x.astype(complex))
+        above = sum((mass * (x < place) for place, mass in self.atoms.items()), np.zeros(x.size))
+        return -g.imag * self._unit, u.imag / math.pi - above
+
+    def _polish(self, outside: float, inside: float) -> float:
+        """Return the edge: the turn of z(F) on the real axis, from a point just outside."""
+        outside, _ = bracket(self._look, outside, inside, self._unit)
+        edge = self._solver.edge(outside)
+        return edge if abs(edge - outside) < 1e-8 * (self._unit + abs(outside)) else outside
+
+
+@dataclass(frozen=True, repr=False)
+class Corner(Affine):
+    """The law of a corner: t times the free sum of 1/t copies (Nica and Speicher 1996).
+
+    Attributes
+    ----------
+    whole : Law
+        What it is a corner of.
+    """
+
+    whole: Law
+
+    def __repr__(self) -> str:
+        return self.corner_text(self.whole, self.factor)
+
+
+def _terms(law: Law) -> tuple[Iterator[tuple[Law, Number]], Number]:
+    """Return a law as free terms that are no sums, and a shift."""
+    if isinstance(law, FreeSum):
+        return iter(law.terms), 0
+    if isinstance(law, Affine):
+        inner, shift = _terms(law.law)
+        scaled = ((term if law.factor == 1 else term * law.factor, n) for term, n in inner)
+        return scaled, law.factor * shift + law.shift
+    points = law._point_masses
+    if len(points) == 1 and points[0][1] == 1:
+        return iter(()), points[0][0]
+    return iter([(law, 1)]), 0
+
+
+def add(law: Law, other: Law) -> Law:
+    """Return the free sum (Voiculescu 1986)."""
+    (first, shift), (second, more) = _terms(law), _terms(other)
+    counts: dict[Law, Number] = {}
+    for term, n in (*first, *second):
+        counts[term] = counts.get(term, 0) + n
+    if not counts:
+        return shift_by(law, more)
+    total = tuple(counts.items())
+    return shift_by(total[0][0] if len(total) == 1 and total[0][1] == 1 else FreeSum(total), shift + more)
+
+
+def shift_by(law: Law, shift: Number) -> Law:
+    """Return the law of X + shift."""
+    shift = number("shift", shift)
+    if isinstance(law, Affine):
+        return _affine(law.law, law.factor, law.shift + shift)
+    return _affine(law, 1, shift)
+
+
+def dilate(law: Law, factor: Number) -> Law:
+    """Return the law of factor * X, factor > 0."""
+    factor = positive("factor", factor)
+    if isinstance(law, Affine):
+        return _affine(law.law, law.factor * factor, law.shift * factor)
+    return _affine(law, factor, 0)
+
+
+def _affine(law: Law, factor: Number, shift: Number) -> Law:
+    return law if factor == 1 and shift == 0 else Affine(law, factor, shift)
+
+
+def compress(law: Law, t: Number) -> Law:
+    """Return the law of the corner P X P, P a free projection of trace t in (0, 1] (Nica and Speicher 1996)."""
+    t = number("t", t, 0, open_low=True, high=1)
+    if t == 1 or (not law._bands and len(law._point_masses) == 1):
+        return law
+    inner, shift = _terms(law)
+    copies = 1 / Fraction(t)
+    return Corner(FreeSum(tuple((term, Fraction(n) * copies) for term, n in inner)), t, shift, law)
+
+
+RULES.update({
+    ("+", Law, Law): add, ("+", Law, numbers.Real): shift_by, ("*", Law, numbers.Real): dilate,
+    ("compress", Law, object): compress,
+})

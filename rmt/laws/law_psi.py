@@ -1,0 +1,125 @@
+"""The moment transform psi of a law known by its log-potential, as a factor of a master curve.
+
+A product may have a sum or a shifted law as a factor. Its psi is read off the Cauchy transform on the strip where
+zeta = -e^y, z = 1/zeta in the upper half plane: -psi = 1 - z G(z), E log(1 - zeta X) = U(z) - log z.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+_NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
+_TERMS = 12
+
+
+@dataclass(frozen=True)
+class LawPsi:
+    """psi_X of any law on x >= 0; the same methods as `DiscretePsi`.
+
+    Attributes
+    ----------
+    law : Law
+        The law of X.
+    """
+
+    law: Any
+
+    @cached_property
+    def mass(self) -> Fraction:
+        """The probability of a non-zero value."""
+        return 1 - sum((mass for x, mass in self.law._point_masses if x == 0), Fraction(0))
+
+    @cached_property
+    def point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The atoms (x, mass) away from zero."""
+        return tuple((x, mass) for x, mass in self.law._point_masses if x)
+
+    @cached_property
+    def order(self) -> int:
+        """The order of the zero of 1/S at w = -mass: 1 at an atom at x = 0, or where one has just lost its mass."""
+        return int(self.mass < 1 or self.log_range[0] == -math.inf)
+
+    @cached_property
+    def log_range(self) -> tuple[float, float]:
+        """Ln of the least and the greatest value but zero."""
+        ends = [x for band in self.law.support for x in band] + [float(x) for x, _ in self.point_masses]
+        return (math.log(min(ends)) if min(ends) > 0 else -math.inf), math.log(max(ends))
+
+    def moments(self, n: int) -> Array:
+        """Return the moments 1..n."""
+        return np.array([self.law.moment(k) for k in range(1, n + 1)])
+
+    @cached_property
+    def _at_infinity(self) -> Array:
+        """Coefficients 1.. of -psi in zeta."""
+        return -self.moments(_TERMS)
+
+    @cached_property
+    def _at_zero(self) -> Array:
+        """Coefficients 1.. of z G - (mass at zero) in z, by the trapezoidal rule on a circle."""
+        n = 64
+        circle = 0.5 * math.exp(self.log_range[0]) * np.exp(2j * np.pi * (np.arange(n) + 0.5) / n)
+        upper = circle[: n // 2]
+        values = upper * self.law._potential(upper)[1]
+        series = np.fft.fft(np.r_[values, values[::-1].conj()]) / n
+        k = np.arange(1, _TERMS + 1)
+        return (series[k] * np.exp(-1j * np.pi * k / n)).real / (0.5 * math.exp(self.log_range[0])) ** k
+
+    def _parts(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Return s = -psi/mass, 1 - s and ds/dy, every digit kept at both ends."""
+        mass, zero = float(self.mass), 1 - float(self.mass)
+        low, high = self.log_range
+        z = -np.exp(-y)
+        _, g, slope, _ = self.law._potential(z)
+        s, rest, ds = (1 - z * g) / mass, (z * g - zero) / mass, z * (g + z * slope) / mass
+        k = np.arange(1, _TERMS + 1)
+        near = y.real < math.log(_NEAR) - high
+        if near.any():
+            powers = (-np.exp(y[near]))[:, None] ** k
+            s[near], ds[near] = powers @ self._at_infinity / mass, powers @ (k * self._at_infinity) / mass
+            rest[near] = 1 - s[near]
+        near = y.real > -math.log(_NEAR) - low
+        if zero and near.any():
+            powers = z[near][:, None] ** k
+            rest[near], ds[near] = powers @ self._at_zero / mass, powers @ (k * self._at_zero) / mass
+            s[near] = 1 - rest[near]
+        return s, rest, ds
+
+    def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return logit(-psi / mass) and its derivative in y."""
+        s, rest, ds = self._parts(y)
+        return np.log(s / rest), ds / (s * rest)
+
+    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
+        """Return E log(1 - zeta X) = E log(1 + e^y X)."""
+        return np.asarray(self.law._potential(-np.exp(-y))[0] + y - 1j * math.pi)
+
+    def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
+        """Return the real part b of y with ln |s / (1-s)| = log_odds, by bisection: see `DiscretePsi.real_root`."""
+        low, high = self.log_range
+        far = log_odds - low if low > -math.inf else 3 * np.abs(log_odds) + 100  # a hard edge: odds ~ e^(b/2)
+        left, right = np.maximum(log_odds - high - 1e-9, above), np.minimum(far + 1e-9, below)
+        turn = 1j * np.pi * ((np.asarray(above) > -np.inf) | (np.asarray(below) < np.inf))
+        b = log_odds - math.log(self.law.mean() / float(self.mass))
+        b = np.where((b > left) & (b < right), b, (left + right) / 2)  # at its ends psi may have poles
+        for _ in range(100):
+            found, slope = self.logit(b + turn)
+            miss = log_odds - found.real
+            left, right = np.where(miss > 0, b, left), np.where(miss < 0, b, right)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                new = b + miss / slope.real
+            new = np.where((new > left) & (new < right), new, (left + right) / 2)
+            if np.all(np.abs(new - b) <= 1e-13 * (1 + np.abs(b))):
+                return new
+            b = new
+        return b

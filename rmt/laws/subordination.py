@@ -1,0 +1,248 @@
+"""The free sum's solver: subordination (Voiculescu 1993; Belinschi and Bercovici 2007).
+
+For X = sum of n_i free copies of X_i (n_i real), every X_i is seen from a point omega_i where its Cauchy transform
+is that of X: with F = 1/G,
+
+    G_i(omega_i) = G,     sum n_i omega_i - (sum n_i - 1) F = z,     U(z) = sum n_i U_i(omega_i) - (sum n_i - 1) ln F.
+
+A law whose R-transform is elementary needs no omega: it adds n R(G) to z and n V(G) to U, V = G R - int R. In the
+open half plane the omega_i are the fixed point of a self-map of the half planes Im omega_i >= Im z, hence unique: a
+root with Im omega_i >= Im z is the root. It is followed from large Im z down, by Newton and where that fails by the
+iterated map; on the axis Newton goes on from just above it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmt.laws.errors import ConvergenceError
+
+if TYPE_CHECKING:
+    from rmt.laws.law import Law
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+BoolArray = NDArray[np.bool_]
+
+# Heights above the axis, in standard deviations of the sum.
+_HEIGHTS = 4.0 * 0.25 ** np.arange(27)
+_JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
+_ROUNDING, _SMALL = 1e-15, 1e-9
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The solution at a set of z: arrays over z, `at` one row per law without an elementary R.
+
+    `at` is the parameter of the law's `_branch` where z is omega_i.
+    """
+
+    g: ComplexArray
+    at: ComplexArray
+
+    def __getitem__(self, part: Any) -> Solution:
+        return Solution(self.g[part], self.at[:, part])
+
+    def put(self, part: Any, other: Solution) -> None:
+        """Overwrite the solution at some of the z."""
+        self.g[part], self.at[:, part] = other.g, other.at
+
+
+class Subordination:
+    """Solves a sum of terms (law, multiplicity) at any z of the closed upper half plane."""
+
+    def __init__(self, terms: Sequence[tuple[Law, Any]]) -> None:
+        self.elementary = [(law, float(n)) for law, n in terms if law._elementary_r]
+        self.laws = [law for law, _ in terms if not law._elementary_r]
+        self.n = np.array([float(n) for law, n in terms if not law._elementary_r])
+        self.excess = float(self.n.sum()) - 1
+        self.means = np.array([law.mean() for law in self.laws])
+        self.mean = sum(float(n) * law.mean() for law, n in terms)
+        self.unit = float(np.sqrt(sum(float(n) * law.var() for law, n in terms)))
+
+    # ---- what a solution says -------------------------------------------------------------------------
+
+    def potential(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
+        """Return U and dG/dz."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_f = -np.log(np.abs(at.g)) + 1j * np.arctan2(np.abs(at.g.imag), at.g.real)  # 0 <= arg F <= pi
+            u = -self.excess * log_f if self.excess else np.zeros_like(at.g)
+            gain = self._elementary_part(at.g)[0]
+            # dz = sum n_i d omega_i - excess dF + sum n R' dG, d omega_i = dG / G_i'
+            for law, n, p in zip(self.laws, self.n, at.at, strict=True):
+                _, dw, _, dg, u_i = law._branch(p)
+                u, gain = u + n * u_i, gain + n * dw / dg
+            for law, n in self.elementary:
+                u = u + n * law._r_parts(at.g)[2]
+            return u, 1 / (gain + self.excess / at.g**2 if self.excess else gain)
+
+    def _elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return sum n R'(G) and sum n R(G)."""
+        parts = [(n, *law._r_parts(g)[:2]) for law, n in self.elementary]
+        return sum((n * d for n, _, d in parts), np.zeros_like(g)), sum((n * r for n, r, _ in parts), np.zeros_like(g))
+
+    # ---- the solution at z ----------------------------------------------------------------------------
+
+    def solve(self, z: ComplexArray) -> Solution:
+        """Return the solution at z, followed down from large Im z; raise where there is none to working precision."""
+        high = z.real + 1j * np.maximum(z.imag, _HEIGHTS[0] * self.unit) - self.mean
+        found = Solution(1 / high, self._at(high + self.means[:, None]))
+        todo = np.arange(z.size)
+        if np.any(above := z.imag > 1e-3 * self.unit):  # there Newton may well succeed at once, and says so
+            end, done = self._newton(z, found, 15)
+            found.put(done & above, end[done & above])
+            todo = todo[~(done & above)]
+        for height in _HEIGHTS * self.unit:
+            if not np.any(height > z.imag[todo]):
+                break
+            target = z[todo].real + 1j * np.maximum(z[todo].imag, height)
+            found.put(todo, self._climb_down(target, found[todo]))
+            if height < _JUMP * self.unit:
+                end, done = self._newton(z[todo], found[todo], 40)
+                found.put(todo[done], end[done])
+                todo = todo[~done]
+        if todo.size:
+            end, done = self._newton(z[todo], found[todo], 200)
+            if not done.all():
+                raise ConvergenceError(f"free sum: no subordination at z = {z[todo][~done][0]:.6g}")
+            found.put(todo, end)
+        return found
+
+    def _at(self, omega: ComplexArray) -> ComplexArray:
+        rows = [law._branch_from(w) for law, w in zip(self.laws, omega, strict=True)]
+        return np.array(rows, complex).reshape(omega.shape)
+
+    def _omega(self, at: ComplexArray) -> ComplexArray:
+        rows = [law._branch(p)[0] for law, p in zip(self.laws, at, strict=True)]
+        return np.array(rows, complex).reshape(at.shape)
+
+    def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
+        """Return the solution at z from the state (G, omega_1, ...) of a nearby one."""
+        found, done = self._newton(z, Solution(state[0], np.array(state[1:], complex).reshape(-1, z.size)), 40)
+        if not done.all():
+            raise ConvergenceError("free sum: lost its root")
+        return found
+
+    def _climb_down(self, z: ComplexArray, start: Solution) -> Solution:
+        """Return the root at Im z > 0 from one above it: Newton, and the iterated self-map where that fails."""
+        at = start
+        for _ in range(200):
+            at, done = self._newton(z, at, 12)
+            if done.all():
+                return at
+            at.put(~done, self._mapped(z[~done], at[~done]))
+        raise ConvergenceError(f"free sum: no subordination at z = {z[~done][0]:.6g}")
+
+    def _mapped(self, z: ComplexArray, at: Solution) -> Solution:
+        """Iterate omega_i = z + sum_j n_j h_j - h_i, h = F - omega, on the half planes Im omega_i >= Im z."""
+        g = at.g
+        omega = self._omega(at.at)
+        omega = omega.real + 1j * np.maximum(omega.imag, z.imag)
+        for _ in range(5):
+            if not self.laws:
+                g = 1 / (z - self._elementary_part(g)[1])
+                continue
+            each = np.array([law._potential(w)[1] for law, w in zip(self.laws, omega, strict=True)])
+            shifts = 1 / each - omega
+            total = z + self.n @ shifts - self._elementary_part(each[0])[1]
+            omega, g = total - shifts, 1 / total
+        return Solution(g, self._at(omega))
+
+    def _newton(self, z: ComplexArray, start: Solution, rounds: int) -> tuple[Solution, BoolArray]:
+        """Return G and omega, and where they solve at z with Im omega_i >= Im z."""
+        g, at = start.g.copy(), start.at.copy()
+        done = np.zeros(z.size, dtype=bool)
+        todo, last = np.arange(z.size), np.full(z.size, np.inf)
+        for _ in range(rounds):
+            goal = z[todo]
+            with np.errstate(all="ignore"):
+                steps, large, moves, omega, size, unmet = self._step(goal, g[todo], at[:, todo])
+                # not below the half planes at once
+                room = np.where(goal.imag > 0, 0.75 * omega.imag, np.inf)
+                share = np.where(-moves.imag > room, room / -moves.imag, 1.0).min(axis=0, initial=1.0)
+                value = np.where(large, 1 / g[todo], g[todo])
+                change = (np.abs(moves) / size).sum(0) + np.abs(steps[-1]) / (np.abs(value) + np.where(
+                    large, 0, 1e-3 / self.unit))
+                # a law's own G may round more than _ROUNDING: then Newton's steps, once small, shrink no more
+                stalled = (change <= _SMALL) & (change >= 0.5 * last[todo])
+                ok = np.isfinite(change)
+                settled = ok & (share == 1) & ((np.minimum(change, unmet) <= _ROUNDING) | stalled)
+                settled &= np.min(omega.imag - goal.imag * (1 - 1e-6), axis=0, initial=0.0) >= -1e-13 * self.unit
+                steps = np.where(ok, share * steps, 0)
+                value = value + steps[-1]
+                g[todo] = np.where(large, 1 / value, value)
+            at[:, todo] += steps[:-1]
+            at.imag = np.maximum(at.imag, 0.0)
+            g.imag = np.minimum(g.imag, 0.0)
+            done[todo], last[todo] = settled, change
+            todo = todo[~settled]
+            if todo.size == 0:
+                break
+        return Solution(g, at), done
+
+    def _step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> tuple[Any, ...]:
+        """Return Newton's step in (at_1, .., G), that of omega, omega, the scale of z's equation, and the residual.
+
+        Where G is `large` F = 1/G takes its place, in the step and in the equations, for there G has poles.
+        """
+        k = len(self.laws)
+        f = 1 / g
+        large = np.abs(g) * self.unit > 1
+        matrix = np.zeros((z.size, k + 1, k + 1), dtype=complex)
+        right = np.zeros((z.size, k + 1), dtype=complex)
+        omega, slopes = np.zeros((k, z.size), dtype=complex), np.zeros((k, z.size), dtype=complex)
+        for i, (law, p) in enumerate(zip(self.laws, at, strict=True)):
+            omega[i], slopes[i], g_i, slope, _ = law._branch(p)
+            matrix[:, i, i] = np.where(large, -slope / g_i**2, slope)
+            matrix[:, i, k] = -1
+            right[:, i] = np.where(large, f - 1 / g_i, g - g_i)
+        rise, shift = self._elementary_part(g)
+        matrix[:, k, :k], matrix[:, k, k] = (self.n[:, None] * slopes).T, rise * np.where(large, -(g**2), 1)
+        right[:, k] = z - shift - self.n @ omega
+        size = np.abs(z) + np.abs(shift) + self.n @ np.abs(omega)
+        if self.excess:
+            matrix[:, k, k] += self.excess * np.where(large, -1, f**2)
+            right[:, k] += self.excess * f
+            size = size + abs(self.excess) * np.abs(f)
+        scale = np.where(large, self.unit, 1 / self.unit)  # omega and z round relative to it
+        unmet = np.abs(right[:, k]) / (size + self.unit) + (np.abs(right[:, :k]) / scale[:, None]).sum(1)
+        lost = ~np.isfinite(matrix).all((1, 2)) | (np.linalg.det(np.nan_to_num(matrix)) == 0)
+        matrix[lost] = np.nan * np.eye(k + 1)
+        steps = np.linalg.solve(matrix, right[..., None])[..., 0].T
+        return steps, large, steps[:-1] * slopes, omega, size, unmet
+
+    # ---- the edge -------------------------------------------------------------------------------------
+
+    def edge(self, z: float) -> float:
+        """Return the edge next to a real z just off the support: the zero of dz/dG, by secants."""
+        start = self.solve(np.array([z + 0j]))
+        at = start.at.real + 1j * math.pi * np.round(start.at.imag / math.pi)  # a law's branch is real at 0 or at pi
+
+        def turn(g: float) -> tuple[float, float]:
+            nonlocal at
+            point = np.array([g + 0j])
+            for _ in range(30):
+                found = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
+                steps = np.array([(point - g_i) / slope for _, _, g_i, slope, _ in found], complex).reshape(at.shape)
+                at = at + steps.real
+                if np.all(np.abs(steps) <= 1e-15 * (1 + np.abs(at))):
+                    break
+            value = self.n @ self._omega(at) - self.excess / point + self._elementary_part(point)[1]
+            with np.errstate(divide="ignore"):  # at a cusp dz/dG is 1/0
+                return float(value.real[0]), float(1 / self.potential(Solution(point, at))[1].real[0])
+
+        a = float(start.g.real[0])
+        b = a * (1 + 1e-6)
+        slope_a, edge = turn(a)[1], z
+        for _ in range(20):
+            edge, slope_b = turn(b)
+            if slope_b == slope_a or abs(b - a) <= 1e-9 * abs(b):  # z is stationary: its error is the square of this
+                break
+            a, b, slope_a = b, b - slope_b * (b - a) / (slope_b - slope_a), slope_b
+        return edge

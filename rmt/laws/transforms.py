@@ -1,0 +1,134 @@
+"""The transforms of a law at any point: Cauchy-Stieltjes, moment transform, S and R."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rmt.laws.errors import ConvergenceError
+
+if TYPE_CHECKING:
+    from rmt.laws.law import Law
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+_SERIES = 24
+_STEPS = 24
+
+
+def _ends(law: Law) -> tuple[float, float]:
+    points = [*law.atoms, *(x for band in law.support for x in band)]
+    return min(points), max(points)
+
+
+def _prepared(name: str, value: ArrayLike) -> tuple[ComplexArray, tuple[int, ...], bool]:
+    """Return the points, flat, their shape, and whether they were real."""
+    points = np.asarray(value)
+    if not np.issubdtype(points.dtype, np.number):
+        raise TypeError(f"{name} must be numbers, got {value!r}")
+    return points.astype(complex).ravel(), points.shape, not np.iscomplexobj(points)
+
+
+def _cauchy(law: Law, z: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+    """Return G and G' off the axis in either half plane, on it the limit from above; exact 1/z far away."""
+    below = z.imag < 0
+    upper = np.where(below, z.conj(), z)
+    g, slope = np.full(z.size, np.nan, complex), np.full(z.size, np.nan, complex)
+    known = np.isfinite(upper)
+    if known.any():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            g[known], slope[known] = law._potential(upper[known])[1:3]
+    g[np.isinf(z)] = slope[np.isinf(z)] = 0
+    return np.where(below, g.conj(), g), np.where(below, slope.conj(), slope)
+
+
+def _inside(law: Law, x: Array) -> NDArray[np.bool_]:
+    return np.any([(x > a) & (x < b) for a, b in law.support], axis=0) if law.support else np.zeros(x.size, bool)
+
+
+def stieltjes(law: Law, z: ArrayLike) -> Any:
+    """Return G(z) = E 1/(z - X); see `Law.stieltjes`."""
+    points, shape, real = _prepared("z", z)
+    if real and (inside := _inside(law, points.real)).any():
+        raise ValueError(f"real z must lie off the support {law.support}, got {points.real[inside][0]:g}; "
+                         "z + 0j gives the limit from above")
+    g = _cauchy(law, points)[0]
+    at = np.isin(points, list(law.atoms))
+    g[at] = np.inf
+    return (g.real if real else g).reshape(shape)[()]
+
+
+def psi(law: Law, z: ArrayLike) -> Any:
+    """Return G(1/z)/z - 1; see `Law.psi`. Near z = 0, where that cancels, the moments."""
+    points, shape, real = _prepared("z", z)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(points == 0, np.inf, 1 / points)
+    if real and (inside := _inside(law, inverse.real)).any():
+        raise ValueError(f"real z must keep 1/z off the support {law.support}, got {points.real[inside][0]:g}; "
+                         "use complex z")
+    out = np.full(points.size, np.nan, complex)
+    near = np.abs(points) * max(abs(end) for end in _ends(law)) < 0.02
+    k = np.arange(1, 13)
+    out[near] = points[near, None] ** k @ np.array([law.moment(int(j)) for j in k])
+    far = ~near & ~np.isnan(points)
+    out[far] = _cauchy(law, inverse[far])[0] / points[far] - 1
+    return (out.real if real else out).reshape(shape)[()]
+
+
+def s_transform(law: Law, w: ArrayLike) -> Any:
+    """Return S(w); see `Law.s_transform`."""
+    points, shape, real = _prepared("w", w)
+    curve = law.curve
+    low = -float(curve.mass)
+    if real and np.any(points.real <= low):
+        raise ValueError(f"w must be in ({low:g}, psi(1/max)), got {points.real[points.real <= low][0]:g}")
+    out = np.full(points.size, np.exp(-curve.log_inverse_s(0)[0]), complex)  # 1/mean at w = 0
+    out[np.isnan(points)] = np.nan
+    off = ~np.isnan(points) & (points != 0)
+    out[off] = np.exp(-curve.log_inverse_s_at(points[off]))
+    return (out.real if real else out).reshape(shape)[()]
+
+
+def r_transform(law: Law, w: ArrayLike) -> Any:
+    """Return R(w); see `Law.r_transform`."""
+    points, shape, real = _prepared("w", w)
+    out = np.full(points.size, np.nan, complex)
+    cumulants = law._cumulants(_SERIES)
+    near = np.abs(points) * max(abs(end) for end in _ends(law)) < 0.03
+    out[near] = points[near, None] ** np.arange(_SERIES) @ cumulants
+    far = ~near & ~np.isnan(points)
+    if far.any():
+        if real:
+            ends = np.nextafter(_ends(law), [-np.inf, np.inf])
+            low, high = (float(g.real) for g in _cauchy(law, ends.astype(complex))[0])
+            if np.any(outside := (points.real[far] < low) | (points.real[far] > high)):
+                raise ValueError(f"w must be in ({low:g}, {high:g}), the values of G outside the support, "
+                                 f"got {points.real[far][outside][0]:g}")
+        out[far] = _inverse_cauchy(law, points[far], float(cumulants[0])) - 1 / points[far]
+    return (out.real if real else out).reshape(shape)[()]
+
+
+def _inverse_cauchy(law: Law, g: ComplexArray, mean: float) -> ComplexArray:
+    """Return z with G(z) = g, followed from infinity along g times a factor that rises to one."""
+    factor = 0.03 / (np.abs(g) * max(abs(end) for end in _ends(law)))
+    z = 1 / (factor * g) + mean
+    for step in np.linspace(1, 0, _STEPS):
+        goal = g * factor**step
+        for _ in range(40):
+            value, slope = _cauchy(law, z)
+            shift = (goal - value) / slope
+            shift *= np.minimum(1, 0.5 * np.abs(z - mean) / np.maximum(np.abs(shift), 1e-300))
+            z = z + shift
+            if np.all(np.abs(shift) <= 1e-14 * np.abs(z)) or np.all(np.abs(goal - value) <= 1e-15 * np.abs(goal)):
+                break
+        else:
+            if not step:
+                raise ConvergenceError(f"R-transform: no z with G(z) = {g[np.argmax(np.abs(shift))]:.6g} off the "
+                                       f"support of {law!r}")
+    if not np.all(np.isfinite(z)) or math.isnan(float(np.abs(z).sum())):
+        raise ConvergenceError(f"R-transform of {law!r}: not converged")
+    return z
