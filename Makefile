@@ -22,7 +22,10 @@ lint: setup  ## ruff and mypy
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 
-bench: setup  ## time the laws and the measurement against one SVD of a 500 x 500 matrix
+bench: setup  ## speed, against limits and other packages -> docs/benchmarks.md
 	$(RUN)/python -m benchmarks.run
 
-.PHONY: help setup report test lint bench
+accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
+	$(RUN)/python -m benchmarks.accuracy
+
+.PHONY: help setup report test lint bench accuracy

@@ -54,7 +54,7 @@ def law(law: Law, ax: Axes | None = None) -> Axes:
 
 def spectrum(law: Spectrum, ax: Axes | None = None) -> Axes:
     """Draw the density of log10 s given s > 0, atoms as labelled stems, the support and the mass at zero in words."""
-    return _density(law.log, "s", law.atoms.get(0.0, 0.0), str(law), _axes(ax), logs=True)
+    return _density(law.log, "s", law.atoms.get(0.0, 0.0), str(law.squared), _axes(ax), logs=True)
 
 
 def _density(law: Any, name: str, zero: float, title: str, ax: Axes, *, logs: bool) -> Axes:

@@ -2,7 +2,17 @@
 
 from fractions import Fraction
 
-from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur, PointMass, mlp, predict
+from rmt import (
+    Bernoulli,
+    Discrete,
+    Empirical,
+    FussCatalan,
+    MarchenkoPastur,
+    PointMass,
+    Semicircle,
+    mlp,
+    predict,
+)
 
 LEAKY = Discrete((Fraction(1, 100), 1), (Fraction(1, 2), Fraction(1, 2)))  # squared slopes of a leaky ReLU
 THREE = Discrete((0, 1, 4), (0.25, 0.5, 0.25))
@@ -58,4 +68,37 @@ COMPOSED = (
     (LEAKY * MarchenkoPastur(1)) ** 30,
 )
 
-LAWS = NAMED + COMPOSED
+COIN = Discrete((-1, 1), (0.5, 0.5))
+
+# laws on the whole line, sums, and products that have a sum as a factor
+LINE = (
+    Semicircle(),
+    Semicircle(1e-20),
+    PointMass(-2),
+    Discrete((-1, 0, 3), (0.25, 0.5, 0.25)),
+    Empirical((-1, 0, 2, 2, Fraction(7, 3))),
+    MarchenkoPastur(2) + 1.0,
+    2.5 * Semicircle(2) + -1,
+    COIN + COIN,  # the arcsine law
+    Bernoulli(0.5) + Bernoulli(0.5),
+    Bernoulli(0.75) + Bernoulli(0.75),  # an atom
+    Bernoulli(0.7) + Bernoulli(0.6),  # two bands and two atoms
+    Semicircle() + COIN,  # two bands that just touch, in a cube root
+    0.9 * Semicircle() + COIN,
+    Semicircle(0.1) + COIN + Discrete((-0.3, 0.5), (0.2, 0.8)),
+    Semicircle(2) + MarchenkoPastur(0.5) + MarchenkoPastur(2),
+    MarchenkoPastur(0.5) + MarchenkoPastur(0.25),
+    FussCatalan(3) + Semicircle(),
+    FussCatalan(2) + FussCatalan(5),
+    MarchenkoPastur(0.5) * Bernoulli(0.5) + MarchenkoPastur(2) * MarchenkoPastur(0.3),
+    Empirical((-1, 2, 2, 3)) + 0.2 * Semicircle(),
+    COIN.compress(0.25),
+    Bernoulli(0.5).compress(0.7),
+    (Semicircle() + MarchenkoPastur(1)).compress(Fraction(1, 3)),
+    MarchenkoPastur(2).compress(0.25),
+    1e-9 * Semicircle() + 1e-9 * COIN,
+    (Semicircle() + 3) * MarchenkoPastur(0.5),
+    (MarchenkoPastur(1) + 1.0) * (MarchenkoPastur(0.5) + 0.5),
+)
+
+LAWS = NAMED + COMPOSED + LINE

@@ -74,6 +74,9 @@ class Affine(Law):
     def _x(self, t: Array) -> Array:
         return float(self.factor) * self.law._x(t) + float(self.shift)
 
+    def _x_gap(self, t: float, step: Array) -> Array:
+        return float(self.factor) * self.law._x_gap(t, step)
+
     def _log_dx_dt(self, t: Array) -> Array:
         return self.law._log_dx_dt(t) + math.log(self.factor)
 
@@ -94,6 +97,9 @@ class Affine(Law):
     @property
     def _elementary_r(self) -> bool:
         return self.law._elementary_r
+
+    def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
+        return float(self.factor) * self.law._r_transform_at(float(self.factor) * g) + float(self.shift)
 
     def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         factor, shift = float(self.factor), float(self.shift)
@@ -139,6 +145,9 @@ class FreeSum(Law):
         found = solver.follow(z, state) if state else solver.solve(z)
         u, slope = solver.potential(found)
         return u, found.g, slope, [found.g, *found.at]
+
+    def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
+        return np.asarray(sum(float(n) * law._r_transform_at(g) for law, n in self.terms))
 
     def _cumulants(self, n: int) -> Array:
         return np.asarray(sum(float(copies) * law._cumulants(n) for law, copies in self.terms))

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from rmt import plotting
 from rmt.checks import Number, integer
-from rmt.laws import bands, series, transforms
+from rmt.laws import asymptotics, bands, series, transforms
+from rmt.laws.asymptotics import Edge
 from rmt.laws.distribution import Array, Distribution
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.law_psi import LawPsi
@@ -67,6 +68,10 @@ class Law(Distribution):
     def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Return R(g), R'(g) and V(g) = g R - int_0^g R = U - ln(1/g), where R is elementary."""
         raise NotImplementedError
+
+    def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
+        """Return R(g), g not near zero, in either half plane."""
+        return self._r_parts(g)[0] if self._elementary_r else transforms.inverse_cauchy(self, g) - 1 / g
 
     @abstractmethod
     def _cumulants(self, n: int) -> Array:
@@ -118,6 +123,10 @@ class Law(Distribution):
 
     def _log_dx_dt(self, t: Array) -> Array:
         return np.zeros_like(t)
+
+    def _x_gap(self, t: float, step: Array) -> Array:
+        """Return x(t + step) - x(t), without cancellation."""
+        return step
 
     def _t_of_log(self, log_x: Array) -> Array:
         """Coordinate of e^(log_x)."""
@@ -227,6 +236,16 @@ class Law(Distribution):
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the density, of log10 x given x > 0 for a law on x >= 0; atoms as labelled stems."""
         return plotting.law(self, ax)
+
+    @property
+    def hard_edge(self) -> Edge:
+        """How the density begins at x = 0: pdf ~ prefactor x^exponent; a ValueError where it does not reach it."""
+        return asymptotics.hard_edge(self.curve)
+
+    @property
+    def soft_edges(self) -> tuple[Edge, ...]:
+        """How the density ends at every end of a band but a hard edge, pdf ~ prefactor |x - place|^(+-1/2)."""
+        return asymptotics.soft_edges(self)
 
     def compress(self, t: Number) -> Law:
         """Return the law of a corner, P X P with P a free projection of trace t in (0, 1]: R(w) becomes R(t w)."""

@@ -117,6 +117,12 @@ class MasterCurve:
         """Logarithm of the scale, which may be outside the range of a float."""
         return log_of(self.scale)
 
+    @property
+    def log_at_bottom(self) -> float:
+        """Ln A of x = -A (1 + w/c)^order at w = -c."""
+        v, log_x, _ = self._axis_table
+        return float(log_x[-1] + float(self.order) * v[-1])
+
     @cached_property
     def _rounding(self) -> float:
         return 8 + sum(abs(float(k)) for _, k in self.zeros) + sum(float(k) for *_, k in self.slopes)

@@ -118,6 +118,9 @@ class PositiveLaw(Law):
     def _log_dx_dt(self, t: Array) -> Array:
         return t
 
+    def _x_gap(self, t: float, step: Array) -> Array:
+        return math.exp(t) * np.expm1(step)
+
     def _t_of_log(self, log_x: Array) -> Array:
         return log_x
 

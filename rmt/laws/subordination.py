@@ -33,7 +33,7 @@ BoolArray = NDArray[np.bool_]
 # Heights above the axis, in standard deviations of the sum.
 _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
-_ROUNDING, _SMALL = 1e-15, 1e-9
+_ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,11 @@ class Subordination:
         return np.array(rows, complex).reshape(at.shape)
 
     def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
-        """Return the solution at z from the state (G, omega_1, ...) of a nearby one."""
+        """Return the solution at z from the state (G, at_1, ...) of a nearby one, anew where that is lost."""
         found, done = self._newton(z, Solution(state[0], np.array(state[1:], complex).reshape(-1, z.size)), 40)
+        done &= -found.g.imag * self.unit > _REAL  # inside a band G is not real: next to a cusp it is another root
         if not done.all():
-            raise ConvergenceError("free sum: lost its root")
+            found.put(~done, self.solve(z[~done]))
         return found
 
     def _climb_down(self, z: ComplexArray, start: Solution) -> Solution:
@@ -164,7 +165,7 @@ class Subordination:
             with np.errstate(all="ignore"):
                 steps, large, moves, omega, size, unmet = self._step(goal, g[todo], at[:, todo])
                 # not below the half planes at once
-                room = np.where(goal.imag > 0, 0.75 * omega.imag, np.inf)
+                room = np.where(goal.imag > 1e-13 * self.unit, 0.75 * omega.imag, np.inf)
                 share = np.where(-moves.imag > room, room / -moves.imag, 1.0).min(axis=0, initial=1.0)
                 value = np.where(large, 1 / g[todo], g[todo])
                 change = (np.abs(moves) / size).sum(0) + np.abs(steps[-1]) / (np.abs(value) + np.where(

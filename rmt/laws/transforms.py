@@ -108,12 +108,13 @@ def r_transform(law: Law, w: ArrayLike) -> Any:
             if np.any(outside := (points.real[far] < low) | (points.real[far] > high)):
                 raise ValueError(f"w must be in ({low:g}, {high:g}), the values of G outside the support, "
                                  f"got {points.real[far][outside][0]:g}")
-        out[far] = _inverse_cauchy(law, points[far], float(cumulants[0])) - 1 / points[far]
+        out[far] = law._r_transform_at(points[far])
     return (out.real if real else out).reshape(shape)[()]
 
 
-def _inverse_cauchy(law: Law, g: ComplexArray, mean: float) -> ComplexArray:
+def inverse_cauchy(law: Law, g: ComplexArray) -> ComplexArray:
     """Return z with G(z) = g, followed from infinity along g times a factor that rises to one."""
+    mean = law.mean()
     factor = 0.03 / (np.abs(g) * max(abs(end) for end in _ends(law)))
     z = 1 / (factor * g) + mean
     for step in np.linspace(1, 0, _STEPS):
