@@ -71,10 +71,11 @@ def soft_edges(law: Law) -> tuple[Edge, ...]:
 
 def _measured(law: Law, end: float, side: int, width: float) -> Edge:
     """Return the edge at t = end: the density over the power, extrapolated to the edge (Richardson)."""
-    step = _NEAR * width * 4.0 ** -np.arange(_LEVELS)
+    step: Array = _NEAR * width * 4.0 ** -np.arange(float(_LEVELS))
     place = law._value(end)
     log_distance = np.log(np.abs(law._x_gap(end, side * step)))
-    log_density = law._local(end + side * step)[1] - law._log_dx_dt(end + side * step)
+    t: Array = end + side * step
+    log_density = law._local(t)[1] - law._log_dx_dt(t)
     slope = float((log_density[-1] - log_density[-2]) / (log_distance[-1] - log_distance[-2]))
     exponent = round(2 * slope) / 2
     if abs(slope - exponent) > 0.01 or abs(exponent) != 0.5:

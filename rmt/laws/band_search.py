@@ -31,7 +31,7 @@ def find_bands(look: Look, polish: Callable[[float, float], float], low: float, 
     """
     x = np.unique([*np.linspace(low, top, _SCAN + 2)[1:-1], *near])
     phase, tail = look(x)
-    low_points = [i for i in range(1, x.size - 1) if REAL < phase[i] < min(phase[i - 1], phase[i + 1])]
+    low_points = [i for i in range(1, x.size - 1) if REAL < phase[i] <= min(phase[i - 1], phase[i + 1])]
     dips = [_dip(look, x[i - 1], x[i + 1], unit) for i in low_points]
     x = np.unique([*x, *(dip for dip in dips if dip is not None)])
     phase, tail = look(x)
@@ -50,7 +50,11 @@ def find_bands(look: Look, polish: Callable[[float, float], float], low: float, 
     for i in np.flatnonzero(inside[1:] != inside[:-1]):
         outside, within = (x[i], x[i + 1]) if inside[i + 1] else (x[i + 1], x[i])
         at = [end for end in known if min(outside, within) <= end <= max(outside, within)]
-        edges.append(at[0] if at else polish(outside, within))
+        edge = at[0] if at else polish(outside, within)
+        if len(edges) % 2 == 0 and edges and edge - edges[-1] < 1e-13 * (unit + abs(edge)):
+            edges.pop()  # two bands touch
+        else:
+            edges.append(edge)
     return tuple(zip(edges[::2], edges[1::2], strict=True))
 
 
@@ -72,6 +76,7 @@ def bracket(look: Look, outside: float, inside: float, unit: float) -> tuple[flo
     """Return (outside, inside) around the edge, within the square of `REAL`, by sixteenfold sections."""
     while abs(inside - outside) > 1e-10 * (unit + abs(inside)):
         x = np.linspace(outside, inside, 17)
-        last = int(np.flatnonzero(look(x[:-1])[0] <= REAL)[-1])
+        still = np.r_[True, look(x[1:-1])[0] <= REAL]  # the first may be an atom, where there is nothing to see
+        last = int(np.flatnonzero(still)[-1])
         outside, inside = float(x[last]), float(x[last + 1])
     return outside, inside

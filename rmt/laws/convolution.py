@@ -8,9 +8,11 @@ from fractions import Fraction
 from functools import cached_property
 
 from rmt.checks import Number, number, positive
+from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.free_sum import Affine
 from rmt.laws.law import RULES, Law
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.named.point_mass import PointMass
 from rmt.laws.positive import PositiveLaw
 
 
@@ -82,8 +84,11 @@ def dilate(law: Law, factor: Number) -> PositiveLaw:
     return FreeProduct(factors, _times(scale, positive("factor", factor)))
 
 
-def multiply(law: Law, other: Law) -> PositiveLaw:
+def multiply(law: Law, other: Law) -> Law:
     """Return the free product (Voiculescu 1987)."""
+    for one, scalar in ((law, other), (other, law)):
+        if isinstance(scalar, PointMass) and not isinstance(one, PositiveLaw | FiniteLaw):
+            return one * scalar.x  # a sum is only scaled
     (factors, scale), (more, other_scale) = _parts(law), _parts(other)
     merged: dict[Law, Number] = {}
     for factor, exponent in (*factors, *more):

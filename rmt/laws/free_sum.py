@@ -143,8 +143,9 @@ class FreeSum(Law):
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         solver = self._solver
         found = solver.follow(z, state) if state else solver.solve(z)
-        u, slope = solver.potential(found)
-        return u, found.g, slope, [found.g, *found.at]
+        u, dz_dg = solver.potential(found)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return u, found.g, 1 / dz_dg, [found.g, *found.at]
 
     def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
         return np.asarray(sum(float(n) * law._r_transform_at(g) for law, n in self.terms))

@@ -69,7 +69,7 @@ class Subordination:
     # ---- what a solution says -------------------------------------------------------------------------
 
     def potential(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
-        """Return U and dG/dz."""
+        """Return U and dz/dG, which vanishes at an edge."""
         with np.errstate(divide="ignore", invalid="ignore"):
             log_f = -np.log(np.abs(at.g)) + 1j * np.arctan2(np.abs(at.g.imag), at.g.real)  # 0 <= arg F <= pi
             u = -self.excess * log_f if self.excess else np.zeros_like(at.g)
@@ -80,7 +80,7 @@ class Subordination:
                 u, gain = u + n * u_i, gain + n * dw / dg
             for law, n in self.elementary:
                 u = u + n * law._r_parts(at.g)[2]
-            return u, 1 / (gain + self.excess / at.g**2 if self.excess else gain)
+            return u, gain + self.excess / at.g**2 if self.excess else gain
 
     def _elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return sum n R'(G) and sum n R(G)."""
@@ -102,7 +102,7 @@ class Subordination:
             if not np.any(height > z.imag[todo]):
                 break
             target = z[todo].real + 1j * np.maximum(z[todo].imag, height)
-            found.put(todo, self._climb_down(target, found[todo]))
+            found.put(todo, self._climb_down(target, found[todo], max(4 * height, z.imag.max())))
             if height < _JUMP * self.unit:
                 end, done = self._newton(z[todo], found[todo], 40)
                 found.put(todo[done], end[done])
@@ -130,22 +130,35 @@ class Subordination:
             found.put(~done, self.solve(z[~done]))
         return found
 
-    def _climb_down(self, z: ComplexArray, start: Solution) -> Solution:
-        """Return the root at Im z > 0 from one above it: Newton, and the iterated self-map where that fails."""
-        at = start
+    def _climb_down(self, z: ComplexArray, start: Solution, above: float, tries: int = 8) -> Solution:
+        """Return the root at Im z > 0 from one at Im z = above: Newton, in smaller steps where that strays.
+
+        What still strays iterates the self-map, which converges, if slowly.
+        """
+        at, done = self._newton(z, start, 12)
+        todo = np.flatnonzero(~done)
+        if todo.size == 0:
+            return at
+        if tries:
+            between = z[todo].real + 1j * np.sqrt(z[todo].imag * above)
+            half = self._climb_down(between, start[todo], above, tries - 1)
+            at.put(todo, self._climb_down(z[todo], half, float(between.imag.max()), tries - 1))
+            return at
+        mapped = start[todo]
         for _ in range(200):
-            at, done = self._newton(z, at, 12)
+            mapped = self._mapped(z[todo], mapped)
+            found, done = self._newton(z[todo], mapped, 12)
             if done.all():
+                at.put(todo, found)
                 return at
-            at.put(~done, self._mapped(z[~done], at[~done]))
-        raise ConvergenceError(f"free sum: no subordination at z = {z[~done][0]:.6g}")
+        raise ConvergenceError(f"free sum: no subordination at z = {z[todo][0]:.6g}")
 
     def _mapped(self, z: ComplexArray, at: Solution) -> Solution:
         """Iterate omega_i = z + sum_j n_j h_j - h_i, h = F - omega, on the half planes Im omega_i >= Im z."""
         g = at.g
         omega = self._omega(at.at)
         omega = omega.real + 1j * np.maximum(omega.imag, z.imag)
-        for _ in range(5):
+        for _ in range(20):
             if not self.laws:
                 g = 1 / (z - self._elementary_part(g)[1])
                 continue
@@ -221,7 +234,7 @@ class Subordination:
     # ---- the edge -------------------------------------------------------------------------------------
 
     def edge(self, z: float) -> float:
-        """Return the edge next to a real z just off the support: the zero of dz/dG, by secants."""
+        """Return the edge next to a real z just off the support: the zero of dz/dG, by secants; NaN if they stray."""
         start = self.solve(np.array([z + 0j]))
         at = start.at.real + 1j * math.pi * np.round(start.at.imag / math.pi)  # a law's branch is real at 0 or at pi
 
@@ -235,15 +248,15 @@ class Subordination:
                 if np.all(np.abs(steps) <= 1e-15 * (1 + np.abs(at))):
                     break
             value = self.n @ self._omega(at) - self.excess / point + self._elementary_part(point)[1]
-            with np.errstate(divide="ignore"):  # at a cusp dz/dG is 1/0
-                return float(value.real[0]), float(1 / self.potential(Solution(point, at))[1].real[0])
+            return float(value.real[0]), float(self.potential(Solution(point, at))[1].real[0])
 
         a = float(start.g.real[0])
         b = a * (1 + 1e-6)
-        slope_a, edge = turn(a)[1], z
-        for _ in range(20):
-            edge, slope_b = turn(b)
-            if slope_b == slope_a or abs(b - a) <= 1e-9 * abs(b):  # z is stationary: its error is the square of this
-                break
-            a, b, slope_a = b, b - slope_b * (b - a) / (slope_b - slope_a), slope_b
+        with np.errstate(all="ignore"):
+            slope_a, edge = turn(a)[1], z
+            for _ in range(20):
+                edge, slope_b = turn(b)
+                if slope_b == slope_a or abs(b - a) <= 1e-9 * abs(b):  # z is stationary: its error is the square
+                    break
+                a, b, slope_a = b, b - slope_b * (b - a) / (slope_b - slope_a), slope_b
         return edge
