@@ -30,7 +30,8 @@ EVEN = 1e-14, 0.9  # nobody is more accurate where our error is under the first,
 
 WORDS = """MP is Marchenko-Pastur, FC(L) Fuss-Catalan of depth L, {1, 3} and coin have two values of weight 1/2 each (a
 coin's are -1 and 1), `*` and `+` are free; "ln" is the law of ln x. "-" is what a package does not have, "inf" a value
-that is not a number, a word what was raised.
+that is not a number, a word what was raised. A package that only has the answer by name (freealg: the arcsine law
+for coin + coin) has no entry for the sum.
 """
 
 ONE, HALF = Fraction(1), Fraction(1, 2)

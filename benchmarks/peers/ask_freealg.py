@@ -18,7 +18,6 @@ LAWS = {
     "MP(.5) * {1, 3}": lambda: (d.DeformedMarchenkoPastur([1.0, 3.0], [0.5, 0.5], 0.5), {"eta": 1e-16}),
     "MP(1) + semicircle": lambda: (d.FreeLevy([1.0], [1.0], 1.0, 0.0, 1.0), {"eta": 1e-16}),
     "coin + semicircle": lambda: (d.DeformedWigner(**COIN, sigma=1.0), {"eta": 1e-16}),
-    "coin + coin": lambda: (d.KestenMcKay(2.0), {}),
 }
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from functools import cache
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import airy
 
-from rmt.laws.law import Array, Distribution
+from rmt.laws.distribution import Array, Distribution
 
 _SCALE = {1: 1.0, 2: 1.0, 4: math.sqrt(2)}  # s per x
 _ENDS = {1: (-9.5, 20.0), 2: (-8.0, 20.0), 4: (-7.5, 14.0)}  # 5e-19 of the mass is outside
@@ -76,6 +77,13 @@ class TracyWidom(Distribution):
     @property
     def _rate(self) -> float:
         return 1.0
+
+    def sf(self, x: ArrayLike) -> Any:
+        """Return P(X > x)."""
+        x = np.asarray(x, dtype=float)
+        lo, hi = _ENDS[self.beta]
+        inside = -np.expm1(-np.exp(_spline(self.beta)(np.clip(x, lo, hi))[..., 0]))
+        return np.where(x >= hi, 0.0, inside)[()]
 
     def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         log_minus_log, log_slope = _spline(self.beta)(t).T

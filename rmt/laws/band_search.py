@@ -6,6 +6,7 @@ above them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -72,11 +73,45 @@ def _dip(look: Look, left: float, right: float, unit: float) -> float | None:
     return None
 
 
-def bracket(look: Look, outside: float, inside: float, unit: float) -> tuple[float, float]:
-    """Return (outside, inside) around the edge, within the square of `REAL`, by sixteenfold sections."""
-    while abs(inside - outside) > 1e-10 * (unit + abs(inside)):
+def polished(look: Look, turn_near: Callable[[float], float], outside: float, inside: float, unit: float) -> float:
+    """Return the edge between a point outside and one inside.
+
+    `turn_near` returns the turn of x on the real axis next to a point outside, which is the edge if it lies between
+    them; the sections alone are good to the square of `REAL`.
+    """
+    for width in (1e-3, 1e-10):
+        outside, inside = _bracket(look, outside, inside, unit, width)
+        try:
+            edge = turn_near(outside)
+        except ConvergenceError:
+            continue
+        room = 1e-8 * (unit + abs(outside))
+        if not min(outside, inside) - room <= edge <= max(outside, inside) + room:
+            continue
+        step = math.copysign(1e-7 * (unit + abs(edge)), inside - outside)
+        phase, _ = look(np.array([edge - step, edge + step]))
+        if width < 1e-8 or phase[0] <= REAL < phase[1]:
+            return edge
+    return outside
+
+
+def _bracket(look: Look, outside: float, inside: float, unit: float, width: float) -> tuple[float, float]:
+    """Return (outside, inside) closer around the edge, by sixteenfold sections."""
+    while abs(inside - outside) > width * (unit + abs(inside)):
         x = np.linspace(outside, inside, 17)
         still = np.r_[True, look(x[1:-1])[0] <= REAL]  # the first may be an atom, where there is nothing to see
         last = int(np.flatnonzero(still)[-1])
         outside, inside = float(x[last]), float(x[last + 1])
     return outside, inside
+
+
+def turning_point(turn: Callable[[float], tuple[float, float]], a: float, b: float, least: float) -> float:
+    """Return x where dx/dp = 0, by secants in p from a and b; `turn` returns x and dx/dp, `least` is the scale of p."""
+    with np.errstate(all="ignore"):
+        slope_a = turn(a)[1]
+        for _ in range(30):
+            edge, slope_b = turn(b)
+            if slope_b == slope_a or abs(b - a) <= 1e-9 * (least + abs(b)):  # x is stationary: its error is the square
+                return edge
+            a, b, slope_a = b, b - slope_b * (b - a) / (slope_b - slope_a), slope_b
+    raise ConvergenceError(f"no turn near {edge:.6g}")

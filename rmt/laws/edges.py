@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from rmt.laws.atoms import candidates
-from rmt.laws.band_search import bracket, find_bands
+from rmt.laws.band_search import find_bands, polished, turning_point
 from rmt.laws.discrete_psi import sigmoid
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve, log_of
@@ -75,8 +75,9 @@ def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, 
     poles = [log_of(x) for x, mass in candidates(curve) if mass == 0]
     near = [pole + side for pole in poles for side in (-1e-6, 1e-6) if low < pole + side < top]
     whole = float(curve.mass) - sum(float(mass) for _, mass in candidates(curve) if mass > 0)
-    found = find_bands(partial(_look, curve), partial(_polish, curve), low, top, near, [low, top, *poles], 1.0, whole,
-                       starts_inside=math.isinf(bottom))
+    look, turn_near = partial(_look, curve), partial(_turn_near, curve)
+    found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, [low, top, *poles], 1.0,
+                       whole, starts_inside=math.isinf(bottom))
     return ((bottom, found[0][1]), *found[1:]) if math.isinf(bottom) else found
 
 
@@ -91,31 +92,15 @@ def _look(curve: MasterCurve, log_x: Array) -> tuple[Array, Array]:
     return np.maximum(np.abs(w.imag / np.abs(w)), np.abs(rest.imag / np.abs(rest))), tail
 
 
-def _polish(curve: MasterCurve, outside: float, inside: float) -> float:
-    """Return the edge between two points of ln x: sixteenfold sections, then the turn on the real axis.
-
-    The sections alone are good to the square of `REAL`; the turn replaces them where the secant finds it there.
-    """
-    outside, _ = bracket(partial(_look, curve), outside, inside, 1.0)
-    v, y = curve.solve(np.array([outside + 0j]))
+def _turn_near(curve: MasterCurve, log_x: float) -> float:
+    """Return ln x at the turn of the curve on the real axis next to a point just outside."""
+    v, y = curve.solve(np.array([log_x + 0j]))
 
     def turn(a: float) -> tuple[float, float]:
         nonlocal v, y
         v = np.array([a + 1j * math.pi]) if v[0].imag > 1 else np.array([a + 0j])
         y = curve.follow_slopes(v, y)
-        log_x, slope = curve.log_x(v, y)
-        return float(log_x.real[0]), float(slope.real[0])
+        at, slope = curve.log_x(v, y)
+        return float(at.real[0]), float(slope.real[0])
 
-    try:
-        a, b = float(v[0].real), float(v[0].real) + 1e-6
-        slope_a = turn(a)[1]
-        for _ in range(20):
-            edge, slope_b = turn(b)
-            if slope_b == slope_a or abs(b - a) < 1e-9:  # ln x is stationary: its error is the square of this
-                break
-            a, b, slope_a = b, b - slope_b * (b - a) / (slope_b - slope_a), slope_b
-        if abs(edge - outside) < 1e-8 * (1 + abs(outside)):
-            return edge
-    except ConvergenceError:
-        pass
-    return outside
+    return turning_point(turn, float(v[0].real), float(v[0].real) + 1e-6, 1.0)

@@ -7,13 +7,13 @@ import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from rmt.checks import Number, number, positive
-from rmt.laws.band_search import bracket, find_bands
+from rmt.laws.band_search import find_bands, polished
 from rmt.laws.distribution import Array
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
@@ -185,19 +185,14 @@ class FreeSum(Law):
         near = [x + side * self._unit for x in known for side in (-1e-6, 1e-6) if low < x + side * self._unit < top]
         whole = 1 - float(sum((mass for _, mass in self._point_masses), Fraction(0)))
         exact = [float(x) for x, mass in self._candidates if mass == 0]
-        return find_bands(self._look, self._polish, low, top, near, exact, self._unit, whole)
+        polish = partial(polished, self._look, self._solver.edge, unit=self._unit)
+        return find_bands(self._look, polish, low, top, near, exact, self._unit, whole)
 
     def _look(self, x: Array) -> tuple[Array, Array]:
         """Return the density in units of the standard deviation, and the continuous mass above x."""
         u, g, _, _ = self._potential(x.astype(complex))
         above = sum((mass * (x < place) for place, mass in self.atoms.items()), np.zeros(x.size))
         return -g.imag * self._unit, u.imag / math.pi - above
-
-    def _polish(self, outside: float, inside: float) -> float:
-        """Return the edge: the turn of z(F) on the real axis, from a point just outside."""
-        outside, _ = bracket(self._look, outside, inside, self._unit)
-        edge = self._solver.edge(outside)
-        return edge if abs(edge - outside) < 1e-8 * (self._unit + abs(outside)) else outside
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.laws.band_search import turning_point
 from rmt.laws.errors import ConvergenceError
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class Subordination:
     # ---- the edge -------------------------------------------------------------------------------------
 
     def edge(self, z: float) -> float:
-        """Return the edge next to a real z just off the support: the zero of dz/dG, by secants; NaN if they stray."""
+        """Return the edge next to a real z just off the support: the zero of dz/dG."""
         start = self.solve(np.array([z + 0j]))
         at = start.at.real + 1j * math.pi * np.round(start.at.imag / math.pi)  # a law's branch is real at 0 or at pi
 
@@ -250,13 +251,5 @@ class Subordination:
             value = self.n @ self._omega(at) - self.excess / point + self._elementary_part(point)[1]
             return float(value.real[0]), float(self.potential(Solution(point, at))[1].real[0])
 
-        a = float(start.g.real[0])
-        b = a * (1 + 1e-6)
-        with np.errstate(all="ignore"):
-            slope_a, edge = turn(a)[1], z
-            for _ in range(20):
-                edge, slope_b = turn(b)
-                if slope_b == slope_a or abs(b - a) <= 1e-9 * abs(b):  # z is stationary: its error is the square
-                    break
-                a, b, slope_a = b, b - slope_b * (b - a) / (slope_b - slope_a), slope_b
-        return edge
+        g = float(start.g.real[0])
+        return turning_point(turn, g, g * (1 + 1e-6), 0.0)
