@@ -135,7 +135,7 @@ class Table:
             new = t[todo] + step
             lost = ~((new > low[todo]) & (new < high[todo]))
             middle = np.where(np.isinf(low[todo]), high[todo] - 2 * np.abs(step) - 1, (low[todo] + high[todo]) / 2)
-            t[todo] = np.where(done, t[todo], np.where(lost, middle, new))
+            t[todo] = np.where(lost, np.where(done, t[todo], middle), new)
             todo, state = todo[~done], [part[~done] for part in state]
             if todo.size == 0:
                 out[open_] = t

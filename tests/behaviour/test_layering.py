@@ -95,7 +95,7 @@ def test_a_file_is_short(module):
     lines = FILES[module].read_text().splitlines()
     assert len(lines) < 400
     if within(module, "rmt.laws.named"):
-        assert len(lines) < 70
+        assert len(lines) < 100  # a closed form may need room
 
 
 def public(module):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt.checks import Number, positive
+from rmt.laws.distribution import Array
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.positive import PositiveLaw
 
@@ -47,6 +48,11 @@ class MarchenkoPastur(PositiveLaw):
         rests = [float(end - Fraction(float(end))) for end in (lo, hi)]
         return float(c), float(root), float(lo), rests[0], float(hi), rests[1]
 
+    @property
+    def support(self) -> tuple[tuple[float, float], ...]:
+        """The interval (lo, hi) of the continuous part, to the last digit."""
+        return ((self._numbers[2], self._numbers[4]),)
+
     def pdf(self, x: ArrayLike) -> Any:
         """Return sqrt((hi - x)(x - lo)) / (2 pi ratio x)."""
         x = np.asarray(x, dtype=float)
@@ -54,11 +60,36 @@ class MarchenkoPastur(PositiveLaw):
         root = np.sqrt(np.maximum(((hi - x) + hi_rest) * ((x - lo) - lo_rest), 0.0))
         return np.divide(root, (2 * math.pi * c) * x, out=np.zeros_like(root), where=root != 0)[()]
 
-    def sf(self, x: ArrayLike) -> Any:
-        """Return P(X > x), by the angle of w = e^(-i theta)/sqrt(ratio) on the band."""
-        x = np.asarray(x, dtype=float)
+    def _tails(self, x: Array) -> tuple[Array, Array]:
+        """Return the continuous mass below and above x, each with its own digits, by the angle of w on the band."""
         c, root, lo, _, hi, _ = self._numbers
         a, b = (np.sqrt(np.clip(d, 1e-300, 4 * root)) for d in (hi - x, x - lo))
-        angles = np.arctan2(2 * a * b, 4 * root * (root - 1) + 2 * b * b) + np.arctan2(
-            2 * a * b, 4 * (1 - root) + 2 * b * b) / c
-        return np.where(x < 0, 1.0, (angles - a * b / (2 * c)) / math.pi)[()]
+        area, one, other = 2 * a * b, 4 * root * (root - 1) + 2 * b * b, 4 * (1 - root) + 2 * b * b
+        first, second, rest = np.arctan2(area, one), np.arctan2(area, other) / c, area / (4 * c)
+        if c == 1:
+            below = 2 * np.arctan2(b, a)
+        elif c < 1:
+            below = np.arctan2(area, -one) - second
+        else:
+            below = np.arctan2(area, -other) / c - first
+        return np.where(x <= lo, 0.0, (below + rest) / math.pi), (first + second - rest) / math.pi
+
+    def sf(self, x: ArrayLike) -> Any:
+        """Return P(X > x)."""
+        x = np.asarray(x, dtype=float)
+        return np.where(x < 0, 1.0, self._tails(x)[1])[()]
+
+    def cdf(self, x: ArrayLike) -> Any:
+        """Return P(X <= x)."""
+        x = np.asarray(x, dtype=float)
+        return np.where(x < 0, 0.0, max(0.0, 1 - 1 / self._numbers[0]) + self._tails(x)[0])[()]
+
+    def ppf(self, q: ArrayLike) -> Any:
+        """Return the quantile of `Law.ppf`, to the last digits by a Newton step on the nearer tail."""
+        x, q = np.asarray(super().ppf(q)), np.asarray(q, dtype=float)
+        low = q - max(0.0, 1 - 1 / self._numbers[0])
+        below, above = self._tails(x)
+        miss, density = np.where(below < above, below - low, (1 - q) - above), np.asarray(self.pdf(x))
+        x = x - np.divide(miss, density, out=np.zeros_like(x), where=(low > 0) & (density > 0))
+        (lo, hi), = self.support
+        return np.where(q == 1, hi, np.where((q == 0) & (low == 0), lo, x))[()]
