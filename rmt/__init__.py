@@ -18,6 +18,7 @@ from rmt.networks import activations, schemes
 from rmt.networks.layers import Activation, Dense, UnsupportedStructure
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction, predict
+from rmt.networks.slopes import SquaredSlope
 
 
 def __getattr__(name: str) -> Any:
@@ -44,6 +45,7 @@ __all__ = [
     "Prediction",
     "Semicircle",
     "Spectrum",
+    "SquaredSlope",
     "TracyWidom",
     "UnsupportedStructure",
     "activations",
