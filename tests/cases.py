@@ -97,6 +97,9 @@ LINE = (
     (Semicircle() + MarchenkoPastur(1)).compress(Fraction(1, 3)),
     MarchenkoPastur(2).compress(0.25),
     1e-9 * Semicircle() + 1e-9 * COIN,
+    # a branch that leaves its strip gives another sheet; an atom far from zero, in units of the spread
+    Semicircle(3) + 20.0 * (MarchenkoPastur(Fraction(15, 7)) * Bernoulli(0.8)) + Discrete((-2.5, 2.5), (0.7, 0.3)),
+    Discrete((-3.4, -3.2), (0.3, 0.7)) + Discrete((-4.95, -4.55), (0.4, 0.6)),
     (Semicircle() + 3) * MarchenkoPastur(0.5),
     (MarchenkoPastur(1) + 1.0) * (MarchenkoPastur(0.5) + 0.5),
 )

@@ -55,6 +55,11 @@ class Law(Distribution):
         """Return the parameter of `_branch` at omega."""
         return omega
 
+    @property
+    def _branch_strip(self) -> float:
+        """The largest imaginary part of the parameter."""
+        return math.inf
+
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
         """Return z, dz, G, dG and U along a parameter that needs no root: by itself z."""
         u, g, slope, _ = self._potential(at)

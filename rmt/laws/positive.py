@@ -74,6 +74,10 @@ class PositiveLaw(Law):
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         return omega if self.curve.slopes else self.curve.solve(np.log(omega))[0]
 
+    @property
+    def _branch_strip(self) -> float:
+        return math.inf if self.curve.slopes else math.pi
+
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
         """Return z, dz, G, dG and U along v, on which the curve is explicit."""
         if self.curve.slopes:

@@ -63,6 +63,7 @@ class Subordination:
         self.laws = [law for law, _ in terms if not law._elementary_r]
         self.n = np.array([float(n) for law, n in terms if not law._elementary_r])
         self.excess = float(self.n.sum()) - 1
+        self.strips = np.array([law._branch_strip for law in self.laws]).reshape(-1, 1)
         self.means = np.array([law.mean() for law in self.laws])
         self.mean = sum(float(n) * law.mean() for law, n in terms)
         self.unit = float(np.sqrt(sum(float(n) * law.var() for law, n in terms)))
@@ -193,7 +194,7 @@ class Subordination:
                 value = value + steps[-1]
                 g[todo] = np.where(large, 1 / value, value)
             at[:, todo] += steps[:-1]
-            at.imag = np.maximum(at.imag, 0.0)
+            at.imag = np.clip(at.imag, 0.0, self.strips)
             g.imag = np.minimum(g.imag, 0.0)
             done[todo], last[todo] = settled, change
             todo = todo[~settled]
@@ -225,8 +226,9 @@ class Subordination:
             matrix[:, k, k] += self.excess * np.where(large, -1, f**2)
             right[:, k] += self.excess * f
             size = size + abs(self.excess) * np.abs(f)
-        scale = np.where(large, self.unit, 1 / self.unit)  # omega and z round relative to it
-        unmet = np.abs(right[:, k]) / (size + self.unit) + (np.abs(right[:, :k]) / scale[:, None]).sum(1)
+        reach = size + self.unit  # omega and z round relative to it
+        scale = np.where(large, reach, reach / self.unit**2)
+        unmet = np.abs(right[:, k]) / reach + (np.abs(right[:, :k]) / scale[:, None]).sum(1)
         lost = ~np.isfinite(matrix).all((1, 2)) | (np.linalg.det(np.nan_to_num(matrix)) == 0)
         matrix[lost] = np.nan * np.eye(k + 1)
         steps = np.linalg.solve(matrix, right[..., None])[..., 0].T
