@@ -230,3 +230,29 @@ class Distribution(ABC):
     def std(self) -> float:
         """Return the standard deviation."""
         return math.sqrt(self.var())
+
+
+class Moved(Distribution):
+    """A change of variable of `law`: it keeps the law's coordinate t, and with it bands, atoms and probabilities."""
+
+    law: Any
+
+    @property
+    def _bands(self) -> tuple[tuple[float, float], ...]:
+        return tuple(self.law._bands)
+
+    @property
+    def _points(self) -> tuple[tuple[float, float], ...]:
+        return tuple(self.law._points)
+
+    @property
+    def _rate(self) -> float:
+        return float(self.law._rate)
+
+    @property
+    def _unit(self) -> float:
+        return float(self.law._unit)
+
+    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+        upper, log_density, state = self.law._local(t, state)
+        return upper, log_density, state

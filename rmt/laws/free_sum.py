@@ -14,14 +14,14 @@ import numpy as np
 
 from rmt.checks import Number, number, positive
 from rmt.laws.band_search import find_bands, polished
-from rmt.laws.distribution import Array
+from rmt.laws.distribution import Array, Moved
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.subordination import Subordination
 
 
 @dataclass(frozen=True, repr=False)
-class Affine(Law):
+class Affine(Moved, Law):
     """The law of factor * X + shift, in the coordinate of X.
 
     Attributes
@@ -48,25 +48,6 @@ class Affine(Law):
         if self.factor != 1:
             text = f"{self.factor!r} * " + (f"({text})" if " + " in text else text)
         return f"{text} + {self.shift!r}" if self.shift else text
-
-    @property
-    def _bands(self) -> tuple[tuple[float, float], ...]:
-        return self.law._bands
-
-    @property
-    def _points(self) -> tuple[tuple[float, float], ...]:
-        return self.law._points
-
-    @property
-    def _rate(self) -> float:
-        return self.law._rate
-
-    @property
-    def _unit(self) -> float:
-        return self.law._unit
-
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        return self.law._local(t, state)
 
     def _t(self, x: Array) -> Array:
         return self.law._t((x - float(self.shift)) / float(self.factor))

@@ -11,7 +11,7 @@ import numpy as np
 
 from rmt import plotting
 from rmt.checks import integer, positive
-from rmt.laws.distribution import Array, Distribution
+from rmt.laws.distribution import Array, Moved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,27 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class _View(Distribution):
+class _View(Moved):
     law: Law
-
-    @property
-    def _bands(self) -> tuple[tuple[float, float], ...]:
-        return self.law._bands
-
-    @property
-    def _points(self) -> tuple[tuple[float, float], ...]:
-        return self.law._points
-
-    @property
-    def _rate(self) -> float:
-        return self.law._rate
-
-    @property
-    def _unit(self) -> float:
-        return self.law._unit
-
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        return self.law._local(t, state)
 
     def _named(self, view: str) -> str:
         text = repr(self.law)
