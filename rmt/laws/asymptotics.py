@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rmt.laws.errors import ConvergenceError
 
 if TYPE_CHECKING:
-    from rmt.laws.law import Law
+    Law: TypeAlias = Any  # which stands above, and calls this
     from rmt.laws.master_curve import MasterCurve
 
 Array = NDArray[np.float64]

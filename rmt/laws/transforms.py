@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rmt.laws.errors import ConvergenceError
 
 if TYPE_CHECKING:
-    from rmt.laws.law import Law
+    Law: TypeAlias = Any  # which stands above, and calls this
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from rmt.laws.distribution import Array, Moved
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rmt.laws.law import Law
+    Law: TypeAlias = Any  # which stands above, and calls this
 
 
 @dataclass(frozen=True, repr=False)
