@@ -167,7 +167,8 @@ def test_interrupting_a_report_keeps_what_is_stored_and_leaves_no_process(tmp_pa
     study, out = tmp_path / "study.toml", tmp_path / "out"
     study.write_text(LONGER)
     process = subprocess.Popen(command(study, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+                               start_new_session=True,  # a shell's background job ignores SIGINT, and hands that on
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         end = time.monotonic() + 60
         while len(list(out.glob("store/*.npz"))) < 5 and time.monotonic() < end:
@@ -175,7 +176,7 @@ def test_interrupting_a_report_keeps_what_is_stored_and_leaves_no_process(tmp_pa
         start = time.monotonic()
         (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=30)
-        assert time.monotonic() - start < 25  # 2 s are promised; another test may hold both cores meanwhile
+        assert time.monotonic() - start < 6
         assert process.returncode == 3, stderr
         assert "Traceback" not in stderr
         said = [line for line in stderr.splitlines() if line.strip() and "measuring" not in line]
