@@ -274,7 +274,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
     values = _array(getattr(measurement, "log_singular_values", measurement))
-    single = str(getattr(measurement, "dtype", "float64")) == "float32"
+    snap = _SNAP.get(str(getattr(measurement, "dtype", "")), _SNAP["float64"])
     if rank is not None and values.shape[2] != rank.n_inputs:
         raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {rank.n_inputs}")
     resolution = np.asarray(getattr(measurement, "resolution", np.full(values.shape[:2], -np.inf)))
@@ -282,7 +282,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
         raise ValueError(f"resolution must have shape (networks, inputs) = {values.shape[:2]}, got {resolution.shape}")
     values = np.where(values > -np.inf, np.maximum(values, resolution[..., None]), values)
     tolerance = float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True))
-    return Agreement(spectrum, values, resolution, tolerance, rank, _SNAP["float32" if single else "float64"],
+    return Agreement(spectrum, values, resolution, tolerance, rank, snap,
                      getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
 
 

@@ -159,9 +159,7 @@ class FreeSum(Law):
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:
-        ends = [[*law.atoms, *(x for band in law.support for x in band)] for law, _ in self.terms]
-        low, top = (sum(float(n) * end(points) for points, (_, n) in zip(ends, self.terms, strict=True))
-                    for end in (min, max))
+        low, top = (sum(float(n) * law._ends[side] for law, n in self.terms) for side in (0, 1))
         known = [float(x) for x, _ in self._candidates]
         near = [x + side * self._unit for x in known for side in (-1e-6, 1e-6) if low < x + side * self._unit < top]
         whole = 1 - float(sum((mass for _, mass in self._point_masses), Fraction(0)))

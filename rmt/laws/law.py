@@ -109,16 +109,18 @@ class Law(Distribution):
         return {float(x): float(mass) for x, mass in self._point_masses}
 
     @property
+    def _ends(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        points = [*self.atoms, *(x for band in self.support for x in band)]
+        return min(points), max(points)
+
+    @property
     def _points(self) -> tuple[tuple[float, float], ...]:
         return tuple(self.atoms.items())
 
     @property
     def _rate(self) -> float:
         return 1.0
-
-    @property
-    def _unit(self) -> float:
-        return self.std()
 
     def _t(self, x: Array) -> Array:
         return x
@@ -180,7 +182,7 @@ class Law(Distribution):
         k = integer("k", k, None)
         if k >= 0:
             return self._moment(k)
-        if (low := min([*self.atoms, *(a for a, _ in self.support)])) <= 0:
+        if (low := self._ends[0]) <= 0:
             raise ValueError(f"moment({k}) diverges or has no sign: the law of {self!r} reaches down to {low:.6g}")
         return self.expect(lambda x: x**k)
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.laws.errors import ConvergenceError
+
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
@@ -105,7 +107,7 @@ class LawPsi:
         return np.asarray(self.law._potential(-np.exp(-y))[0] + y - 1j * math.pi)
 
     def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
-        """Return the real part b of y with ln |s / (1-s)| = log_odds, by bisection: see `DiscretePsi.real_root`."""
+        """Return the real part b of y with ln |s / (1-s)| = log_odds, by bracketed Newton: see `DiscretePsi`."""
         low, high = self.log_range
         far = log_odds - low if low > -math.inf else 3 * np.abs(log_odds) + 100  # a hard edge: odds ~ e^(b/2)
         left, right = np.maximum(log_odds - high - 1e-9, above), np.minimum(far + 1e-9, below)
@@ -122,4 +124,4 @@ class LawPsi:
             if np.all(np.abs(new - b) <= 1e-13 * (1 + np.abs(b))):
                 return new
             b = new
-        return b
+        raise ConvergenceError(f"psi of {self.law!r}: no real root")

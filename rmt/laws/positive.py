@@ -50,10 +50,6 @@ class PositiveLaw(Law):
     def _rate(self) -> float:
         return 1 / float(self.curve.order)
 
-    @property
-    def _unit(self) -> float:
-        return 1.0
-
     def _at(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
         v, y = self._root(t.astype(complex), state)
         return self.curve.upper_tail(t, v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y]
