@@ -34,8 +34,11 @@ def find_bands(look: Look, polish: Callable[[float, float], float], low: float, 
     phase, tail = look(x)
     low_points = [i for i in range(1, x.size - 1) if REAL < phase[i] <= min(phase[i - 1], phase[i + 1])]
     dips = [_dip(look, x[i - 1], x[i + 1], unit) for i in low_points]
-    x = np.unique([*x, *(dip for dip in dips if dip is not None)])
-    phase, tail = look(x)
+    gaps = np.array([dip for dip in dips if dip is not None])
+    if gaps.size:
+        x, phase, tail = (np.r_[a, b] for a, b in zip((x, phase, tail), (gaps, *look(gaps)), strict=True))
+        x, order = np.unique(x, return_index=True)
+        phase, tail = phase[order], tail[order]
     inside = phase > REAL
     x, inside, tail = np.r_[low, x, top], np.r_[starts_inside, inside, False], np.r_[whole, tail, 0.0]
     while True:
@@ -79,7 +82,7 @@ def polished(look: Look, turn_near: Callable[[float], float], outside: float, in
     `turn_near` returns the turn of x on the real axis next to a point outside, which is the edge if it lies between
     them; the sections alone are good to the square of `REAL`.
     """
-    for width in (1e-3, 1e-10):
+    for width in (math.inf, 1e-3, 1e-10):
         outside, inside = _bracket(look, outside, inside, unit, width)
         try:
             edge = turn_near(outside)
@@ -88,8 +91,10 @@ def polished(look: Look, turn_near: Callable[[float], float], outside: float, in
         room = 1e-8 * (unit + abs(outside))
         if not min(outside, inside) - room <= edge <= max(outside, inside) + room:
             continue
-        step = math.copysign(1e-7 * (unit + abs(edge)), inside - outside)
-        phase, _ = look(np.array([edge - step, edge + step]))
+        scale = math.copysign(unit + abs(edge), inside - outside)
+        at_once = abs(edge - outside) < abs(1e-7 * scale)  # two bands may touch there, or leave a narrow gap
+        phase, _ = look(np.array([outside if at_once else edge - 1e-7 * scale,
+                                  edge + (1e-11 if at_once else 1e-7) * scale]))
         if width < 1e-8 or phase[0] <= REAL < phase[1]:
             return edge
     return outside

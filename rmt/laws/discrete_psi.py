@@ -7,10 +7,8 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
+from rmt.laws.psi import Array, ComplexArray, Psi
 
 
 def sigmoid(v: ComplexArray) -> ComplexArray:
@@ -35,7 +33,7 @@ def log_sigmoid(v: ComplexArray) -> ComplexArray:
 
 
 @dataclass(frozen=True)
-class DiscretePsi:
+class DiscretePsi(Psi):
     """psi_D(zeta) = sum p d zeta / (1 - d zeta) = -sum p sigmoid(y + ln d), zeta = -e^y.
 
     Attributes
@@ -93,18 +91,3 @@ class DiscretePsi:
         """Return E log(1 - zeta D) = sum p log(1 + e^(y + ln d))."""
         z = y[..., None] + self._log_d
         return -log_sigmoid(-z) @ self._p
-
-    def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
-        """Return the real part b of y with ln |s / (1-s)| = log_odds, s = -psi_D / mass, by bisection.
-
-        The odds are an average of e^b d, so they rise with b; on the negative zeta axis b is any number
-        (y = b), for psi > 0 it lies below -ln max d and for psi < -mass above -ln min d (y = b + i pi).
-        """
-        low = np.maximum(log_odds - self._log_d[-1] - 1e-9, above)
-        high = np.minimum(log_odds - self._log_d[0] + 1e-9, below)
-        turn = 1j * np.pi * ((np.asarray(above) > -np.inf) | (np.asarray(below) < np.inf))
-        for _ in range(60):
-            middle = (low + high) / 2
-            under = self.logit(middle + turn)[0].real < log_odds
-            low, high = np.where(under, middle, low), np.where(under, high, middle)
-        return (low + high) / 2

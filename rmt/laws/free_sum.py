@@ -124,9 +124,8 @@ class FreeSum(Law):
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         solver = self._solver
         found = solver.follow(z, state) if state else solver.solve(z)
-        u, dz_dg = solver.potential(found)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return u, found.g, 1 / dz_dg, [found.g, *found.at]
+            return solver.potential(found), found.g, 1 / solver.slopes(found)[0], [found.g, *found.at]
 
     def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
         return np.asarray(sum(float(n) * law._r_transform_at(g) for law, n in self.terms))

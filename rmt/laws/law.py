@@ -61,9 +61,17 @@ class Law(Distribution):
         return math.inf
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
-        """Return z, dz, G, dG and U along a parameter that needs no root: by itself z."""
-        u, g, slope, _ = self._potential(at)
-        return at, np.ones_like(at), g, slope, u
+        """Return z, dz, G and dG along a parameter that needs no root: by itself z."""
+        _, g, slope, _ = self._potential(at)
+        return at, np.ones_like(at), g, slope
+
+    def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
+        """Return where the parameter is that of a z in the closed upper half plane, not of one on another sheet."""
+        return np.ones(at.shape, dtype=bool)
+
+    def _branch_potential(self, at: ComplexArray) -> ComplexArray:
+        """Return U along that parameter."""
+        return self._potential(at)[0]
 
     @property
     def _elementary_r(self) -> bool:

@@ -13,20 +13,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rmt.laws.errors import ConvergenceError
-
-Array = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
+from rmt.laws.psi import Array, ComplexArray, Psi
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
 _TERMS = 12
 
 
 @dataclass(frozen=True)
-class LawPsi:
-    """psi_X of any law on x >= 0; the same methods as `DiscretePsi`.
+class LawPsi(Psi):
+    """psi_X of any law on x >= 0.
 
     Attributes
     ----------
@@ -105,23 +101,3 @@ class LawPsi:
     def mean_softplus(self, y: ComplexArray) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
         return np.asarray(self.law._potential(-np.exp(-y))[0] + y - 1j * math.pi)
-
-    def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
-        """Return the real part b of y with ln |s / (1-s)| = log_odds, by bracketed Newton: see `DiscretePsi`."""
-        low, high = self.log_range
-        far = log_odds - low if low > -math.inf else 3 * np.abs(log_odds) + 100  # a hard edge: odds ~ e^(b/2)
-        left, right = np.maximum(log_odds - high - 1e-9, above), np.minimum(far + 1e-9, below)
-        turn = 1j * np.pi * ((np.asarray(above) > -np.inf) | (np.asarray(below) < np.inf))
-        b = log_odds - math.log(self.law.mean() / float(self.mass))
-        b = np.where((b > left) & (b < right), b, (left + right) / 2)  # at its ends psi may have poles
-        for _ in range(100):
-            found, slope = self.logit(b + turn)
-            miss = log_odds - found.real
-            left, right = np.where(miss > 0, b, left), np.where(miss < 0, b, right)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                new = b + miss / slope.real
-            new = np.where((new > left) & (new < right), new, (left + right) / 2)
-            if np.all(np.abs(new - b) <= 1e-13 * (1 + np.abs(b))):
-                return new
-            b = new
-        raise ConvergenceError(f"psi of {self.law!r}: no real root")

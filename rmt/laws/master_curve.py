@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -28,17 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws import series
-from rmt.laws.discrete_psi import DiscretePsi, log1p, log_sigmoid, sigmoid
+from rmt.laws.discrete_psi import log1p, log_sigmoid, sigmoid
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.law_psi import LawPsi
+from rmt.laws.psi import Psi
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
-Psi = DiscretePsi | LawPsi
+BoolArray = NDArray[np.bool_]
 
 
 # Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
+_REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 52)), 0.0)
 
 
@@ -223,10 +223,43 @@ class MasterCurve:
         """
         if self.one_gaussian and np.all(np.abs(log_x.real - self.log_scale) < 600):
             return self._one_gaussian(log_x), []
-        try:
-            return self._turn(log_x, _ANGLES)
-        except ConvergenceError:
-            return self._turn(log_x, _SMALL_STEPS)
+        return self.follow(log_x, *self._guess(log_x))
+
+    def follow(self, log_x: ComplexArray, v: ComplexArray,
+               y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at ln x by Newton from a guess; where that is not the root, turned from the negative axis."""
+        v, y, done = self._newton(log_x, v, y)
+        done &= self._proved(log_x, v, y)
+        if not done.all():
+            v_turned, y_turned = self._turned(log_x[~done])
+            for root, turned in zip((v, *y), (v_turned, *y_turned), strict=True):
+                root[~done] = turned
+        return v, y
+
+    def _guess(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return v and y right at both ends of x and not far between: Im v falls from pi to pi / order with x."""
+        v, y = self._negative_axis(log_x.real)
+        order = max(float(self.order), 2.0)
+        share = 1 / (1 + np.exp(np.clip(v.real + math.log(1 + order), -50, 50)))
+        turn = 1j * (math.pi - log_x.imag) * (1 / order + (1 - 1 / order) * share)
+        return v + turn, [y_l + turn for y_l in y]
+
+    def _proved(self, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> BoolArray:
+        """Return where a solution is certainly the root.
+
+        The y inside the strip that are turned at least as far as x are unique (Belinschi and Bercovici 2007), and
+        so is v inside the strip without them. A real solution is the root if x + i0 moves it into the strip.
+        """
+        inside = np.minimum(v.imag, math.pi - v.imag) > _REAL
+        real = math.pi - v.imag <= 1e-14
+        with np.errstate(all="ignore"):
+            slope = self.log_x(v, y)[1].real
+            real &= slope < 0
+            for (law, m, _), y_l in zip(self.slopes, y, strict=True):
+                inside &= y_l.imag + log_x.imag <= math.pi + 1e-9
+                rise = (self.target(law, m, v)[1] / law.logit(y_l)[1]).real / slope
+                real &= (math.pi - y_l.imag <= 1e-14) & (rise <= -1 + 1e-9)
+        return inside | real
 
     def _one_gaussian(self, log_x: ComplexArray) -> ComplexArray:
         """Return v for x = scale (1 + w)(1 + w/m)/w: a quadratic, solved without cancellation at either end."""
@@ -236,51 +269,53 @@ class MasterCurve:
         w, one_plus_w = 2 / (x - 1 - c + root), 2 * x / (x + c - 1 + root)
         return _in_strip(_log_lower(w) - _log_lower(one_plus_w) + 1j * math.pi)
 
-    def _turn(self, log_x: ComplexArray, angles: Sequence[float]) -> tuple[ComplexArray, list[ComplexArray]]:
-        v, y = self._negative_axis(log_x.real)
-        least = log_x.imag.min(initial=math.pi)
-        for angle in (*(a for a in angles if a > least), least):
-            behind = np.maximum(angle - log_x.imag, 0.0)
-            v, y = self._newton(log_x + 1j * behind, v, y, 1e-3 * behind)
-        return v, y
+    def _turned(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at ln x, followed from the negative axis; raise if it is lost."""
+        for angles in (_ANGLES, _SMALL_STEPS):
+            v, y = self._negative_axis(log_x.real)
+            least = log_x.imag.min(initial=math.pi)
+            for angle in (*(a for a in angles if a > least), least):
+                behind = np.maximum(angle - log_x.imag, 0.0)
+                v, y, done = self._newton(log_x + 1j * behind, v, y, 1e-3 * behind)
+                if not done.all():
+                    break
+            else:
+                return v, y
+        raise ConvergenceError(f"master curve: no root at ln x = {log_x[~done][0]:.6g}")
 
     def _newton(self, target: ComplexArray, v: ComplexArray, y: list[ComplexArray],
-                loose: Array | float = 0.0) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root at ln x = target near (v, y): Newton in both, the y eliminated."""
+                loose: Array | float = 0.0) -> tuple[ComplexArray, list[ComplexArray], BoolArray]:
+        """Return a solution at ln x = target near (v, y), and where there is: Newton in both, the y eliminated."""
         # The residual that rounding leaves, of the target and of the sum over a deep product.
         tolerance = 1e-15 * (self._rounding + np.abs(target)) + loose
+        v, y = v.copy(), [y_l.copy() for y_l in y]
+        todo = np.arange(target.size)
         for _ in range(60):
-            value, derivative = self.log_x(v, y)
-            miss = target - value
-            shifts, gains, slopes = [], [], []
-            for (law, m, _k), y_l in zip(self.slopes, y, strict=True):
-                goal, goal_slope = self.target(law, m, v)
+            at, y_at = v[todo], [y_l[todo] for y_l in y]
+            value, derivative = self.log_x(at, y_at)
+            miss = target[todo] - value
+            shifts, gains, rounding = [], [], tolerance[todo]
+            for (law, m, k), y_l in zip(self.slopes, y_at, strict=True):
+                goal, goal_slope = self.target(law, m, at)
                 logit, slope = law.logit(y_l)
-                slopes.append(slope)
                 shifts.append((goal - logit) / slope)
                 gains.append(goal_slope / slope)
-            for (_law, _m, k), shift in zip(self.slopes, shifts, strict=True):
-                miss = miss + float(k) * shift
+                miss = miss + float(k) * shifts[-1]
+                # where a slope law's logit is flat, y itself is only known to its rounding over the slope
+                rounding = rounding + 1e-15 * (8 + np.abs(at)) * (1 + float(k)) / np.abs(slope)
             off = np.abs(miss) + sum(np.abs(shift) for shift in shifts)
-            # where a slope law's logit is flat, y itself is only known to its rounding over the slope
-            rounding = sum(1e-15 * (8 + np.abs(v)) * (1 + float(k)) / np.abs(flat)
-                           for (_law, _m, k), flat in zip(self.slopes, slopes, strict=True))
             step = miss / derivative
-            reach = np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # ln x is nearly linear in v far from |v| ~ 1
+            reach = np.maximum(0.4, 0.5 * (np.abs(at.real) - 8))  # ln x is nearly linear in v far from |v| ~ 1
             step *= np.minimum(1, reach / np.maximum(np.abs(step), 1e-100))
-            v = _in_strip(v + step)
-            y = [_in_strip(y_l + shift + gain * step)
-                 for y_l, shift, gain in zip(y, shifts, gains, strict=True)]
-            if np.all((off <= tolerance + rounding) | (np.abs(step) <= 1e-15 * (1 + np.abs(v)))):
-                return v, y
-        worst = int(np.argmax(off))
-        raise ConvergenceError(f"master curve: no root at ln x = {target[worst]:.6g} "
-                               f"(residual {off[worst]:.1e})")
-
-    def follow(self, log_x: ComplexArray, v: ComplexArray,
-               y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root at ln x, from the root at a nearby x."""
-        return self._newton(log_x, v, y)
+            v[todo] = at = _in_strip(at + step)
+            for root, y_l, shift, gain in zip(y, y_at, shifts, gains, strict=True):
+                root[todo] = _in_strip(y_l + shift + gain * step)
+            todo = todo[~((off <= rounding) | (np.abs(step) <= 1e-15 * (1 + np.abs(at))))]
+            if todo.size == 0:
+                break
+        done = np.ones(target.size, dtype=bool)
+        done[todo] = False
+        return v, y, done
 
     def follow_slopes(self, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
         """Return the y of the slope laws at v, from those at a nearby v."""
@@ -307,7 +342,7 @@ class MasterCurve:
     @cached_property
     def _axis_table(self) -> tuple[Array, Array, list[tuple[Array, bool]]]:
         """v, ln|x| and each slope law's y (and whether y rises with v at the far end) on the negative axis."""
-        v = np.linspace(-45.0, 45.0, 601)
+        v = np.linspace(-45.0, 45.0, 201)
         y = [law.real_root(self.target(law, m, v.astype(complex))[0].real) for law, m, _ in self.slopes]
         value = self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real
         return v, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.atoms import positive_atoms
@@ -17,6 +18,8 @@ from rmt.laws.distribution import Array
 from rmt.laws.edges import log_support
 from rmt.laws.law import Law
 from rmt.laws.master_curve import ComplexArray, MasterCurve, log_of
+
+_SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
 class PositiveLaw(Law):
@@ -56,16 +59,7 @@ class PositiveLaw(Law):
 
     def _root(self, log_x: ComplexArray, state: Any) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return the root of the curve at ln x, from the root nearby if there is one."""
-        if not state:
-            return self.curve.solve(log_x)
-        v, y = self.curve.follow(log_x, state[0], state[1:])
-        # Inside a band, and above the axis, w is not real: a step that ended on the real axis found another branch.
-        lost = np.minimum(v.imag, math.pi - v.imag) < 1e-7
-        if lost.any():
-            cold_v, cold_y = self.curve.solve(log_x[lost])
-            for root, cold in zip((v, *y), (cold_v, *cold_y), strict=True):
-                root[lost] = cold
-        return v, y
+        return self.curve.follow(log_x, state[0], state[1:]) if state else self.curve.solve(log_x)
 
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         return omega if self.curve.slopes else self.curve.solve(np.log(omega))[0]
@@ -75,7 +69,7 @@ class PositiveLaw(Law):
         return math.inf if self.curve.slopes else math.pi
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
-        """Return z, dz, G, dG and U along v, on which the curve is explicit."""
+        """Return z, dz, G and dG along v, on which the curve is explicit."""
         if self.curve.slopes:
             return super()._branch(at)
         mass = float(self.curve.mass)
@@ -83,7 +77,19 @@ class PositiveLaw(Law):
         z = np.exp(log_z)
         z_g = (1 - mass) + mass * sigmoid(-at)  # 1 + w
         dw = -mass * sigmoid(at) * sigmoid(-at)
-        return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z, log_z + self.curve.potential(log_z, at, [])
+        return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z
+
+    def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
+        if self.curve.slopes:
+            return super()._on_branch(at)
+        angle = self.curve.log_x(at, [])[0].imag
+        return (angle >= -_SHEET) & (angle <= math.pi + _SHEET)
+
+    def _branch_potential(self, at: ComplexArray) -> ComplexArray:
+        if self.curve.slopes:
+            return super()._branch_potential(at)
+        log_z = self.curve.log_x(at, [])[0]
+        return log_z + self.curve.potential(log_z, at, [])
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         log_z = np.log(z.real + 1j * np.maximum(z.imag, 0.0))

@@ -31,7 +31,8 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 BoolArray = NDArray[np.bool_]
 
-# Heights above the axis, in standard deviations of the sum.
+# Heights above z, in standard deviations of the sum: Newton's own attempts, and the path that always leads down.
+_LADDERS = ((0.0,), (1.0, 0.1, 0.0))
 _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
@@ -70,19 +71,23 @@ class Subordination:
 
     # ---- what a solution says -------------------------------------------------------------------------
 
-    def potential(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
-        """Return U and dz/dG, which vanishes at an edge."""
+    def potential(self, at: Solution) -> ComplexArray:
+        """Return U."""
         with np.errstate(divide="ignore", invalid="ignore"):
             log_f = -np.log(np.abs(at.g)) + 1j * np.arctan2(np.abs(at.g.imag), at.g.real)  # 0 <= arg F <= pi
             u = -self.excess * log_f if self.excess else np.zeros_like(at.g)
-            gain = self._elementary_part(at.g)[0]
-            # dz = sum n_i d omega_i - excess dF + sum n R' dG, d omega_i = dG / G_i'
             for law, n, p in zip(self.laws, self.n, at.at, strict=True):
-                _, dw, _, dg, u_i = law._branch(p)
-                u, gain = u + n * u_i, gain + n * dw / dg
-            for law, n in self.elementary:
-                u = u + n * law._r_parts(at.g)[2]
-            return u, gain + self.excess / at.g**2 if self.excess else gain
+                u = u + n * law._branch_potential(p)
+            return sum((n * law._r_parts(at.g)[2] for law, n in self.elementary), u)
+
+    def slopes(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
+        """Return dz/dG, which vanishes at an edge, and d omega_i / dG."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            each = [law._branch(p) for law, p in zip(self.laws, at.at, strict=True)]
+            rises = np.array([dw / dg for _, dw, _, dg in each], complex).reshape(at.at.shape)
+            # dz = sum n_i d omega_i - excess dF + sum n R' dG
+            total = self._elementary_part(at.g)[0] + self.n @ rises
+            return total + self.excess / at.g**2 if self.excess else total, rises
 
     def _elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return sum n R'(G) and sum n R(G)."""
@@ -92,14 +97,56 @@ class Subordination:
     # ---- the solution at z ----------------------------------------------------------------------------
 
     def solve(self, z: ComplexArray) -> Solution:
-        """Return the solution at z, followed down from large Im z; raise where there is none to working precision."""
+        """Return the solution at z, by Newton where that is proved; raise where there is none to working precision."""
+        found = self._guess(z)
+        todo = np.arange(z.size)
+        for ladder in _LADDERS:
+            end = self._guess(z[todo] + 1j * ladder[0] * self.unit)
+            for height in ladder:
+                end, done = self._newton(z[todo] + 1j * height * self.unit, end, 40)
+            found.put(todo, end)
+            todo = todo[~(done & self._proved(end))]
+            if todo.size == 0:
+                return found
+        found.put(todo, self._followed_down(z[todo]))
+        return found
+
+    def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
+        """Return the solution at z from the state (G, at_1, ...) of a nearby one, anew where that is lost."""
+        found, done = self._newton(z, Solution(state[0], np.array(state[1:], complex).reshape(-1, z.size)), 40)
+        done &= self._proved(found)
+        if not done.all():
+            found.put(~done, self.solve(z[~done]))
+        return found
+
+    def _guess(self, z: ComplexArray) -> Solution:
+        """Return the solution for semicircles of the same means and variances."""
+        # off the axis and the middle: from a real guess Newton stays real, from a symmetric one on the symmetry
+        away = z - self.mean + (0.03 + 0.1j) * self.unit
+        f = (away + np.sqrt(away - 2 * self.unit) * np.sqrt(away + 2 * self.unit)) / 2
+        variances = np.array([law.var() for law in self.laws]).reshape(-1, 1)
+        return Solution(1 / f, self._at(f + self.means[:, None] + variances / f))
+
+    def _proved(self, found: Solution) -> BoolArray:
+        """Return where a solution with Im omega_i >= Im z is certainly the one, on the axis its limit from above.
+
+        That is so where G is not real, and where it is if z + i0 moves every omega_i up by no less than z.
+        """
+        inside = -found.g.imag * self.unit > _REAL
+        valid = np.ones(found.g.size, dtype=bool)
+        for law, p in zip(self.laws, found.at, strict=True):
+            valid &= law._on_branch(p)
+        with np.errstate(all="ignore"):
+            dz_dg, rises = self.slopes(found)
+            real = (-found.g.imag <= 1e-14 * np.abs(found.g)) & (dz_dg.real < 0)
+            real &= (rises.real <= dz_dg.real * (1 - 1e-9)).all(0)
+        return valid & (inside | real)
+
+    def _followed_down(self, z: ComplexArray) -> Solution:
+        """Return the solution at z, followed in small steps from large Im z."""
         high = z.real + 1j * np.maximum(z.imag, _HEIGHTS[0] * self.unit) - self.mean
         found = Solution(1 / high, self._at(high + self.means[:, None]))
         todo = np.arange(z.size)
-        if np.any(above := z.imag > 1e-3 * self.unit):  # there Newton may well succeed at once, and says so
-            end, done = self._newton(z, found, 15)
-            found.put(done & above, end[done & above])
-            todo = todo[~(done & above)]
         for height in _HEIGHTS * self.unit:
             if not np.any(height > z.imag[todo]):
                 break
@@ -123,14 +170,6 @@ class Subordination:
     def _omega(self, at: ComplexArray) -> ComplexArray:
         rows = [law._branch(p)[0] for law, p in zip(self.laws, at, strict=True)]
         return np.array(rows, complex).reshape(at.shape)
-
-    def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
-        """Return the solution at z from the state (G, at_1, ...) of a nearby one, anew where that is lost."""
-        found, done = self._newton(z, Solution(state[0], np.array(state[1:], complex).reshape(-1, z.size)), 40)
-        done &= -found.g.imag * self.unit > _REAL  # inside a band G is not real: next to a cusp it is another root
-        if not done.all():
-            found.put(~done, self.solve(z[~done]))
-        return found
 
     def _climb_down(self, z: ComplexArray, start: Solution, above: float, tries: int = 8) -> Solution:
         """Return the root at Im z > 0 from one at Im z = above: Newton, in smaller steps where that strays.
@@ -186,9 +225,10 @@ class Subordination:
                 change = (np.abs(moves) / size).sum(0) + np.abs(steps[-1]) / (np.abs(value) + np.where(
                     large, 0, 1e-3 / self.unit))
                 # a law's own G may round more than _ROUNDING: then Newton's steps, once small, shrink no more
-                stalled = (change <= _SMALL) & (change >= 0.5 * last[todo])
+                stalled = change >= 0.5 * last[todo]
+                small = (change <= _SMALL) | (unmet <= _ROUNDING)
                 ok = np.isfinite(change)
-                settled = ok & (share == 1) & ((np.minimum(change, unmet) <= _ROUNDING) | stalled)
+                settled = ok & (share == 1) & ((change <= _ROUNDING) | (small & stalled))
                 settled &= np.min(omega.imag - goal.imag * (1 - 1e-6), axis=0, initial=0.0) >= -1e-13 * self.unit
                 steps = np.where(ok, share * steps, 0)
                 value = value + steps[-1]
@@ -207,32 +247,28 @@ class Subordination:
 
         Where G is `large` F = 1/G takes its place, in the step and in the equations, for there G has poles.
         """
-        k = len(self.laws)
         f = 1 / g
         large = np.abs(g) * self.unit > 1
-        matrix = np.zeros((z.size, k + 1, k + 1), dtype=complex)
-        right = np.zeros((z.size, k + 1), dtype=complex)
-        omega, slopes = np.zeros((k, z.size), dtype=complex), np.zeros((k, z.size), dtype=complex)
-        for i, (law, p) in enumerate(zip(self.laws, at, strict=True)):
-            omega[i], slopes[i], g_i, slope, _ = law._branch(p)
-            matrix[:, i, i] = np.where(large, -slope / g_i**2, slope)
-            matrix[:, i, k] = -1
-            right[:, i] = np.where(large, f - 1 / g_i, g - g_i)
+        each = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
+        omega, slopes, g_each, dg_each = np.array(each, complex).reshape(-1, 4, z.size).transpose(1, 0, 2)
+        # rows G_i = G: own * step_i - step_G = short; the last: n omega' . steps + last * step_G = rest
+        own = np.where(large, -dg_each / g_each**2, dg_each)
+        short = np.where(large, f - 1 / g_each, g - g_each)
         rise, shift = self._elementary_part(g)
-        matrix[:, k, :k], matrix[:, k, k] = (self.n[:, None] * slopes).T, rise * np.where(large, -(g**2), 1)
-        right[:, k] = z - shift - self.n @ omega
+        last = rise * np.where(large, -(g**2), 1)
+        rest = z - shift - self.n @ omega
         size = np.abs(z) + np.abs(shift) + self.n @ np.abs(omega)
         if self.excess:
-            matrix[:, k, k] += self.excess * np.where(large, -1, f**2)
-            right[:, k] += self.excess * f
-            size = size + abs(self.excess) * np.abs(f)
+            last += self.excess * np.where(large, -1, f**2)
+            rest += self.excess * f
+            size += abs(self.excess) * np.abs(f)
+        pull = self.n[:, None] * slopes / own
+        step = (rest - (pull * short).sum(0)) / (last + pull.sum(0))
+        steps = (short + step) / own
         reach = size + self.unit  # omega and z round relative to it
         scale = np.where(large, reach, reach / self.unit**2)
-        unmet = np.abs(right[:, k]) / reach + (np.abs(right[:, :k]) / scale[:, None]).sum(1)
-        lost = ~np.isfinite(matrix).all((1, 2)) | (np.linalg.det(np.nan_to_num(matrix)) == 0)
-        matrix[lost] = np.nan * np.eye(k + 1)
-        steps = np.linalg.solve(matrix, right[..., None])[..., 0].T
-        return steps, large, steps[:-1] * slopes, omega, size, unmet
+        unmet = np.abs(rest) / reach + (np.abs(short) / scale).sum(0)
+        return np.r_[steps, step[None]], large, steps * slopes, omega, size, unmet
 
     # ---- the edge -------------------------------------------------------------------------------------
 
@@ -246,12 +282,12 @@ class Subordination:
             point = np.array([g + 0j])
             for _ in range(30):
                 found = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
-                steps = np.array([(point - g_i) / slope for _, _, g_i, slope, _ in found], complex).reshape(at.shape)
+                steps = np.array([(point - g_i) / slope for _, _, g_i, slope in found], complex).reshape(at.shape)
                 at = at + steps.real
                 if np.all(np.abs(steps) <= 1e-15 * (1 + np.abs(at))):
                     break
             value = self.n @ self._omega(at) - self.excess / point + self._elementary_part(point)[1]
-            return float(value.real[0]), float(self.potential(Solution(point, at))[1].real[0])
+            return float(value.real[0]), float(self.slopes(Solution(point, at))[0].real[0])
 
         g = float(start.g.real[0])
         return turning_point(turn, g, g * (1 + 1e-6), 0.0)

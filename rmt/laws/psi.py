@@ -1,0 +1,75 @@
+"""The moment transform psi_X(zeta) = E zeta X / (1 - zeta X) of a law without a closed S-transform."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmt.laws.errors import ConvergenceError
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+
+class Psi(ABC):
+    """psi of a law on x >= 0, on the strip 0 <= Im y <= pi where zeta = -e^y; hashable, equal where the laws are."""
+
+    @property
+    @abstractmethod
+    def mass(self) -> Fraction:
+        """The probability of a non-zero value."""
+
+    @property
+    @abstractmethod
+    def point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The atoms (x, mass) away from zero."""
+
+    @property
+    @abstractmethod
+    def order(self) -> int:
+        """The order of the zero of 1/S at w = -mass."""
+
+    @property
+    @abstractmethod
+    def log_range(self) -> tuple[float, float]:
+        """Ln of the least and the greatest value but zero."""
+
+    @abstractmethod
+    def moments(self, n: int) -> Array:
+        """Return the moments 1..n."""
+
+    @abstractmethod
+    def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return logit(-psi / mass) and its derivative in y: nearly linear, so Newton is quick."""
+
+    @abstractmethod
+    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
+        """Return E log(1 - zeta X) = E log(1 + e^y X)."""
+
+    def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
+        """Return the real part b of y with ln |s / (1-s)| = log_odds, s = -psi / mass, by bracketed Newton.
+
+        The odds are an average of e^b x, so they rise with b; on the negative zeta axis b is any number
+        (y = b), for psi > 0 it lies below -ln max x and for psi < -mass above -ln min x (y = b + i pi).
+        """
+        low, high = self.log_range
+        far = log_odds - low if low > -math.inf else 3 * np.abs(log_odds) + 100  # a hard edge: odds ~ e^(b/2)
+        left, right = np.maximum(log_odds - high - 1e-9, above), np.minimum(far + 1e-9, below)
+        turn = 1j * np.pi * ((np.asarray(above) > -np.inf) | (np.asarray(below) < np.inf))
+        b = log_odds - math.log(float(self.moments(1)[0]) / float(self.mass))
+        b = np.where((b > left) & (b < right), b, (left + right) / 2)  # at its ends psi may have poles
+        for _ in range(100):
+            found, slope = self.logit(b + turn)
+            miss = log_odds - found.real
+            left, right = np.where(miss > 0, b, left), np.where(miss < 0, b, right)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                new = b + miss / slope.real
+            new = np.where((new > left) & (new < right), new, (left + right) / 2)
+            if np.all(np.abs(new - b) <= 1e-13 * (1 + np.abs(b))):
+                return np.asarray(new)
+            b = new
+        raise ConvergenceError(f"psi of {self!r}: no real root")
