@@ -100,6 +100,8 @@ LINE = (
     # a branch that leaves its strip gives another sheet; an atom far from zero, in units of the spread
     Semicircle(3) + 20.0 * (MarchenkoPastur(Fraction(15, 7)) * Bernoulli(0.8)) + Discrete((-2.5, 2.5), (0.7, 0.3)),
     Discrete((-3.4, -3.2), (0.3, 0.7)) + Discrete((-4.95, -4.55), (0.4, 0.6)),
+    # a real solution that is no law's: it lies past the edge of one term
+    Bernoulli(0.2) + Bernoulli(0.9) + MarchenkoPastur(4.75) * Bernoulli(0.6),
     (Semicircle() + 3) * MarchenkoPastur(0.5),
     (MarchenkoPastur(1) + 1.0) * (MarchenkoPastur(0.5) + 0.5),
 )

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 ComplexArray = NDArray[np.complex128]
 
+_FEW = 8
+_CLEAR = 5.0  # |ln| of a density, in units of the law's scale, that no edge or atom is near
+
 # How laws combine, a table (operation, type of each operand) -> rule, filled by `convolution` and `free_sum`.
 RULES: dict[tuple[str, type, type], Callable[[Any, Any], Law]] = {}
 
@@ -162,6 +165,27 @@ class Law(Distribution):
         u, g, _, state = self._potential(t.astype(complex), state)
         with np.errstate(divide="ignore"):
             return u.imag / math.pi, np.log(np.maximum(-g.imag, 0.0)) - math.log(math.pi), state
+
+    def logpdf(self, x: ArrayLike) -> Any:
+        """Natural logarithm of `pdf`; -inf outside the support."""
+        if np.size(x) <= _FEW and "_bands" not in vars(self) and (found := self._clear(x)) is not None:
+            return found
+        return super().logpdf(x)
+
+    def _clear(self, x: ArrayLike) -> Any:
+        """Return the log density at points that are clear of every edge and atom, which need no search; else None."""
+        values = np.asarray(x, dtype=float)
+        t = self._t(values.ravel())
+        near = [np.abs(t - place) <= 1e-6 * (self._unit + np.abs(t)) for place, _ in self._points]
+        if not (values.size and np.isfinite(t).all()) or np.any(near):
+            return None
+        try:
+            with np.errstate(all="ignore"):
+                log_density = self._local(t)[1]
+                clear = np.abs(log_density + np.log(self._unit)) < _CLEAR
+        except ConvergenceError:
+            return None
+        return (log_density - self._log_dx_dt(t)).reshape(values.shape)[()] if clear.all() else None
 
     @cached_property
     def _nodes(self) -> tuple[Array, Array, Any]:

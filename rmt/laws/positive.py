@@ -82,8 +82,9 @@ class PositiveLaw(Law):
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
         if self.curve.slopes:
             return super()._on_branch(at)
-        angle = self.curve.log_x(at, [])[0].imag
-        return (angle >= -_SHEET) & (angle <= math.pi + _SHEET)
+        log_x, slope = self.curve.log_x(at, [])
+        inside = np.minimum(at.imag, math.pi - at.imag) > _SHEET  # a real v is the law's where x falls with it
+        return (log_x.imag >= -_SHEET) & (log_x.imag <= math.pi + _SHEET) & (inside | (slope.real < 0))
 
     def _branch_potential(self, at: ComplexArray) -> ComplexArray:
         if self.curve.slopes:

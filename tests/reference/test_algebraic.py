@@ -92,6 +92,27 @@ def test_fuss_catalan(depth):
     assert algebraic.edges(law) == [0, Fraction((depth + 1) ** (depth + 1), depth**depth)]
 
 
+@pytest.mark.parametrize("law", [
+    MarchenkoPastur(HALF) * MarchenkoPastur(2) * Bernoulli(HALF),
+    MarchenkoPastur(HALF) * MarchenkoPastur(QUARTER),
+    MarchenkoPastur(3) * MarchenkoPastur(Fraction(1, 5)) * MarchenkoPastur(1),
+    (MarchenkoPastur(1) * Bernoulli(HALF)) ** 3,
+    Bernoulli(Fraction(3, 4)) * Bernoulli(Fraction(3, 4)),
+    Bernoulli(QUARTER) * Bernoulli(HALF) * MarchenkoPastur(HALF),
+    3 * Bernoulli(Fraction(9, 10)) * MarchenkoPastur(4),
+    THREE * MarchenkoPastur(HALF),
+    THREE * Bernoulli(Fraction(2, 3)),
+    THREE * Discrete((1, 3), (HALF, HALF)),
+    Discrete((1, 3), (HALF, HALF)) * MarchenkoPastur(2) * MarchenkoPastur(HALF),
+    Discrete((QUARTER, 1), (HALF, HALF)) ** 2 * MarchenkoPastur(QUARTER) * Bernoulli(HALF),
+], ids=repr)
+def test_rectangular_and_atomic_products_have_exact_moments_to_order_8(law):
+    """By Lagrange inversion in floats and by quadrature of the density, against exact rationals."""
+    for k, exact in enumerate(algebraic.moments(law, 8), start=1):
+        assert exact.is_Rational
+        assert_allclose([law.moment(k), law.expect(lambda x, k=k: x**k)], float(exact), rtol=1e-11)
+
+
 def test_moments_are_exact_rationals():
     found = algebraic.moments(MarchenkoPastur(Fraction(1, 3)), 3)
     assert found == [1, Fraction(4, 3), Fraction(19, 9)]  # 1, 1 + c, 1 + 3 c + c^2
