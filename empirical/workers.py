@@ -34,10 +34,11 @@ def _interrupts_ignored() -> Iterator[None]:
 @contextmanager
 def workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """Yield an executor of `count` processes (one a core); on an error or Ctrl-C they are ended, not awaited."""
-    pool = ProcessPoolExecutor(count or os.cpu_count(), mp_context=multiprocessing.get_context("spawn"),
-                               initializer=_start)
+    count = count or os.cpu_count() or 1
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
     with _interrupts_ignored():
-        pool.submit(os.getpid)  # starts the processes now
+        for _ in range(count):  # a spawning pool starts one process a submission
+            pool.submit(os.getpid)
     try:
         yield pool
     except BaseException:
