@@ -7,8 +7,8 @@ is that of X: with F = 1/G,
 
 A law whose R-transform is elementary needs no omega: it adds n R(G) to z and n V(G) to U, V = G R - int R. In the
 open half plane the omega_i are the fixed point of a self-map of the half planes Im omega_i >= Im z, hence unique: a
-root with Im omega_i >= Im z is the root. It is followed from large Im z down, by Newton and where that fails by the
-iterated map; on the axis Newton goes on from just above it.
+root with Im omega_i >= Im z is the root, wherever Newton started. What Newton does not find is followed from large
+Im z down, and where it strays the map is iterated; on the axis it goes on from just above it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Subordination:
         self.n = np.array([float(n) for law, n in terms if not law._elementary_r])
         self.excess = float(self.n.sum()) - 1
         self.strips = np.array([law._branch_strip for law in self.laws]).reshape(-1, 1)
-        self.means = np.array([law.mean() for law in self.laws])
+        self.means = np.array([law.mean() for law in self.laws]).reshape(-1, 1)
+        self.variances = np.array([law.var() for law in self.laws]).reshape(-1, 1)
         self.mean = sum(float(n) * law.mean() for law, n in terms)
         self.unit = float(np.sqrt(sum(float(n) * law.var() for law, n in terms)))
 
@@ -98,7 +99,7 @@ class Subordination:
 
     def solve(self, z: ComplexArray) -> Solution:
         """Return the solution at z, by Newton where that is proved; raise where there is none to working precision."""
-        found = self._guess(z)
+        found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
         for ladder in _LADDERS:
             end = self._guess(z[todo] + 1j * ladder[0] * self.unit)
@@ -124,8 +125,7 @@ class Subordination:
         # off the axis and the middle: from a real guess Newton stays real, from a symmetric one on the symmetry
         away = z - self.mean + (0.03 + 0.1j) * self.unit
         f = (away + np.sqrt(away - 2 * self.unit) * np.sqrt(away + 2 * self.unit)) / 2
-        variances = np.array([law.var() for law in self.laws]).reshape(-1, 1)
-        return Solution(1 / f, self._at(f + self.means[:, None] + variances / f))
+        return Solution(1 / f, self._at(f + self.means + self.variances / f))
 
     def _proved(self, found: Solution) -> BoolArray:
         """Return where a solution with Im omega_i >= Im z is certainly the one, on the axis its limit from above.
@@ -145,7 +145,7 @@ class Subordination:
     def _followed_down(self, z: ComplexArray) -> Solution:
         """Return the solution at z, followed in small steps from large Im z."""
         high = z.real + 1j * np.maximum(z.imag, _HEIGHTS[0] * self.unit) - self.mean
-        found = Solution(1 / high, self._at(high + self.means[:, None]))
+        found = Solution(1 / high, self._at(high + self.means))
         todo = np.arange(z.size)
         for height in _HEIGHTS * self.unit:
             if not np.any(height > z.imag[todo]):
