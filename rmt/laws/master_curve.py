@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -223,17 +224,23 @@ class MasterCurve:
         """
         if self.one_gaussian and np.all(np.abs(log_x.real - self.log_scale) < 600):
             return self._one_gaussian(log_x), []
-        return self.follow(log_x, *self._guess(log_x))
+        return self._newton_or(self._turned, log_x, *self._guess(log_x))
 
     def follow(self, log_x: ComplexArray, v: ComplexArray,
                y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root at ln x by Newton from a guess; where that is not the root, turned from the negative axis."""
+        """Return the root at ln x, from the root at a nearby x; anew where that is lost."""
+        return self._newton_or(self.solve, log_x, v, y)
+
+    def _newton_or(self, otherwise: Callable[[ComplexArray], tuple[ComplexArray, list[ComplexArray]]],
+                   log_x: ComplexArray, v: ComplexArray,
+                   y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at ln x by Newton from (v, y), and otherwise where that is not proved."""
         v, y, done = self._newton(log_x, v, y)
         done &= self._proved(log_x, v, y)
         if not done.all():
-            v_turned, y_turned = self._turned(log_x[~done])
-            for root, turned in zip((v, *y), (v_turned, *y_turned), strict=True):
-                root[~done] = turned
+            v_other, y_other = otherwise(log_x[~done])
+            for root, other in zip((v, *y), (v_other, *y_other), strict=True):
+                root[~done] = other
         return v, y
 
     def _guess(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
