@@ -17,18 +17,22 @@ Number = int | float | Fraction
 def number(name: str, value: object, low: float = -math.inf, *, open_low: bool = False,
            high: float = math.inf, open_high: bool = False) -> Number:
     """Return a finite real `value` inside the range, as int, Fraction or float; raise otherwise."""
-    bounds = f"{'(' if open_low or low == -math.inf else '['}{low:g}, {high:g}" + (
-        ")" if open_high or high == math.inf else "]")
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number in {bounds}, got {value!r}")
+        raise TypeError(f"{name} must be a real number in {_range(low, open_low, high, open_high)}, got {value!r}")
     real = value if isinstance(value, Fraction) else int(value) if isinstance(
         value, numbers.Integral) else float(value)
     if isinstance(real, int) and abs(real) > sys.float_info.max:
-        raise ValueError(f"{name} must be in {bounds}, got a whole number outside the range of a float")
+        raise ValueError(f"{name} must be in {_range(low, open_low, high, open_high)}, "
+                         "got a whole number outside the range of a float")
     inside = (low < real if open_low else low <= real) and (real < high if open_high else real <= high)
     if not (isinstance(real, int) or math.isfinite(real)) or not inside:
-        raise ValueError(f"{name} must be in {bounds}, got {value!r}")
+        raise ValueError(f"{name} must be in {_range(low, open_low, high, open_high)}, got {value!r}")
     return real
+
+
+def _range(low: float, open_low: bool, high: float, open_high: bool) -> str:
+    left, right = "(" if open_low or low == -math.inf else "[", ")" if open_high or high == math.inf else "]"
+    return f"{left}{low:g}, {high:g}{right}"
 
 
 def positive(name: str, value: object) -> Number:

@@ -2,12 +2,7 @@
 
 from asking import answer
 
-import rmt
-
-
-def _law(text):
-    return lambda: eval(text, {"rmt": rmt})
-
+import rmt  # noqa: F401  what the laws' texts call
 
 COIN = "rmt.Discrete((-1, 1), (.5, .5))"
 LAWS = {
@@ -27,5 +22,5 @@ LAWS = {
 }
 
 if __name__ == "__main__":
-    answer({law: _law(text) for law, text in LAWS.items()},
+    answer({law: eval(f"lambda: {text}") for law, text in LAWS.items()},
            {"pdf": lambda law, x: law.pdf(x), "cdf": lambda law, x: law.cdf(x), "ppf": lambda law, q: law.ppf(q)})

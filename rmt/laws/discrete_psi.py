@@ -8,28 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from rmt.laws.logistic import logistic, sigmoids
 from rmt.laws.psi import Array, ComplexArray, Psi
-
-
-def sigmoid(v: ComplexArray) -> ComplexArray:
-    """1 / (1 + e^-v), without overflow."""
-    e = np.exp(-np.where(v.real < 0, -v, v))
-    return np.where(v.real < 0, e, 1.0) / (1 + e)
-
-
-def log1p(z: ComplexArray) -> ComplexArray:
-    """log(1 + z), every digit kept for small z (numpy's loses the real part)."""
-    x, y = z.real, z.imag
-    excess = x * (2 + x) + y * y  # |1 + z|^2 - 1
-    with np.errstate(divide="ignore"):
-        far = np.log(np.hypot(1 + x, y))
-    return np.where(excess < -0.5, far, 0.5 * np.log1p(np.maximum(excess, -0.5))) + 1j * np.arctan2(y, 1 + x)
-
-
-def log_sigmoid(v: ComplexArray) -> ComplexArray:
-    """Logarithm of sigmoid(v), continuous on 0 <= Im v <= pi."""
-    left = v.real < 0
-    return np.where(left, v, 0.0) - log1p(np.exp(-np.where(left, -v, v)))
 
 
 @dataclass(frozen=True)
@@ -83,11 +63,11 @@ class DiscretePsi(Psi):
         p = self._p / float(self.mass)
         far = y.real - np.clip(y.real, -500, 500)
         z = (y - far)[..., None] + self._log_d
-        up, down = sigmoid(z), sigmoid(-z)
+        up, down = sigmoids(z)
         s, rest = up @ p, down @ p
         return np.asarray(np.log(s / rest) + far, dtype=complex), (up * down) @ p / (s * rest)
 
     def mean_softplus(self, y: ComplexArray) -> ComplexArray:
         """Return E log(1 - zeta D) = sum p log(1 + e^(y + ln d))."""
         z = y[..., None] + self._log_d
-        return -log_sigmoid(-z) @ self._p
+        return -logistic(z).log_rest @ self._p

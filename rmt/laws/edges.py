@@ -18,8 +18,8 @@ from scipy.optimize import brentq
 
 from rmt.laws.atoms import candidates
 from rmt.laws.band_search import find_bands, polished, turning_point
-from rmt.laws.discrete_psi import sigmoid
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve, log_of
 
 _GRID = np.geomspace(1e-9, 60.0, 400)
@@ -48,8 +48,8 @@ def _outside(curve: MasterCurve, a: Array) -> tuple[Array, Array]:
     v: ComplexArray = a + np.complex128(1j * math.pi)
     y: list[ComplexArray] = []
     for law, m, _ in curve.slopes:
-        odds = curve.target(law, m, v)[0].real
-        s = float(curve.mass / (m * law.mass)) * sigmoid(v).real  # -psi_D / mass
+        odds = curve.target(law, m, v).real
+        s = float(curve.mass / (m * law.mass)) * sigmoids(v)[0].real  # -psi_D / mass
         low, high = law.log_range
         b = law.real_root(odds, np.where(s > 1, -low, -np.inf), np.where(s < 0, -high, np.inf))
         y.append(b + 1j * math.pi * ((s < 0) | (s > 1)))
@@ -88,7 +88,7 @@ def _look(curve: MasterCurve, log_x: Array) -> tuple[Array, Array]:
     for place, mass in candidates(curve):
         if mass > 0:
             tail = tail - float(mass) * (log_x < log_of(place))
-    w, rest = sigmoid(v), sigmoid(-v)  # of w and 1 + w/c: outside, both are real
+    w, rest = sigmoids(v)  # of w and 1 + w/c: outside, both are real
     return np.maximum(np.abs(w.imag / np.abs(w)), np.abs(rest.imag / np.abs(rest))), tail
 
 

@@ -55,9 +55,13 @@ class FiniteLaw(Law):
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         values, weights = self._arrays
-        away = z[:, None] - values
-        inverse = 1 / away
-        return np.asarray(np.log(away) @ weights, dtype=complex), inverse @ weights, -(inverse**2) @ weights, []
+        _, _, g, slope = self._branch(z)
+        return np.asarray(np.log(z[:, None] - values) @ weights, dtype=complex), g, slope, []
+
+    def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
+        values, weights = self._arrays
+        inverse = 1 / (at[:, None] - values)
+        return at, np.ones_like(at), inverse @ weights, -(inverse**2) @ weights
 
     def _moment(self, k: int) -> float:
         return math.fsum(float(p) * float(x) ** k for x, p in self._point_masses)
@@ -65,5 +69,7 @@ class FiniteLaw(Law):
     def _cumulants(self, n: int) -> Array:
         centre = self._moment(1)  # all but the first are those of X - E X, whose moments cancel less
         values, weights = self._arrays
-        central = [float(weights @ (values - centre) ** k) for k in range(1, n + 1)]
-        return np.array([centre, *series.cumulants_of_moments(np.array([0.0, *central[1:]]))[1:]])
+        central = [float(weights @ (values - centre) ** k) for k in range(2, n + 1)]
+        if n <= 3:
+            return np.array([centre, *central])
+        return np.array([centre, *series.cumulants_of_moments(np.array([0.0, *central]))[1:]])

@@ -82,10 +82,13 @@ class Affine(Moved, Law):
     def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
         return float(self.factor) * self.law._r_transform_at(float(self.factor) * g) + float(self.shift)
 
-    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         factor, shift = float(self.factor), float(self.shift)
-        r, slope, v = self.law._r_parts(factor * g)
-        return factor * r + shift, factor**2 * slope, v
+        r, slope = self.law._r_parts(factor * g)
+        return factor * r + shift, factor**2 * slope
+
+    def _r_potential(self, g: ComplexArray) -> ComplexArray:
+        return self.law._r_potential(float(self.factor) * g)
 
     def _cumulants(self, n: int) -> Array:
         out = self.law._cumulants(n) * float(self.factor) ** np.arange(1, n + 1)

@@ -81,8 +81,12 @@ class Law(Distribution):
         """Whether `_r_parts` is there."""
         return False
 
-    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Return R(g), R'(g) and V(g) = g R - int_0^g R = U - ln(1/g), where R is elementary."""
+    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return R(g) and R'(g), where R is elementary."""
+        raise NotImplementedError
+
+    def _r_potential(self, g: ComplexArray) -> ComplexArray:
+        """Return V(g) = g R - int_0^g R = U - ln(1/g), where R is elementary."""
         raise NotImplementedError
 
     def _r_transform_at(self, g: ComplexArray) -> ComplexArray:

@@ -23,13 +23,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws import series
-from rmt.laws.discrete_psi import log1p, log_sigmoid, sigmoid
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.logistic import Logistic, log1p, logistic, sigmoids
 from rmt.laws.psi import Psi
 
 Array = NDArray[np.float64]
@@ -41,6 +42,15 @@ BoolArray = NDArray[np.bool_]
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 52)), 0.0)
+
+
+class Correction(NamedTuple):
+    """Newton's step in the y of a slope law of power k at fixed v, dy/dv, and the slope of its logit."""
+
+    k: float
+    shift: ComplexArray
+    gain: ComplexArray
+    slope: ComplexArray
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,26 @@ class MasterCurve:
         return float(log_x[-1] + float(self.order) * v[-1])
 
     @cached_property
+    def _exponents(self) -> tuple[tuple[float, float, float], ...]:
+        """(c/m, m, exponent) of every 1 + w/m in x(w), those of the slope laws' S among them."""
+        exponents = defaultdict(Fraction, self.zeros)
+        for _, m, k in self.slopes:
+            exponents[m] -= k
+        return tuple((float(self.mass / m), float(m), float(k)) for m, k in exponents.items() if k)
+
+    @cached_property
+    def _factors(self) -> tuple[tuple[Psi, float, float, float], ...]:
+        """(psi, c/(m mass of psi), m, k) of every slope law."""
+        return tuple((law, float(self.mass / (m * law.mass)), float(m), float(k)) for law, m, k in self.slopes)
+
+    @cached_property
+    def _constant(self) -> tuple[complex, float]:
+        """What ln x has beside the logarithms of w + m and y, and how often it has ln w."""
+        slopes = [(math.log(self.mass / m), float(k)) for _, m, k in self.slopes]
+        return (self.log_scale - math.log(self.mass) + 1j * math.pi + sum(k * log for log, k in slopes),
+                sum(k for _, k in slopes) - 1)
+
+    @cached_property
     def _rounding(self) -> float:
         return 8 + sum(abs(float(k)) for _, k in self.zeros) + sum(float(k) for *_, k in self.slopes)
 
@@ -139,29 +169,11 @@ class MasterCurve:
             total += float(k) * series.log_inverse_s(law.moments(n + 1)) * float(m) ** -np.arange(n + 1.0)
         return total
 
-    def log_inverse_s_at(self, w: ComplexArray) -> ComplexArray:
-        """Return log(1/S) at w != 0 off the cut; each slope law's y is followed there along a straight ln w."""
-        value = np.full(w.shape, self.log_scale, dtype=complex)
-        for m, k in self.powers:
-            value += float(k) * np.log(1 + w / float(m))
-        for law, m, k in self.slopes:
-            goal = np.log(np.where(w.imag > 0, w.conj(), w) / -float(m * law.mass))
-            goal = goal.real + 1j * np.abs(goal.imag)  # of s = -psi/mass, in the upper half plane
-            start = np.minimum(goal.real, math.log(0.5 * float(self.mass / (m * law.mass))))
-            y = law.real_root(start - np.log(-np.expm1(start))).astype(complex)
-            for step in np.linspace(0, 1, 25)[1:]:
-                log_s = start + step * (goal - start)
-                y = _follow(law, y, log_s - np.log(1 - np.exp(log_s)))
-            log_u = np.log(1 - float(law.mass) * np.exp(goal))
-            part = goal + math.log(law.mass) - y - log_u
-            value += float(k) * np.where(w.imag > 0, part.conj(), part)
-        return value
-
     # ---- the curve at v -------------------------------------------------------------------------------
 
     def w(self, v: ComplexArray) -> ComplexArray:
         """Return w = -c sigmoid(v)."""
-        return -float(self.mass) * sigmoid(v)
+        return -float(self.mass) * sigmoids(v)[0]
 
     def log_im_w(self, v: ComplexArray) -> Array:
         """Return ln |Im w|, without cancellation however small."""
@@ -172,43 +184,40 @@ class MasterCurve:
 
     def log_x(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray]:
         """Return ln x and d ln x / dv (along the y that follow v)."""
-        log_s = log_sigmoid(v)
-        value = self.log_scale - math.log(self.mass) + 1j * math.pi - log_s
-        derivative = -sigmoid(-v)
-        for m, k in self.zeros:
-            log_u, slope_u = self._log_one_plus_w(m, v)
-            value += float(k) * log_u
-            derivative += float(k) * slope_u
-        for (law, m, k), y_l in zip(self.slopes, y, strict=True):
-            log_u, slope_u = self._log_one_plus_w(m, v)
-            value += float(k) * (math.log(self.mass / m) + log_s - y_l - log_u)
-            derivative += float(k) * (sigmoid(-v) - slope_u - self.target(law, m, v)[1] / law.logit(y_l)[1])
-        return value, derivative
+        return self._system(v, y)[:2]
 
-    def _log_one_plus_w(self, m: Fraction, v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
-        """Return log(1 + w/m) and its derivative in v, every digit kept where 1 + w/m vanishes."""
-        ratio = float(self.mass / m)
-        if ratio == 1:
-            return log_sigmoid(-v), -sigmoid(v)
-        z, u = -ratio * sigmoid(v), (1 - ratio) + ratio * sigmoid(-v)
-        log_u = np.where(np.abs(z) < 0.5, log1p(z), _log_lower(u))
-        return log_u, z * sigmoid(-v) / u
+    def _system(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray, list[Correction]]:
+        """Return ln x, its derivative along the y that follow v, and how far each y is from doing so."""
+        at = logistic(v)
+        constant, order = self._constant
+        value, derivative = constant + order * at.log_s, order * at.rest
+        for ratio, _, k in self._exponents:
+            log_u, slope_u = _log_one_plus_w(ratio, at)
+            value += k * log_u
+            derivative += k * slope_u
+        corrections = []
+        for (law, ratio, _, k), y_l in zip(self._factors, y, strict=True):
+            goal, goal_slope = _odds(ratio, at)
+            logit, slope = law.logit(y_l)
+            corrections.append(Correction(k, (goal - logit) / slope, goal_slope / slope, slope))
+            value -= k * y_l
+            derivative -= k * corrections[-1].gain
+        return value, derivative, corrections
 
-    def target(self, law: Psi, m: Fraction, v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
-        """Return what logit(-psi_D / mass) must be at v, and its derivative."""
-        log_u, slope_u = self._log_one_plus_w(m * law.mass, v)
-        return math.log(self.mass / (m * law.mass)) + log_sigmoid(v) - log_u, sigmoid(-v) - slope_u
+    def target(self, law: Psi, m: Fraction, v: ComplexArray) -> ComplexArray:
+        """Return what logit(-psi_D / mass) must be at v."""
+        return _odds(float(self.mass / (m * law.mass)), logistic(v))[0]
 
     def potential(self, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - X/x) = w ln x - Phi(w), Phi(w) the integral of ln x(w) from 0 (THEORY 1)."""
-        w, log_s = self.w(v), log_sigmoid(v)
-        phi = w * (self.log_scale - math.log(self.mass) + 1j * math.pi - log_s + 1)
-        for m, k in self.zeros:
-            phi += float(k) * ((w + float(m)) * self._log_one_plus_w(m, v)[0] - w)
-        for (law, m, k), y_l in zip(self.slopes, y, strict=True):
-            w_l, log_u = w / float(m), self._log_one_plus_w(m, v)[0]
-            phi += float(k * m) * (w_l * (math.log(self.mass / m) + log_s - y_l) - (1 + w_l) * log_u
-                                   - law.mean_softplus(y_l))
+        at, mass = logistic(v), float(self.mass)
+        constant, order = self._constant
+        w, n = -mass * at.s, sum(float(k) for _, k in self.zeros)
+        phi = w * (constant + order * at.log_s + 1 - n)
+        for ratio, m, k in self._exponents:
+            phi += k * (w + m) * _log_one_plus_w(ratio, at)[0]
+        for (law, _, m, k), y_l in zip(self._factors, y, strict=True):
+            phi -= k * (w * y_l + m * law.mean_softplus(y_l))
         return w * log_x - phi
 
     def upper_tail(self, log_x: Array, v: ComplexArray, y: list[ComplexArray]) -> Array:
@@ -258,14 +267,16 @@ class MasterCurve:
         so is v inside the strip without them. A real solution is the root if x + i0 moves it into the strip.
         """
         inside = np.minimum(v.imag, math.pi - v.imag) > _REAL
+        for y_l in y:
+            inside &= y_l.imag + log_x.imag <= math.pi + 1e-9
         real = math.pi - v.imag <= 1e-14
+        if not real.any():
+            return inside
         with np.errstate(all="ignore"):
-            slope = self.log_x(v, y)[1].real
-            real &= slope < 0
-            for (law, m, _), y_l in zip(self.slopes, y, strict=True):
-                inside &= y_l.imag + log_x.imag <= math.pi + 1e-9
-                rise = (self.target(law, m, v)[1] / law.logit(y_l)[1]).real / slope
-                real &= (math.pi - y_l.imag <= 1e-14) & (rise <= -1 + 1e-9)
+            _, slope, corrections = self._system(v, y)
+            real &= slope.real < 0
+            for correction, y_l in zip(corrections, y, strict=True):
+                real &= (math.pi - y_l.imag <= 1e-14) & (correction.gain.real / slope.real <= -1 + 1e-9)
         return inside | real
 
     def _one_gaussian(self, log_x: ComplexArray) -> ComplexArray:
@@ -274,7 +285,7 @@ class MasterCurve:
         x = np.exp(log_x - self.log_scale) * (1.0 if self.powers[0][0] >= 1 else c)
         root = np.sqrt(x - (1 - math.sqrt(c)) ** 2) * np.sqrt(x - (1 + math.sqrt(c)) ** 2)
         w, one_plus_w = 2 / (x - 1 - c + root), 2 * x / (x + c - 1 + root)
-        return _in_strip(_log_lower(w) - _log_lower(one_plus_w) + 1j * math.pi)
+        return in_strip(_log_lower(w) - _log_lower(one_plus_w) + 1j * math.pi)
 
     def _turned(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return the root at ln x, followed from the negative axis; raise if it is lost."""
@@ -295,43 +306,43 @@ class MasterCurve:
         """Return a solution at ln x = target near (v, y), and where there is: Newton in both, the y eliminated."""
         # The residual that rounding leaves, of the target and of the sum over a deep product.
         tolerance = 1e-15 * (self._rounding + np.abs(target)) + loose
-        v, y = v.copy(), [y_l.copy() for y_l in y]
+        ends, done = [v.copy(), *(y_l.copy() for y_l in y)], np.zeros(target.size, dtype=bool)
         todo = np.arange(target.size)
         for _ in range(60):
-            at, y_at = v[todo], [y_l[todo] for y_l in y]
-            value, derivative = self.log_x(at, y_at)
-            miss = target[todo] - value
-            shifts, gains, rounding = [], [], tolerance[todo]
-            for (law, m, k), y_l in zip(self.slopes, y_at, strict=True):
-                goal, goal_slope = self.target(law, m, at)
-                logit, slope = law.logit(y_l)
-                shifts.append((goal - logit) / slope)
-                gains.append(goal_slope / slope)
-                miss = miss + float(k) * shifts[-1]
+            value, derivative, corrections = self._system(v, y)
+            miss, rounding = target - value, tolerance
+            for k, shift, _, slope in corrections:
+                miss = miss + k * shift
                 # where a slope law's logit is flat, y itself is only known to its rounding over the slope
-                rounding = rounding + 1e-15 * (8 + np.abs(at)) * (1 + float(k)) / np.abs(slope)
-            off = np.abs(miss) + sum(np.abs(shift) for shift in shifts)
+                rounding = rounding + 1e-15 * (8 + np.abs(v)) * (1 + k) / np.abs(slope)
+            off = np.abs(miss) + sum(np.abs(correction.shift) for correction in corrections)
             step = miss / derivative
-            reach = np.maximum(0.4, 0.5 * (np.abs(at.real) - 8))  # ln x is nearly linear in v far from |v| ~ 1
-            step *= np.minimum(1, reach / np.maximum(np.abs(step), 1e-100))
-            v[todo] = at = _in_strip(at + step)
-            for root, y_l, shift, gain in zip(y, y_at, shifts, gains, strict=True):
-                root[todo] = _in_strip(y_l + shift + gain * step)
-            todo = todo[~((off <= rounding) | (np.abs(step) <= 1e-15 * (1 + np.abs(at))))]
-            if todo.size == 0:
-                break
-        done = np.ones(target.size, dtype=bool)
-        done[todo] = False
-        return v, y, done
+            size, reach = np.abs(step), np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # far from |v| ~ 1 nearly linear
+            if (far := size > reach).any():
+                step[far] *= reach[far] / size[far]
+            v = in_strip(v + step)
+            y = [in_strip(y_l + correction.shift + correction.gain * step)
+                 for y_l, correction in zip(y, corrections, strict=True)]
+            settled = (off <= rounding) | (size <= 1e-15 * (1 + np.abs(v)))
+            if settled.any():
+                for end, part in zip(ends, (v, *y), strict=True):
+                    end[todo] = part
+                done[todo] = settled
+                left = ~settled
+                todo, v, y = todo[left], v[left], [y_l[left] for y_l in y]
+                target, tolerance = target[left], tolerance[left]
+                if todo.size == 0:
+                    break
+        else:
+            for end, part in zip(ends, (v, *y), strict=True):
+                end[todo] = part
+        return ends[0], ends[1:], done
 
     def follow_slopes(self, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
         """Return the y of the slope laws at v, from those at a nearby v."""
         for _ in range(30):
-            steps = []
-            for (law, m, _k), y_l in zip(self.slopes, y, strict=True):
-                logit, slope = law.logit(y_l)
-                steps.append((self.target(law, m, v)[0] - logit) / slope)
-            y = [_in_strip(y_l + step) for y_l, step in zip(y, steps, strict=True)]
+            steps = [correction.shift for correction in self._system(v, y)[2]]
+            y = [in_strip(y_l + step) for y_l, step in zip(y, steps, strict=True)]
             if all(np.all(np.abs(step) <= 1e-13 * (1 + np.abs(y_l))) for step, y_l in zip(steps, y, strict=True)):
                 return y
         raise ConvergenceError("master curve: the slope laws do not follow the curve")
@@ -349,21 +360,24 @@ class MasterCurve:
     @cached_property
     def _axis_table(self) -> tuple[Array, Array, list[tuple[Array, bool]]]:
         """v, ln|x| and each slope law's y (and whether y rises with v at the far end) on the negative axis."""
-        v = np.linspace(-45.0, 45.0, 201)
-        y = [law.real_root(self.target(law, m, v.astype(complex))[0].real) for law, m, _ in self.slopes]
+        v = np.linspace(-45.0, 45.0, 61)
+        y = [law.real_root(self.target(law, m, v.astype(complex)).real) for law, m, _ in self.slopes]
         value = self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real
         return v, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]
 
 
-def _follow(law: Psi, y: ComplexArray, log_odds: ComplexArray) -> ComplexArray:
-    """Return y with logit(-psi/mass) = log_odds, from one nearby."""
-    for _ in range(60):
-        found, slope = law.logit(y)
-        step = (log_odds - found) / slope
-        y = _in_strip(y + step * np.minimum(1, 0.4 / np.maximum(np.abs(step), 1e-100)))
-        if np.all(np.abs(step) <= 1e-14 * (1 + np.abs(y))):
-            return y
-    raise ConvergenceError("S-transform: psi does not reach w")
+def _log_one_plus_w(ratio: float, at: Logistic) -> tuple[ComplexArray, ComplexArray]:
+    """Return log(1 + w/m), c/m = ratio, and its derivative in v, every digit kept where 1 + w/m vanishes."""
+    if ratio == 1:
+        return at.log_rest, -at.s
+    z, u = -ratio * at.s, (1 - ratio) + ratio * at.rest
+    return np.where(np.abs(z) < 0.5, log1p(z), _log_lower(u)), z * at.rest / u
+
+
+def _odds(ratio: float, at: Logistic) -> tuple[ComplexArray, ComplexArray]:
+    """Return the logit of ratio * sigmoid(v), and its derivative."""
+    log_u, slope_u = _log_one_plus_w(ratio, at)
+    return math.log(ratio) + at.log_s - log_u, at.rest - slope_u
 
 
 def _log_lower(u: ComplexArray) -> ComplexArray:
@@ -371,7 +385,7 @@ def _log_lower(u: ComplexArray) -> ComplexArray:
     return np.log(1j * u) - 0.5j * math.pi
 
 
-def _in_strip(v: ComplexArray) -> ComplexArray:
+def in_strip(v: ComplexArray) -> ComplexArray:
     """Keep 0 <= Im v <= pi: rounding must not carry w across the real axis."""
     return v.real + 1j * np.clip(v.imag, 0.0, math.pi)
 

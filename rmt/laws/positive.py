@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.atoms import positive_atoms
-from rmt.laws.discrete_psi import sigmoid
 from rmt.laws.distribution import Array
 from rmt.laws.edges import log_support
 from rmt.laws.law import Law
+from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import ComplexArray, MasterCurve, log_of
 
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
@@ -75,8 +75,9 @@ class PositiveLaw(Law):
         mass = float(self.curve.mass)
         log_z, d_log_z = self.curve.log_x(at, [])
         z = np.exp(log_z)
-        z_g = (1 - mass) + mass * sigmoid(-at)  # 1 + w
-        dw = -mass * sigmoid(at) * sigmoid(-at)
+        s, rest = sigmoids(at)
+        z_g = (1 - mass) + mass * rest  # 1 + w
+        dw = -mass * s * rest
         return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z
 
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
@@ -97,19 +98,30 @@ class PositiveLaw(Law):
         v, y = self._root(log_z, state)
         curve, mass = self.curve, float(self.curve.mass)
         u = log_z + curve.potential(log_z, v, y)
-        z_g = (1 - mass) + mass * sigmoid(-v)  # 1 + w
-        slope = -mass * sigmoid(v) * sigmoid(-v) / curve.log_x(v, y)[1]  # dw / d ln z
+        s, rest = sigmoids(v)
+        z_g = (1 - mass) + mass * rest  # 1 + w
+        slope = -mass * s * rest / curve.log_x(v, y)[1]  # dw / d ln z
         return u, z_g / z, (slope - z_g) / z**2, [v, *y]
 
     @property
     def _elementary_r(self) -> bool:
         return self.curve.one_gaussian
 
-    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Of one Gaussian matrix, 1/S = s (1 + w/m): R = s / (1 - s g/m)."""
-        s, m = math.exp(self.curve.log_scale), float(self.curve.powers[0][0])
-        r = s / (1 - s * g / m)
-        return r, r**2 / m, g * r + m * np.log(1 - s * g / m)
+    @cached_property
+    def _gaussian(self) -> tuple[float, float]:
+        """Scale s and dimension m of one Gaussian matrix, 1/S = s (1 + w/m)."""
+        return math.exp(self.curve.log_scale), float(self.curve.powers[0][0])
+
+    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Of one Gaussian matrix R = s / (1 - s g/m)."""
+        s, m = self._gaussian
+        r = s / (1 - s / m * g)
+        return r, r**2 / m
+
+    def _r_potential(self, g: ComplexArray) -> ComplexArray:
+        s, m = self._gaussian
+        u = 1 - s / m * g
+        return s * g / u + m * np.log(u)
 
     def _cumulants(self, n: int) -> Array:
         log_inverse_s = self.curve.log_inverse_s(n)  # k_n = [w^(n-1)] S^-n / n (Lagrange)

@@ -60,15 +60,17 @@ class Subordination:
     """Solves a sum of terms (law, multiplicity) at any z of the closed upper half plane."""
 
     def __init__(self, terms: Sequence[tuple[Law, Any]]) -> None:
-        self.elementary = [(law, float(n)) for law, n in terms if law._elementary_r]
-        self.laws = [law for law, _ in terms if not law._elementary_r]
-        self.n = np.array([float(n) for law, n in terms if not law._elementary_r])
+        each = [(law, float(n), law.mean(), law.var()) for law, n in terms]
+        self.elementary = [(law, n) for law, n, *_ in each if law._elementary_r]
+        others = [term for term in each if not term[0]._elementary_r]
+        self.laws = [law for law, *_ in others]
+        self.n = np.array([n for _, n, *_ in others])
         self.excess = float(self.n.sum()) - 1
         self.strips = np.array([law._branch_strip for law in self.laws]).reshape(-1, 1)
-        self.means = np.array([law.mean() for law in self.laws]).reshape(-1, 1)
-        self.variances = np.array([law.var() for law in self.laws]).reshape(-1, 1)
-        self.mean = sum(float(n) * law.mean() for law, n in terms)
-        self.unit = float(np.sqrt(sum(float(n) * law.var() for law, n in terms)))
+        self.means = np.array([mean for *_, mean, _ in others]).reshape(-1, 1)
+        self.variances = np.array([variance for *_, variance in others]).reshape(-1, 1)
+        self.mean = sum(n * mean for _, n, mean, _ in each)
+        self.unit = math.sqrt(sum(n * variance for _, n, _, variance in each))
 
     # ---- what a solution says -------------------------------------------------------------------------
 
@@ -79,7 +81,7 @@ class Subordination:
             u = -self.excess * log_f if self.excess else np.zeros_like(at.g)
             for law, n, p in zip(self.laws, self.n, at.at, strict=True):
                 u = u + n * law._branch_potential(p)
-            return sum((n * law._r_parts(at.g)[2] for law, n in self.elementary), u)
+            return sum((n * law._r_potential(at.g) for law, n in self.elementary), u)
 
     def slopes(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
         """Return dz/dG, which vanishes at an edge, and d omega_i / dG."""
@@ -92,8 +94,12 @@ class Subordination:
 
     def _elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return sum n R'(G) and sum n R(G)."""
-        parts = [(n, *law._r_parts(g)[:2]) for law, n in self.elementary]
-        return sum((n * d for n, _, d in parts), np.zeros_like(g)), sum((n * r for n, r, _ in parts), np.zeros_like(g))
+        slope, shift = np.zeros((2, g.size), complex)
+        for law, n in self.elementary:
+            r, d = law._r_parts(g)
+            shift += n * r
+            slope += n * d
+        return slope, shift
 
     # ---- the solution at z ----------------------------------------------------------------------------
 
@@ -211,39 +217,40 @@ class Subordination:
 
     def _newton(self, z: ComplexArray, start: Solution, rounds: int) -> tuple[Solution, BoolArray]:
         """Return G and omega, and where they solve at z with Im omega_i >= Im z."""
-        g, at = start.g.copy(), start.at.copy()
-        done = np.zeros(z.size, dtype=bool)
-        todo, last = np.arange(z.size), np.full(z.size, np.inf)
-        for _ in range(rounds):
-            goal = z[todo]
-            with np.errstate(all="ignore"):
-                steps, large, moves, omega, size, unmet = self._step(goal, g[todo], at[:, todo])
-                # not below the half planes at once
-                room = np.where(goal.imag > 1e-13 * self.unit, 0.75 * omega.imag, np.inf)
-                share = np.where(-moves.imag > room, room / -moves.imag, 1.0).min(axis=0, initial=1.0)
-                value = np.where(large, 1 / g[todo], g[todo])
-                change = (np.abs(moves) / size).sum(0) + np.abs(steps[-1]) / (np.abs(value) + np.where(
+        found, done = Solution(start.g.copy(), start.at.copy()), np.zeros(z.size, dtype=bool)
+        todo, g, at, last = np.arange(z.size), found.g, found.at, np.full(z.size, np.inf)
+        with np.errstate(all="ignore"):
+            for _ in range(rounds):
+                steps, step, large, moves, omega, size, unmet = self._step(z, g, at)
+                value = np.where(large, 1 / g, g)
+                change = (np.abs(moves) / size).sum(0) + np.abs(step) / (np.abs(value) + np.where(
                     large, 0, 1e-3 / self.unit))
                 # a law's own G may round more than _ROUNDING: then Newton's steps, once small, shrink no more
-                stalled = change >= 0.5 * last[todo]
                 small = (change <= _SMALL) | (unmet <= _ROUNDING)
-                ok = np.isfinite(change)
-                settled = ok & (share == 1) & ((change <= _ROUNDING) | (small & stalled))
-                settled &= np.min(omega.imag - goal.imag * (1 - 1e-6), axis=0, initial=0.0) >= -1e-13 * self.unit
-                steps = np.where(ok, share * steps, 0)
-                value = value + steps[-1]
-                g[todo] = np.where(large, 1 / value, value)
-            at[:, todo] += steps[:-1]
-            at.imag = np.clip(at.imag, 0.0, self.strips)
-            g.imag = np.minimum(g.imag, 0.0)
-            done[todo], last[todo] = settled, change
-            todo = todo[~settled]
-            if todo.size == 0:
-                break
-        return Solution(g, at), done
+                settled = (change <= _ROUNDING) | (small & (change >= 0.5 * last))
+                settled &= np.min(omega.imag - z.imag * (1 - 1e-6), axis=0, initial=0.0) >= -1e-13 * self.unit
+                if (off := z.imag > 1e-13 * self.unit).any():  # not below the half planes at once
+                    room = np.where(off, 0.75 * omega.imag, np.inf)
+                    share = np.where(-moves.imag > room, room / -moves.imag, 1.0).min(axis=0, initial=1.0)
+                    steps, step, settled = share * steps, share * step, settled & (share == 1)
+                if not (ok := np.isfinite(change)).all():
+                    steps, step, settled = np.where(ok, steps, 0), np.where(ok, step, 0), settled & ok
+                value = value + step
+                g, at, last = np.where(large, 1 / value, value), at + steps, change
+                at.imag = np.clip(at.imag, 0.0, self.strips)
+                g.imag = np.minimum(g.imag, 0.0)
+                if settled.any():
+                    found.put(todo, Solution(g, at))
+                    done[todo] = settled
+                    left = ~settled
+                    todo, z, g, at, last = todo[left], z[left], g[left], at[:, left], last[left]
+                    if todo.size == 0:
+                        return found, done
+        found.put(todo, Solution(g, at))
+        return found, done
 
     def _step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> tuple[Any, ...]:
-        """Return Newton's step in (at_1, .., G), that of omega, omega, the scale of z's equation, and the residual.
+        """Return Newton's steps in at and in G, that of omega, omega, the scale of z's equation, and the residual.
 
         Where G is `large` F = 1/G takes its place, in the step and in the equations, for there G has poles.
         """
@@ -268,7 +275,7 @@ class Subordination:
         reach = size + self.unit  # omega and z round relative to it
         scale = np.where(large, reach, reach / self.unit**2)
         unmet = np.abs(rest) / reach + (np.abs(short) / scale).sum(0)
-        return np.r_[steps, step[None]], large, steps * slopes, omega, size, unmet
+        return steps, step, large, steps * slopes, omega, size, unmet
 
     # ---- the edge -------------------------------------------------------------------------------------
 

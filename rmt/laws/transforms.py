@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.master_curve import MasterCurve, in_strip
+from rmt.laws.psi import Psi
 
 if TYPE_CHECKING:
     Law: TypeAlias = Any  # which stands above, and calls this
@@ -87,8 +90,38 @@ def s_transform(law: Law, w: ArrayLike) -> Any:
     out = np.full(points.size, np.exp(-curve.log_inverse_s(0)[0]), complex)  # 1/mean at w = 0
     out[np.isnan(points)] = np.nan
     off = ~np.isnan(points) & (points != 0)
-    out[off] = np.exp(-curve.log_inverse_s_at(points[off]))
+    out[off] = np.exp(-_log_inverse_s(curve, points[off]))
     return (out.real if real else out).reshape(shape)[()]
+
+
+def _log_inverse_s(curve: MasterCurve, w: ComplexArray) -> ComplexArray:
+    """Return log(1/S) at w != 0 off the cut; each slope law's y is followed there along a straight ln w."""
+    value = np.full(w.shape, curve.log_scale, dtype=complex)
+    for m, k in curve.powers:
+        value += float(k) * np.log(1 + w / float(m))
+    for law, m, k in curve.slopes:
+        goal = np.log(np.where(w.imag > 0, w.conj(), w) / -float(m * law.mass))
+        goal = goal.real + 1j * np.abs(goal.imag)  # of s = -psi/mass, in the upper half plane
+        start = np.minimum(goal.real, math.log(0.5 * float(curve.mass / (m * law.mass))))
+        y = law.real_root(start - np.log(-np.expm1(start))).astype(complex)
+        for step in np.linspace(0, 1, _STEPS + 1)[1:]:
+            log_s = start + step * (goal - start)
+            y = _follow(law, y, log_s - np.log(1 - np.exp(log_s)))
+        log_u = np.log(1 - float(law.mass) * np.exp(goal))
+        part = goal + math.log(law.mass) - y - log_u
+        value += float(k) * np.where(w.imag > 0, part.conj(), part)
+    return value
+
+
+def _follow(law: Psi, y: ComplexArray, log_odds: ComplexArray) -> ComplexArray:
+    """Return y with logit(-psi/mass) = log_odds, from one nearby."""
+    for _ in range(60):
+        found, slope = law.logit(y)
+        step = (log_odds - found) / slope
+        y = in_strip(y + step * np.minimum(1, 0.4 / np.maximum(np.abs(step), 1e-100)))
+        if np.all(np.abs(step) <= 1e-14 * (1 + np.abs(y))):
+            return y
+    raise ConvergenceError("S-transform: psi does not reach w")
 
 
 def r_transform(law: Law, w: ArrayLike) -> Any:

@@ -14,6 +14,8 @@ from rmt.laws.distribution import Array
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.positive import PositiveLaw
 
+_ONE = 1 << 200
+
 
 @dataclass(frozen=True, eq=False)
 class MarchenkoPastur(PositiveLaw):
@@ -41,12 +43,10 @@ class MarchenkoPastur(PositiveLaw):
     @cached_property
     def _numbers(self) -> tuple[float, ...]:
         """Ratio c, its root, and each edge as a float and the rest: next to it the density has no more digits."""
-        c = Fraction(self.ratio)
-        root = Fraction(math.sqrt(c))
-        root += (c - root**2) / (2 * root)
-        lo, hi = (1 - root) ** 2, (1 + root) ** 2
-        rests = [float(end - Fraction(float(end))) for end in (lo, hi)]
-        return float(c), float(root), float(lo), rests[0], float(hi), rests[1]
+        c, (above, below) = float(self.ratio), self.ratio.as_integer_ratio()
+        root = math.isqrt(above * _ONE**2 // below)  # in units of 1/_ONE
+        (lo, lo_rest), (hi, hi_rest) = (_rounded(end * end) for end in (_ONE - root, _ONE + root))
+        return c, math.sqrt(c), lo, lo_rest, hi, hi_rest
 
     @property
     def support(self) -> tuple[tuple[float, float], ...]:
@@ -57,8 +57,8 @@ class MarchenkoPastur(PositiveLaw):
         """Return sqrt((hi - x)(x - lo)) / (2 pi ratio x)."""
         x = np.asarray(x, dtype=float)
         c, _, lo, lo_rest, hi, hi_rest = self._numbers
-        root = np.sqrt(np.maximum(((hi - x) + hi_rest) * ((x - lo) - lo_rest), 0.0))
-        return np.divide(root, (2 * math.pi * c) * x, out=np.zeros_like(root), where=root != 0)[()]
+        inside = np.maximum(((hi - x) + hi_rest) * ((x - lo) - lo_rest), 0.0)
+        return (np.sqrt(inside) / np.maximum(x, 5e-324) / (2 * math.pi * c))[()]
 
     def _tails(self, x: Array) -> tuple[Array, Array]:
         """Return the continuous mass below and above x, each with its own digits, by the angle of w on the band."""
@@ -76,13 +76,12 @@ class MarchenkoPastur(PositiveLaw):
 
     def sf(self, x: ArrayLike) -> Any:
         """Return P(X > x)."""
-        x = np.asarray(x, dtype=float)
-        return np.where(x < 0, 1.0, self._tails(x)[1])[()]
+        return np.where(np.less(x, 0), 1.0, self._tails(np.asarray(x, dtype=float))[1])[()]
 
     def cdf(self, x: ArrayLike) -> Any:
         """Return P(X <= x)."""
-        x = np.asarray(x, dtype=float)
-        return np.where(x < 0, 0.0, max(0.0, 1 - 1 / self._numbers[0]) + self._tails(x)[0])[()]
+        below = max(0.0, 1 - 1 / self._numbers[0]) + self._tails(np.asarray(x, dtype=float))[0]
+        return np.where(np.less(x, 0), 0.0, below)[()]
 
     def ppf(self, q: ArrayLike) -> Any:
         """Return the quantile of `Law.ppf`, to the last digits by a Newton step on the nearer tail."""
@@ -91,5 +90,10 @@ class MarchenkoPastur(PositiveLaw):
         below, above = self._tails(x)
         miss, density = np.where(below < above, below - low, (1 - q) - above), np.asarray(self.pdf(x))
         x = x - np.divide(miss, density, out=np.zeros_like(x), where=(low > 0) & (density > 0))
-        (lo, hi), = self.support
-        return np.where(q == 1, hi, np.where((q == 0) & (low == 0), lo, x))[()]
+        return np.where(q == 1, self._numbers[4], np.where((q == 0) & (low == 0), self._numbers[2], x))[()]
+
+
+def _rounded(end: int) -> tuple[float, float]:
+    """Return end / _ONE^2 as the nearest float, and what that leaves."""
+    above, below = (near := end / _ONE**2).as_integer_ratio()
+    return near, (end * below - above * _ONE**2) / (below * _ONE**2)

@@ -59,9 +59,12 @@ class Semicircle(Law):
         with np.errstate(divide="ignore"):
             return np.log(f) + (self._unit / f) ** 2 / 2, 1 / f, -1 / (f * root), []
 
-    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+    def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         variance = self._unit**2
-        return variance * g, np.full_like(g, variance), variance * g**2 / 2
+        return variance * g, np.full_like(g, variance)
+
+    def _r_potential(self, g: ComplexArray) -> ComplexArray:
+        return self._unit**2 * g**2 / 2
 
     def _cumulants(self, n: int) -> Array:
         return self._unit**2 * (np.arange(1, n + 1) == 2)
