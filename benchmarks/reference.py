@@ -203,7 +203,8 @@ class FussCatalan:
 
     def quantile(self, q: float) -> Any:
         with mp.workdps(DIGITS + 15):
-            y = self._at(self._solve(lambda d, m: 1 - q - self._at(d, m)[2]))[0]
+            upper = 1 - mp.mpf(q)
+            y = self._at(self._solve(lambda d, m: (upper if m is mp else 1 - q) - self._at(d, m)[2]))[0]
             return y if self.log else mp.exp(y)
 
 

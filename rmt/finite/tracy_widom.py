@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import airy
 
+from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Distribution
 
 _SCALE = {1: 1.0, 2: 1.0, 4: math.sqrt(2)}  # s per x
@@ -78,17 +78,10 @@ class TracyWidom(Distribution):
     def _rate(self) -> float:
         return 1.0
 
-    def sf(self, x: ArrayLike) -> Any:
-        """Return P(X > x)."""
-        x = np.asarray(x, dtype=float)
-        lo, hi = _ENDS[self.beta]
-        inside = -np.expm1(-np.exp(_spline(self.beta)(np.clip(x, lo, hi))[..., 0]))
-        return np.where(x >= hi, 0.0, inside)[()]
-
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+    def _local(self, t: Array, state: Any = None) -> Local:
         log_minus_log, log_slope = _spline(self.beta)(t).T
         minus_log = np.exp(log_minus_log)
-        return -np.expm1(-minus_log), log_slope - minus_log, ()
+        return Local(np.exp(-minus_log), -np.expm1(-minus_log), log_slope - minus_log, ())
 
     def _t(self, x: Array) -> Array:
         return x

@@ -75,7 +75,7 @@ def _measured(law: Law, end: float, side: int, width: float) -> Edge:
     place = law._value(end)
     log_distance = np.log(np.abs(law._x_gap(end, side * step)))
     t: Array = end + side * step
-    log_density = law._local(t)[1] - law._log_dx_dt(t)
+    log_density = law._local(t).log_density - law._log_dx_dt(t)
     slope = float((log_density[-1] - log_density[-2]) / (log_distance[-1] - log_distance[-2]))
     exponent = round(2 * slope) / 2
     if abs(slope - exponent) > 0.01 or abs(exponent) != 0.5:

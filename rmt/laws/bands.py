@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,24 @@ from scipy.integrate import cubature
 from rmt.laws.errors import ConvergenceError
 
 Array = NDArray[np.float64]
-Local = Callable[..., tuple[Array, Array, Any]]
+
+class Local(NamedTuple):
+    """A distribution at points t: P(-inf < T <= t), P(T > t), the log density per t, a state to go on from.
+
+    From the state a nearby t is quicker.
+    """
+
+    lower: Array
+    upper: Array
+    log_density: Array
+    state: Any
+
+
+Locate = Callable[..., Local]
 
 NODES = 192
 _SETTLED = 1e-10  # of the integral of |f|: the error an expectation may have
 _PANELS = 400
-_TINY = 1e-9  # of a hard edge's mass: below it the leading power law is exact to this relative error
 
 
 def nodes(lo: float, hi: float, rate: float, n: int = NODES) -> tuple[Array, Array]:
@@ -47,7 +59,7 @@ def _place(smooth: Array, lo: float, hi: float) -> tuple[Array, Array]:
     return lo + (hi - lo) * np.sin(smooth / 2) ** 2, (hi - lo) / 2 * np.sin(smooth)
 
 
-def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, rate: float, unit: float) -> float:
+def integrate(f: Callable[[Array], Array], local: Locate, lo: float, hi: float, rate: float, unit: float) -> float:
     """Return the integral of f(t) times the density over the band.
 
     The trapezoidal rule is doubled until it settles. Where it does not (bands that nearly touch, a kink of f),
@@ -58,7 +70,7 @@ def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, r
     last, n = math.inf, NODES
     while n <= 8 * NODES:
         t, weight = nodes(lo, hi, rate, n)
-        terms = f(t) * np.exp(local(t)[1]) * weight
+        terms = f(t) * np.exp(local(t).log_density) * weight
         total, size = float(terms.sum()), float(np.abs(terms).sum())
         if math.isinf(lo) and abs(terms[0] / weight[0]) > _SETTLED * size * rate:
             raise ConvergenceError(f"expectation rests on values below exp({t[0]:.0f}): it may be infinite")
@@ -68,7 +80,7 @@ def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, r
 
     def integrand(smooth: Array) -> Array:
         t, slope = _place(smooth[:, 0], lo, hi)
-        return f(t) * np.exp(local(t)[1]) * slope
+        return f(t) * np.exp(local(t).log_density) * slope
 
     if math.isfinite(total):
         found = cubature(integrand, [0], [_end(lo, rate)], rtol=0, atol=settled * size, max_subdivisions=_PANELS)
@@ -81,23 +93,20 @@ def integrate(f: Callable[[Array], Array], local: Local, lo: float, hi: float, r
 class Table:
     """Quantiles of one band by Newton steps in the logit, bracketed, from a table of nodes."""
 
-    def __init__(self, local: Local, lo: float, hi: float, rate: float, mass: float, above: float,
+    def __init__(self, local: Locate, lo: float, hi: float, rate: float, mass: float, below: float, above: float,
                  unit: float) -> None:
-        self.local, self.lo, self.hi, self.mass, self.above = local, lo, hi, mass, above
+        self.local, self.lo, self.hi, self.mass, self.below, self.above = local, lo, hi, mass, below, above
         self._rate = rate if math.isinf(lo) else 0.0
         self._unit = unit
 
     def _log_odds(self, t: Array, state: Any = None) -> tuple[Array, Array, Array, Any]:
         """Return logit of the conditional cdf, its derivative, its rounding error and the solver's state."""
-        upper, log_density, state = self.local(t, state)
-        upper = np.clip((upper - self.above) / self.mass, 1e-300, 1)
-        lower = np.maximum(1 - upper, 1e-300)
-        density = np.exp(log_density) / self.mass
-        rounding = 1e-15 / (lower * upper)
-        if self._rate:
-            tail = lower < _TINY
-            lower, rounding = np.where(tail, density / self._rate, lower), np.where(tail, 1e-13, rounding)
-        return np.log(lower) - np.log(upper), density / (lower * upper), rounding, state
+        found = self.local(t, state)
+        lower, upper = (np.clip((tail - rest) / self.mass, 1e-300, 1) for tail, rest in (
+            (found.lower, self.below), (found.upper, self.above)))
+        rounding = 1e-15 / upper + (1e-14 if self._rate else 1e-15 / lower)  # at a hard edge `lower` has its digits
+        return (np.log(lower) - np.log(upper), np.exp(found.log_density) / self.mass / (lower * upper), rounding,
+                found.state)
 
     @cached_property
     def _start(self) -> tuple[Array, Array, Any]:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rmt.laws.logistic import logistic, sigmoids
+from rmt.laws.logistic import angle, logistic, sigmoids
 from rmt.laws.psi import Array, ComplexArray, Psi
 
 
@@ -71,3 +71,8 @@ class DiscretePsi(Psi):
         """Return E log(1 - zeta D) = sum p log(1 + e^(y + ln d))."""
         z = y[..., None] + self._log_d
         return -logistic(z).log_rest @ self._p
+
+    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
+        """Return E arg(1 + e^y D) and E arg sigmoid(y + ln D) over D > 0."""
+        up, down = sigmoids(y[..., None] + self._log_d)
+        return angle(down) @ self._p, angle(up) @ self._p

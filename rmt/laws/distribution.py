@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import integer
 from rmt.laws import bands
+from rmt.laws.bands import Local
 
 Array = NDArray[np.float64]
-
+BoolArray = NDArray[np.bool_]
 
 _FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
 
@@ -51,8 +52,8 @@ class Distribution(ABC):
         return 1.0
 
     @abstractmethod
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        """Return P(T > t), the log density per t, and a state from which a nearby t is quicker."""
+    def _local(self, t: Array, state: Any = None) -> Local:
+        """Return what the distribution is at t inside a band, or P(T > t) in a gap, from the state of nearby points."""
 
     @abstractmethod
     def _t(self, x: Array) -> Array:
@@ -87,18 +88,27 @@ class Distribution(ABC):
         """Bands and atoms in order of t, as intervals, and the probability of each."""
         intervals = sorted([*self._bands, *((t, t) for t, _ in self._points)])
         atoms = {(t, t): mass for t, mass in self._points}
-        masses: list[float] = []
+        masses = [atoms.get(piece, 0.0) for piece in intervals]
+        found, last = 0.0, max(self._bands, default=None)
         for i, piece in enumerate(intervals):
-            above = [atoms.get(later) for later in intervals[i + 1 :]]
-            if piece in atoms:
-                masses.append(atoms[piece])
-            elif None in above:  # another band: P(X > x) in the gap below it
+            if piece == last:
+                masses[i] = self._continuous - found
+            elif piece not in atoms:  # another band follows: P(T <= t) in the gap before it
                 # not the middle: there G may vanish by symmetry, and with it the digits of a subordination
                 gap = np.array([0.53 * piece[1] + 0.47 * intervals[i + 1][0]])
-                masses.append(1.0 - sum(masses) - float(self._local(gap)[0][0]))
-            else:
-                masses.append(1.0 - sum(masses) - sum(mass for mass in above if mass))
+                masses[i] = float(self._local(gap).lower[0]) + self._at_bottom - sum(masses[:i])
+                found += masses[i]
         return intervals, np.array(masses)
+
+    @property
+    def _continuous(self) -> float:
+        """The mass of the continuous part."""
+        return 1.0 - sum(mass for _, mass in self._points)
+
+    @property
+    def _at_bottom(self) -> float:
+        """The mass at t = -inf."""
+        return sum((mass for t, mass in self._points if t == -math.inf), 0.0)
 
     # ---- densities and tails --------------------------------------------------------------------------
 
@@ -108,7 +118,7 @@ class Distribution(ABC):
         out = np.where(np.isnan(np.asarray(x, dtype=float).ravel()), np.nan, -np.inf)
         inside = self._inside(t)
         if inside.any():
-            out[inside] = self._local(t[inside])[1] - self._log_dx_dt(t[inside])
+            out[inside] = self._local(t[inside]).log_density - self._log_dx_dt(t[inside])
         return out.reshape(shape)[()]
 
     def pdf(self, x: ArrayLike) -> Any:
@@ -117,21 +127,24 @@ class Distribution(ABC):
             return np.exp(self.logpdf(x))
 
     def sf(self, x: ArrayLike) -> Any:
-        """Return P(X > x)."""
-        t, shape = self._coordinates(x)
-        intervals, masses = self._pieces
-        out = np.zeros(t.size)
-        for (_, hi), mass in zip(intervals, masses, strict=True):
-            out += mass * ~(t >= hi)  # NaN: below every value
-        inside = self._inside(t)
-        if inside.any():
-            out[inside] = np.clip(self._local(t[inside])[0], 0, 1)
-        out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
-        return out.reshape(shape)[()]
+        """Return P(X > x), near the top end with its own digits."""
+        return self._tail(x, lambda passed: ~passed, lambda local: local.upper)
 
     def cdf(self, x: ArrayLike) -> Any:
-        """Return P(X <= x), atoms included."""
-        return 1 - self.sf(x)
+        """Return P(X <= x), atoms included; near a hard edge without an atom with its own digits."""
+        return self._tail(x, lambda passed: passed, lambda local: self._at_bottom + local.lower)
+
+    def _tail(self, x: ArrayLike, counts: Callable[[BoolArray], BoolArray], inside: Callable[[Local], Array]) -> Any:
+        """Return the probability of the pieces that count, by whether x has passed them, and of part of a band."""
+        t, shape = self._coordinates(x)
+        out = np.zeros(t.size)
+        for (_, hi), mass in zip(*self._pieces, strict=True):
+            out += mass * counts(t >= hi)  # NaN: below every value
+        within = self._inside(t)
+        if within.any():
+            out[within] = np.clip(inside(self._local(t[within])), 0, 1)
+        out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
+        return np.minimum(out, 1).reshape(shape)[()]
 
     def _coordinates(self, x: ArrayLike) -> tuple[Array, tuple[int, ...]]:
         values = np.asarray(x, dtype=float)
@@ -140,7 +153,7 @@ class Distribution(ABC):
             t = np.where(np.abs(t - end) <= 1e-15 * (self._unit + abs(end)), end, t)  # rounding steps over no end
         return t, values.shape
 
-    def _inside(self, t: Array) -> NDArray[np.bool_]:
+    def _inside(self, t: Array) -> BoolArray:
         inside = np.zeros(t.size, dtype=bool)
         for lo, hi in self._bands:
             inside |= (t > max(lo, -_FAR)) & (t < hi)
@@ -162,7 +175,7 @@ class Distribution(ABC):
         if np.any((level < 0) | (level > 1)):
             raise ValueError(f"q must be in [0, 1], got {level[(level < 0) | (level > 1)].flat[0]!r}")
         intervals, masses = self._pieces
-        ends = np.cumsum(masses)
+        ends = np.minimum(np.cumsum(masses), 1)
         piece = np.minimum(np.searchsorted(ends - 1e-14, level.ravel()), len(intervals) - 1)
         t = np.full(level.size, np.nan)
         known = ~np.isnan(level.ravel())
@@ -171,7 +184,8 @@ class Distribution(ABC):
             if lo == hi:
                 t[here] = lo
             elif here.any():
-                part = (level.ravel()[here] - (ends[i] - masses[i])) / masses[i]
+                part = (level.ravel()[here] - (ends[i - 1] if i else 0.0)) / masses[i]
+                part[level.ravel()[here] >= ends[i]] = 1
                 t[here] = self._tables[lo, hi].quantile(np.clip(part, 0, 1))
         return t.reshape(level.shape)
 
@@ -179,9 +193,11 @@ class Distribution(ABC):
     def _tables(self) -> dict[tuple[float, float], bands.Table]:
         """For every band the table that quantiles start from."""
         intervals, masses = self._pieces
-        above = 1 - np.cumsum(masses)
-        return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, tail, self._unit)
-                for (lo, hi), mass, tail in zip(intervals, masses, above, strict=True) if lo != hi}
+        below = np.cumsum(np.r_[-self._at_bottom, masses[:-1]])
+        above = np.cumsum(np.r_[0.0, masses[:0:-1]])[::-1]
+        return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, before, after, self._unit)
+                for (lo, hi), mass, before, after in zip(
+                    intervals, masses, below, above, strict=True) if lo != hi}
 
     def median(self) -> float:
         """Return the median."""
@@ -253,6 +269,5 @@ class Moved(Distribution):
     def _unit(self) -> float:
         return float(self.law._unit)
 
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        upper, log_density, state = self.law._local(t, state)
-        return upper, log_density, state
+    def _local(self, t: Array, state: Any = None) -> Local:
+        return Local(*self.law._local(t, state))

@@ -84,7 +84,7 @@ def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, 
 def _look(curve: MasterCurve, log_x: Array) -> tuple[Array, Array]:
     """Return how far from real the curve is (a phase; 0 in a gap), and the continuous mass above ln x."""
     v, y = curve.solve(log_x.astype(complex))
-    tail = curve.upper_tail(log_x, v, y)
+    tail = curve.tails(v, y)[1]
     for place, mass in candidates(curve):
         if mass > 0:
             tail = tail - float(mass) * (log_x < log_of(place))

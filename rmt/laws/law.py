@@ -20,6 +20,7 @@ from rmt import plotting
 from rmt.checks import Number, integer
 from rmt.laws import asymptotics, bands, series, transforms
 from rmt.laws.asymptotics import Edge
+from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Distribution
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.law_psi import LawPsi
@@ -124,6 +125,10 @@ class Law(Distribution):
         return {float(x): float(mass) for x, mass in self._point_masses}
 
     @property
+    def _continuous(self) -> float:
+        return float(1 - sum((mass for _, mass in self._point_masses), Fraction(0)))
+
+    @property
     def _ends(self) -> tuple[float, float]:
         """The least and the greatest value."""
         points = [*self.atoms, *(x for band in self.support for x in band)]
@@ -159,16 +164,17 @@ class Law(Distribution):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(self._x(t))
 
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+    def _local(self, t: Array, state: Any = None) -> Local:
         if state is None and t.size > 2 * bands.NODES and (found := self._from_nodes(t)) is not None:
             return found
         return self._at(t, state)
 
-    def _at(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+    def _at(self, t: Array, state: Any = None) -> Local:
         """Return what `_local` does, solved anew or from the state of nearby points."""
         u, g, _, state = self._potential(t.astype(complex), state)
         with np.errstate(divide="ignore"):
-            return u.imag / math.pi, np.log(np.maximum(-g.imag, 0.0)) - math.log(math.pi), state
+            upper, log_density = u.imag / math.pi, np.log(np.maximum(-g.imag, 0.0)) - math.log(math.pi)
+        return Local(1 - upper, upper, log_density, state)
 
     def logpdf(self, x: ArrayLike) -> Any:
         """Natural logarithm of `pdf`; -inf outside the support."""
@@ -185,7 +191,7 @@ class Law(Distribution):
             return None
         try:
             with np.errstate(all="ignore"):
-                log_density = self._local(t)[1]
+                log_density = self._local(t).log_density
                 clear = np.abs(log_density + np.log(self._unit)) < _CLEAR
         except ConvergenceError:
             return None
@@ -195,10 +201,10 @@ class Law(Distribution):
     def _nodes(self) -> tuple[Array, Array, Any]:
         """Points over all bands, P(X > x) and the root at each: from them the root anywhere is a few steps."""
         t = np.concatenate([bands.nodes(*band, self._rate)[0] for band in self._bands])
-        upper, _, state = self._at(t)
-        return t, upper, state
+        found = self._at(t)
+        return t, found.upper, found.state
 
-    def _from_nodes(self, t: Array) -> tuple[Array, Array, Any] | None:
+    def _from_nodes(self, t: Array) -> Local | None:
         """Follow the root from the nearest nodes; None unless every P(X > x) lies between its neighbours'."""
         node, tail, state = self._nodes
         if not state:
@@ -208,7 +214,7 @@ class Law(Distribution):
             found = self._at(t, [root[np.minimum(right, node.size - 1)] for root in state])
         except ConvergenceError:
             return None
-        between = (found[0] < np.r_[1.0, tail][right] + 1e-9) & (found[0] > np.r_[tail, 0.0][right] - 1e-9)
+        between = (found.upper < np.r_[1.0, tail][right] + 1e-9) & (found.upper > np.r_[tail, 0.0][right] - 1e-9)
         return found if between.all() else None
 
     # ---- averages -------------------------------------------------------------------------------------

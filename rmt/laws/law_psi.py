@@ -101,3 +101,8 @@ class LawPsi(Psi):
     def mean_softplus(self, y: ComplexArray) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
         return np.asarray(self.law._potential(-np.exp(-y))[0] + y - 1j * math.pi)
+
+    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
+        """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0."""
+        first = self.mean_softplus(y).imag
+        return first, float(self.mass) * y.imag - first

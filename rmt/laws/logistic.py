@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 
@@ -17,6 +19,18 @@ class Logistic(NamedTuple):
     rest: ComplexArray
     log_s: ComplexArray
     log_rest: ComplexArray
+
+    def log_complement(self, ratio: float) -> tuple[ComplexArray, ComplexArray]:
+        """Return log(1 - ratio * sigmoid(v)), every digit kept where that vanishes, and its derivative in v."""
+        if ratio == 1:
+            return self.log_rest, -self.s
+        z, u = -ratio * self.s, (1 - ratio) + ratio * self.rest
+        return np.where(np.abs(z) < 0.5, log1p(z), log_lower(u)), z * self.rest / u
+
+    def odds(self, ratio: float) -> tuple[ComplexArray, ComplexArray]:
+        """Return the logit of ratio * sigmoid(v), and its derivative."""
+        log_u, slope_u = self.log_complement(ratio)
+        return math.log(ratio) + self.log_s - log_u, self.rest - slope_u
 
 
 def logistic(v: ComplexArray) -> Logistic:
@@ -39,6 +53,11 @@ def sigmoids(v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
     return np.where(left, far, near), np.where(left, near, far)
 
 
+def angle(u: ComplexArray) -> Array:
+    """Return |arg u|, with every digit of a small one."""
+    return np.arctan2(np.abs(u.imag), u.real)
+
+
 def log1p(z: ComplexArray) -> ComplexArray:
     """log(1 + z), every digit kept for small z (numpy's loses the real part)."""
     x, y = z.real, z.imag
@@ -47,3 +66,8 @@ def log1p(z: ComplexArray) -> ComplexArray:
         value = np.log(1 + z)
     np.copyto(value.real, 0.5 * np.log1p(np.maximum(excess, -0.5)), where=excess > -0.5)
     return value
+
+
+def log_lower(u: ComplexArray) -> ComplexArray:
+    """Logarithm of numbers in the closed lower half plane: the cut is on the +i axis."""
+    return np.log(1j * u) - 0.5j * math.pi

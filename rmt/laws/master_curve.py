@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.logistic import Logistic, log1p, logistic, sigmoids
+from rmt.laws.logistic import angle, log1p, log_lower, logistic, sigmoids
 from rmt.laws.psi import Psi
 
 Array = NDArray[np.float64]
@@ -148,11 +148,11 @@ class MasterCurve:
         return tuple((law, float(self.mass / (m * law.mass)), float(m), float(k)) for law, m, k in self.slopes)
 
     @cached_property
-    def _constant(self) -> tuple[complex, float]:
-        """What ln x has beside the logarithms of w + m and y, and how often it has ln w."""
+    def _coefficients(self) -> tuple[complex, float, float]:
+        """What ln x has beside the logarithms of w + m and y, how often it has ln w, and the order of its zeros."""
         slopes = [(math.log(self.mass / m), float(k)) for _, m, k in self.slopes]
         return (self.log_scale - math.log(self.mass) + 1j * math.pi + sum(k * log for log, k in slopes),
-                sum(k for _, k in slopes) - 1)
+                sum(k for _, k in slopes) - 1, sum(float(k) for _, k in self.zeros))
 
     @cached_property
     def _rounding(self) -> float:
@@ -189,15 +189,15 @@ class MasterCurve:
     def _system(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray, list[Correction]]:
         """Return ln x, its derivative along the y that follow v, and how far each y is from doing so."""
         at = logistic(v)
-        constant, order = self._constant
+        constant, order, _ = self._coefficients
         value, derivative = constant + order * at.log_s, order * at.rest
         for ratio, _, k in self._exponents:
-            log_u, slope_u = _log_one_plus_w(ratio, at)
+            log_u, slope_u = at.log_complement(ratio)
             value += k * log_u
             derivative += k * slope_u
         corrections = []
         for (law, ratio, _, k), y_l in zip(self._factors, y, strict=True):
-            goal, goal_slope = _odds(ratio, at)
+            goal, goal_slope = at.odds(ratio)
             logit, slope = law.logit(y_l)
             corrections.append(Correction(k, (goal - logit) / slope, goal_slope / slope, slope))
             value -= k * y_l
@@ -206,23 +206,37 @@ class MasterCurve:
 
     def target(self, law: Psi, m: Fraction, v: ComplexArray) -> ComplexArray:
         """Return what logit(-psi_D / mass) must be at v."""
-        return _odds(float(self.mass / (m * law.mass)), logistic(v))[0]
+        return logistic(v).odds(float(self.mass / (m * law.mass)))[0]
 
     def potential(self, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - X/x) = w ln x - Phi(w), Phi(w) the integral of ln x(w) from 0 (THEORY 1)."""
         at, mass = logistic(v), float(self.mass)
-        constant, order = self._constant
-        w, n = -mass * at.s, sum(float(k) for _, k in self.zeros)
+        constant, order, n = self._coefficients
+        w = -mass * at.s
         phi = w * (constant + order * at.log_s + 1 - n)
         for ratio, m, k in self._exponents:
-            phi += k * (w + m) * _log_one_plus_w(ratio, at)[0]
+            phi += k * (w + m) * at.log_complement(ratio)[0]
         for (law, _, m, k), y_l in zip(self._factors, y, strict=True):
             phi -= k * (w * y_l + m * law.mean_softplus(y_l))
         return w * log_x - phi
 
-    def upper_tail(self, log_x: Array, v: ComplexArray, y: list[ComplexArray]) -> Array:
-        """Return P(X > x) at real x."""
-        return self.potential(log_x.astype(complex), v, y).imag / math.pi
+    def tails(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[Array, Array]:
+        """Return P(0 < X <= x) and P(X > x) at the root of a real x, each with its own digits.
+
+        There Im ln x = 0. That times c or 0 taken from Im U leaves Im w and angles, which vanish at w = -c or at 0.
+        """
+        (s, rest), mass, (_, order, n) = sigmoids(v), float(self.mass), self._coefficients
+        upper = mass * (1 - n) * s.imag
+        lower = -mass * order * angle(s) - upper
+        for ratio, m, k in self._exponents:
+            turn = angle((1 - ratio) + ratio * rest)
+            upper += k * m * turn
+            lower -= k * (m - mass) * turn
+        for (law, _, m, k), y_l in zip(self._factors, y, strict=True):
+            up, down = law.angles(y_l)
+            upper += k * m * up
+            lower += k * ((mass - m * float(law.mass)) * y_l.imag + m * down)
+        return lower / math.pi, upper / math.pi
 
     # ---- the root at x --------------------------------------------------------------------------------
 
@@ -284,16 +298,18 @@ class MasterCurve:
         c = min(float(self.powers[0][0]), 1 / float(self.powers[0][0]))  # c and 1/c have the same curve, x scaled
         x = np.exp(log_x - self.log_scale) * (1.0 if self.powers[0][0] >= 1 else c)
         root = np.sqrt(x - (1 - math.sqrt(c)) ** 2) * np.sqrt(x - (1 + math.sqrt(c)) ** 2)
-        w, one_plus_w = 2 / (x - 1 - c + root), 2 * x / (x + c - 1 + root)
-        return in_strip(_log_lower(w) - _log_lower(one_plus_w) + 1j * math.pi)
+        one_over_w, one_plus_w = (x - 1 - c + root) / 2, 2 * x / (x + c - 1 + root)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = log_lower(1 / one_over_w) - log_lower(one_plus_w)
+        return in_strip(np.where(np.abs(one_over_w) < 0.5, -log1p(one_over_w), far) + 1j * math.pi)
 
     def _turned(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return the root at ln x, followed from the negative axis; raise if it is lost."""
         for angles in (_ANGLES, _SMALL_STEPS):
             v, y = self._negative_axis(log_x.real)
             least = log_x.imag.min(initial=math.pi)
-            for angle in (*(a for a in angles if a > least), least):
-                behind = np.maximum(angle - log_x.imag, 0.0)
+            for turn in (*(a for a in angles if a > least), least):
+                behind = np.maximum(turn - log_x.imag, 0.0)
                 v, y, done = self._newton(log_x + 1j * behind, v, y, 1e-3 * behind)
                 if not done.all():
                     break
@@ -364,25 +380,6 @@ class MasterCurve:
         y = [law.real_root(self.target(law, m, v.astype(complex)).real) for law, m, _ in self.slopes]
         value = self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real
         return v, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]
-
-
-def _log_one_plus_w(ratio: float, at: Logistic) -> tuple[ComplexArray, ComplexArray]:
-    """Return log(1 + w/m), c/m = ratio, and its derivative in v, every digit kept where 1 + w/m vanishes."""
-    if ratio == 1:
-        return at.log_rest, -at.s
-    z, u = -ratio * at.s, (1 - ratio) + ratio * at.rest
-    return np.where(np.abs(z) < 0.5, log1p(z), _log_lower(u)), z * at.rest / u
-
-
-def _odds(ratio: float, at: Logistic) -> tuple[ComplexArray, ComplexArray]:
-    """Return the logit of ratio * sigmoid(v), and its derivative."""
-    log_u, slope_u = _log_one_plus_w(ratio, at)
-    return math.log(ratio) + at.log_s - log_u, at.rest - slope_u
-
-
-def _log_lower(u: ComplexArray) -> ComplexArray:
-    """Logarithm of numbers in the closed lower half plane: the cut is on the +i axis."""
-    return np.log(1j * u) - 0.5j * math.pi
 
 
 def in_strip(v: ComplexArray) -> ComplexArray:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.atoms import positive_atoms
+from rmt.laws.bands import Local
 from rmt.laws.distribution import Array
 from rmt.laws.edges import log_support
 from rmt.laws.law import Law
@@ -53,9 +54,9 @@ class PositiveLaw(Law):
     def _rate(self) -> float:
         return 1 / float(self.curve.order)
 
-    def _at(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
+    def _at(self, t: Array, state: Any = None) -> Local:
         v, y = self._root(t.astype(complex), state)
-        return self.curve.upper_tail(t, v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y]
+        return Local(*self.curve.tails(v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y])
 
     def _root(self, log_x: ComplexArray, state: Any) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return the root of the curve at ln x, from the root nearby if there is one."""

@@ -50,6 +50,10 @@ class Psi(ABC):
     def mean_softplus(self, y: ComplexArray) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
 
+    @abstractmethod
+    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
+        """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0: each is small where its end is near."""
+
     def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
         """Return the real part b of y with ln |s / (1-s)| = log_odds, s = -psi / mass, by bracketed Newton.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from rmt import plotting
 from rmt.checks import integer, positive
+from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Moved
 
 if TYPE_CHECKING:
@@ -115,18 +116,29 @@ class LogView(_View):
     def __repr__(self) -> str:
         return self._named("log" if self.power == 1 else "spectrum.log")
 
-    @property
+    @cached_property
     def _given(self) -> float:
-        return 1.0 - self.law.atoms.get(0.0, 0.0)
+        return float(1 - sum(mass for x, mass in self.law._point_masses if x == 0))
+
+    @property
+    def _counted(self) -> float:
+        """The mass at x = 0 where that is not at t = -inf, so that the law's `lower` has it."""
+        pairs = zip(self.law._points, self.law._point_masses, strict=True)
+        return sum((mass for (t, mass), (x, _) in pairs if x == 0 and t > -math.inf), 0.0)
+
+    @property
+    def _continuous(self) -> float:
+        return float(self.law._continuous) / self._given
 
     @property
     def _points(self) -> tuple[tuple[float, float], ...]:
         pairs = zip(self.law._points, self.law._point_masses, strict=True)
         return tuple((t, mass / self._given) for (t, mass), (x, _) in pairs if x)
 
-    def _local(self, t: Array, state: Any = None) -> tuple[Array, Array, Any]:
-        upper, log_density, state = self.law._local(t, state)
-        return upper / self._given, log_density - math.log(self._given), state
+    def _local(self, t: Array, state: Any = None) -> Local:
+        lower, upper, log_density, state = self.law._local(t, state)
+        given = self._given
+        return Local((lower - self._counted) / given, upper / given, log_density - math.log(given), state)
 
     def _t(self, x: Array) -> Array:
         with np.errstate(over="ignore"):

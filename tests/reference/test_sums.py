@@ -60,8 +60,8 @@ def test_semicircle(std):
     assert_allclose([law.moment(2 * k) for k in range(1, 8)], catalan, rtol=1e-12)
     assert law.moment(5) == 0
     x = np.linspace(-1.99, 1.99, 7) * float(std)
-    assert_allclose(law._at(x)[0], law.sf(x), atol=1e-15)  # the log-potential against the closed form
-    assert_allclose(np.exp(law._at(x)[1]), law.pdf(x), rtol=1e-13)
+    assert_allclose(law._at(x).upper, law.sf(x), atol=1e-15)  # the log-potential against the closed form
+    assert_allclose(np.exp(law._at(x).log_density), law.pdf(x), rtol=1e-13)
     z = np.array([3, -4, 2.5, 1e8]) * float(std)
     assert_allclose(law.stieltjes(z), 2 / (z + np.sign(z) * np.sqrt(z**2 - 4 * float(std) ** 2)), rtol=1e-14)
 
@@ -71,7 +71,7 @@ def test_marchenko_pastur_of_the_curve_and_of_its_closed_form(ratio):
     law = MarchenkoPastur(ratio)
     (low, high), = law._bands
     t = np.linspace(max(low, -30), high, 40)[1:-1]
-    upper, log_density, _ = law._at(t)
+    _, upper, log_density, _ = law._at(t)
     assert_allclose(law.sf(np.exp(t)), upper, atol=1e-13)
     assert_allclose(law.pdf(np.exp(t)), np.exp(log_density - t), rtol=1e-11)
 
