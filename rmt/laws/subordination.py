@@ -263,12 +263,13 @@ class Subordination:
         short = np.where(large, f - 1 / g_each, g - g_each)
         rise, shift = self._elementary_part(g)
         last = rise * np.where(large, -(g**2), 1)
-        rest = z - shift - self.n @ omega
+        rest = z - self.n @ omega  # first what is near z: next to an edge its rounding is all of the error
         size = np.abs(z) + np.abs(shift) + self.n @ np.abs(omega)
         if self.excess:
             last += self.excess * np.where(large, -1, f**2)
             rest += self.excess * f
             size += abs(self.excess) * np.abs(f)
+        rest = rest - shift
         pull = self.n[:, None] * slopes / own
         step = (rest - (pull * short).sum(0)) / (last + pull.sum(0))
         steps = (short + step) / own
