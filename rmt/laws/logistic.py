@@ -24,8 +24,8 @@ class Logistic(NamedTuple):
         """Return log(1 - ratio * sigmoid(v)), every digit kept where that vanishes, and its derivative in v."""
         if ratio == 1:
             return self.log_rest, -self.s
-        z, u = -ratio * self.s, (1 - ratio) + ratio * self.rest
-        return np.where(np.abs(z) < 0.5, log1p(z), log_lower(u)), z * self.rest / u
+        u = (1 - ratio) + ratio * self.rest
+        return log_lower(u), -ratio * self.s * self.rest / u
 
     def odds(self, ratio: float) -> tuple[ComplexArray, ComplexArray]:
         """Return the logit of ratio * sigmoid(v), and its derivative."""
@@ -38,7 +38,7 @@ def logistic(v: ComplexArray) -> Logistic:
     left = v.real < 0
     inner = np.where(left, v, -v)
     e = np.exp(inner)
-    near, log_near = 1 / (1 + e), -log1p(e)
+    near, log_near = 1 / (1 + e), -np.log(1 + e)
     far, log_far = e * near, log_near + inner
     return Logistic(np.where(left, far, near), np.where(left, near, far),
                     np.where(left, log_far, log_near), np.where(left, log_near, log_far))
@@ -58,16 +58,11 @@ def angle(u: ComplexArray) -> Array:
     return np.arctan2(np.abs(u.imag), u.real)
 
 
-def log1p(z: ComplexArray) -> ComplexArray:
-    """log(1 + z), every digit kept for small z (numpy's loses the real part)."""
-    x, y = z.real, z.imag
-    excess = x * (2 + x) + y * y  # |1 + z|^2 - 1
-    with np.errstate(divide="ignore"):
-        value = np.log(1 + z)
-    np.copyto(value.real, 0.5 * np.log1p(np.maximum(excess, -0.5)), where=excess > -0.5)
-    return value
-
-
 def log_lower(u: ComplexArray) -> ComplexArray:
     """Logarithm of numbers in the closed lower half plane: the cut is on the +i axis."""
     return np.log(1j * u) - 0.5j * math.pi
+
+
+def in_strip(v: ComplexArray) -> ComplexArray:
+    """Keep 0 <= Im v <= pi: rounding must not carry w across the real axis."""
+    return v.real + 1j * np.minimum(np.maximum(v.imag, 0.0), math.pi)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.logistic import angle, log1p, log_lower, logistic, sigmoids
+from rmt.laws.logistic import angle, in_strip, log_lower, logistic, sigmoids
 from rmt.laws.psi import Psi
 
 Array = NDArray[np.float64]
@@ -131,8 +131,8 @@ class MasterCurve:
     @property
     def log_at_bottom(self) -> float:
         """Ln A of x = -A (1 + w/c)^order at w = -c."""
-        v, log_x, _ = self._axis_table
-        return float(log_x[-1] + float(self.order) * v[-1])
+        v = 45.0
+        return float(self._on_negative_axis(np.array([v]), 1e-13)[0][0] + float(self.order) * v)
 
     @cached_property
     def _exponents(self) -> tuple[tuple[float, float, float], ...]:
@@ -258,7 +258,7 @@ class MasterCurve:
                    log_x: ComplexArray, v: ComplexArray,
                    y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return the root at ln x by Newton from (v, y), and otherwise where that is not proved."""
-        v, y, done = self._newton(log_x, v, y)
+        v, y, done = self._newton(log_x, v, y, np.zeros(v.size))
         done &= self._proved(log_x, v, y)
         if not done.all():
             v_other, y_other = otherwise(log_x[~done])
@@ -267,12 +267,17 @@ class MasterCurve:
         return v, y
 
     def _guess(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return v and y right at both ends of x and not far between: Im v falls from pi to pi / order with x."""
+        """Return v and y right at both ends of x and not far between, from the negative axis.
+
+        Im v falls from pi to pi / order with x; Re v moves as for one zero of that order, to second order in the turn.
+        """
         v, y = self._negative_axis(log_x.real)
-        order = max(float(self.order), 2.0)
-        share = 1 / (1 + np.exp(np.clip(v.real + math.log(1 + order), -50, 50)))
-        turn = 1j * (math.pi - log_x.imag) * (1 / order + (1 - 1 / order) * share)
-        return v + turn, [y_l + turn for y_l in y]
+        order, turn = max(float(self.order), 2.0), math.pi - log_x.imag
+        u = 1 / (1 + np.exp(-np.clip(v.real, -50, 50)))
+        share = (1 - u) / (1 - u + (1 + order) * u)
+        move = 1j * turn * (1 / order + (1 - 1 / order) * share)
+        move += turn**2 / 2 * (order - 1) * u * (1 - u) / (1 + (order - 1) * u) ** 3
+        return v + move, [y_l + move for y_l in y]
 
     def _proved(self, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> BoolArray:
         """Return where a solution is certainly the root.
@@ -301,7 +306,7 @@ class MasterCurve:
         one_over_w, one_plus_w = (x - 1 - c + root) / 2, 2 * x / (x + c - 1 + root)
         with np.errstate(divide="ignore", invalid="ignore"):
             far = log_lower(1 / one_over_w) - log_lower(one_plus_w)
-        return in_strip(np.where(np.abs(one_over_w) < 0.5, -log1p(one_over_w), far) + 1j * math.pi)
+        return in_strip(np.where(np.abs(one_over_w) < 0.5, -np.log(1 + one_over_w), far) + 1j * math.pi)
 
     def _turned(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return the root at ln x, followed from the negative axis; raise if it is lost."""
@@ -318,12 +323,11 @@ class MasterCurve:
         raise ConvergenceError(f"master curve: no root at ln x = {log_x[~done][0]:.6g}")
 
     def _newton(self, target: ComplexArray, v: ComplexArray, y: list[ComplexArray],
-                loose: Array | float = 0.0) -> tuple[ComplexArray, list[ComplexArray], BoolArray]:
+                loose: Array) -> tuple[ComplexArray, list[ComplexArray], BoolArray]:
         """Return a solution at ln x = target near (v, y), and where there is: Newton in both, the y eliminated."""
-        # The residual that rounding leaves, of the target and of the sum over a deep product.
-        tolerance = 1e-15 * (self._rounding + np.abs(target)) + loose
+        tolerance = 1e-15 * (self._rounding + np.abs(target))  # of the target and of the sum over a deep product
         ends, done = [v.copy(), *(y_l.copy() for y_l in y)], np.zeros(target.size, dtype=bool)
-        todo = np.arange(target.size)
+        todo, last = np.arange(target.size), np.full(target.size, np.inf)
         for _ in range(60):
             value, derivative, corrections = self._system(v, y)
             miss, rounding = target - value, tolerance
@@ -339,19 +343,20 @@ class MasterCurve:
             v = in_strip(v + step)
             y = [in_strip(y_l + correction.shift + correction.gain * step)
                  for y_l, correction in zip(y, corrections, strict=True)]
-            settled = (off <= rounding) | (size <= 1e-15 * (1 + np.abs(v)))
+            # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
+            settled = (size <= 1e-15 * (1 + np.abs(v))) | ((off <= rounding) & (size >= 0.5 * last)) | (off <= loose)
             if settled.any():
                 for end, part in zip(ends, (v, *y), strict=True):
                     end[todo] = part
                 done[todo] = settled
                 left = ~settled
                 todo, v, y = todo[left], v[left], [y_l[left] for y_l in y]
-                target, tolerance = target[left], tolerance[left]
+                target, tolerance, loose, size = target[left], tolerance[left], loose[left], size[left]
                 if todo.size == 0:
                     break
-        else:
-            for end, part in zip(ends, (v, *y), strict=True):
-                end[todo] = part
+            last = size
+        for end, part in zip(ends, (v, *y), strict=True):
+            end[todo] = part
         return ends[0], ends[1:], done
 
     def follow_slopes(self, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
@@ -375,16 +380,16 @@ class MasterCurve:
 
     @cached_property
     def _axis_table(self) -> tuple[Array, Array, list[tuple[Array, bool]]]:
-        """v, ln|x| and each slope law's y (and whether y rises with v at the far end) on the negative axis."""
+        """v, ln|x| and each slope law's y (and whether y rises with v at the far end) on the negative axis, nearly."""
         v = np.linspace(-45.0, 45.0, 61)
-        y = [law.real_root(self.target(law, m, v.astype(complex)).real) for law, m, _ in self.slopes]
-        value = self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real
+        value, y = self._on_negative_axis(v, 1e-2)
         return v, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]
 
-
-def in_strip(v: ComplexArray) -> ComplexArray:
-    """Keep 0 <= Im v <= pi: rounding must not carry w across the real axis."""
-    return v.real + 1j * np.clip(v.imag, 0.0, math.pi)
+    def _on_negative_axis(self, v: Array, tolerance: float) -> tuple[Array, list[Array]]:
+        """Return ln|x| at real v, and the y of every slope law, found to a tolerance."""
+        at = logistic(v.astype(complex))
+        y = [law.real_root(at.odds(ratio)[0].real, tolerance=tolerance) for law, ratio, *_ in self._factors]
+        return self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real, y
 
 
 def log_of(x: Fraction) -> float:

@@ -54,7 +54,8 @@ class Psi(ABC):
     def angles(self, y: ComplexArray) -> tuple[Array, Array]:
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0: each is small where its end is near."""
 
-    def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf) -> Array:
+    def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf,
+                  tolerance: float = 1e-13) -> Array:
         """Return the real part b of y with ln |s / (1-s)| = log_odds, s = -psi / mass, by bracketed Newton.
 
         The odds are an average of e^b x, so they rise with b; on the negative zeta axis b is any number
@@ -73,7 +74,7 @@ class Psi(ABC):
             with np.errstate(divide="ignore", invalid="ignore"):
                 new = b + miss / slope.real
             new = np.where((new > left) & (new < right), new, (left + right) / 2)
-            if np.all(np.abs(new - b) <= 1e-13 * (1 + np.abs(b))):
+            if np.all(np.abs(new - b) <= tolerance * (1 + np.abs(b))):
                 return np.asarray(new)
             b = new
         raise ConvergenceError(f"psi of {self!r}: no real root")

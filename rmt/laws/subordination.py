@@ -228,7 +228,8 @@ class Subordination:
                 # a law's own G may round more than _ROUNDING: then Newton's steps, once small, shrink no more
                 small = (change <= _SMALL) | (unmet <= _ROUNDING)
                 settled = (change <= _ROUNDING) | (small & (change >= 0.5 * last))
-                settled &= np.min(omega.imag - z.imag * (1 - 1e-6), axis=0, initial=0.0) >= -1e-13 * self.unit
+                if settled.any():
+                    settled &= (omega.imag >= z.imag * (1 - 1e-6) - 1e-13 * self.unit).all(0)
                 if (off := z.imag > 1e-13 * self.unit).any():  # not below the half planes at once
                     room = np.where(off, 0.75 * omega.imag, np.inf)
                     share = np.where(-moves.imag > room, room / -moves.imag, 1.0).min(axis=0, initial=1.0)
@@ -237,7 +238,7 @@ class Subordination:
                     steps, step, settled = np.where(ok, steps, 0), np.where(ok, step, 0), settled & ok
                 value = value + step
                 g, at, last = np.where(large, 1 / value, value), at + steps, change
-                at.imag = np.clip(at.imag, 0.0, self.strips)
+                at.imag = np.minimum(np.maximum(at.imag, 0.0), self.strips)
                 g.imag = np.minimum(g.imag, 0.0)
                 if settled.any():
                     found.put(todo, Solution(g, at))

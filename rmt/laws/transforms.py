@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.master_curve import MasterCurve, in_strip
+from rmt.laws.logistic import in_strip
+from rmt.laws.master_curve import MasterCurve
 from rmt.laws.psi import Psi
 
 if TYPE_CHECKING:
