@@ -102,6 +102,11 @@ LINE = (
     Discrete((-3.4, -3.2), (0.3, 0.7)) + Discrete((-4.95, -4.55), (0.4, 0.6)),
     # a real solution that is no law's: it lies past the edge of one term
     Bernoulli(0.2) + Bernoulli(0.9) + MarchenkoPastur(4.75) * Bernoulli(0.6),
+    # F is infinite in a gap: at an edge, and far from it
+    FussCatalan(4) + Empirical((-2, 2)),
+    Empirical((-5, 1, 2, 2, 3, 4, 5, 5)) + Semicircle(0.25) + 60 * Discrete((-3.65, -2.275), (0.6, 0.4)),
+    # Newton runs off to infinity
+    (MarchenkoPastur(10) + Semicircle() + MarchenkoPastur(7.8) * Bernoulli(0.75)).compress(0.8),
     (Semicircle() + 3) * MarchenkoPastur(0.5),
     (MarchenkoPastur(1) + 1.0) * (MarchenkoPastur(0.5) + 0.5),
 )

@@ -55,13 +55,14 @@ class FiniteLaw(Law):
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         values, weights = self._arrays
-        _, _, g, slope = self._branch(z)
+        _, _, g, slope, _ = self._branch(z)
         return np.asarray(np.log(z[:, None] - values) @ weights, dtype=complex), g, slope, []
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
         values, weights = self._arrays
         inverse = 1 / (at[:, None] - values)
-        return at, np.ones_like(at), inverse @ weights, -(inverse**2) @ weights
+        g = inverse @ weights
+        return at, np.ones_like(at), g, -(inverse**2) @ weights, -(inverse @ (weights * values)) / g
 
     def _moment(self, k: int) -> float:
         return math.fsum(float(p) * float(x) ** k for x, p in self._point_masses)

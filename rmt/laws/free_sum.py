@@ -14,7 +14,7 @@ import numpy as np
 
 from rmt.checks import Number, number, positive
 from rmt.laws.band_search import find_bands, polished
-from rmt.laws.distribution import Array, Moved
+from rmt.laws.distribution import Array, BoolArray, Moved
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.subordination import Subordination
@@ -74,6 +74,24 @@ class Affine(Moved, Law):
         factor = float(self.factor)
         u, g, slope, state = self.law._potential((z - float(self.shift)) / factor, state)
         return u + math.log(factor), g / factor, slope / factor**2, state
+
+    def _branch_from(self, omega: ComplexArray) -> ComplexArray:
+        return self.law._branch_from((omega - float(self.shift)) / float(self.factor))
+
+    @property
+    def _branch_strip(self) -> float:
+        return self.law._branch_strip
+
+    def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
+        factor, shift = float(self.factor), float(self.shift)
+        z, dz, g, dg, h = self.law._branch(at)
+        return factor * z + shift, factor * dz, g / factor, dg / factor, factor * h - shift
+
+    def _on_branch(self, at: ComplexArray) -> BoolArray:
+        return self.law._on_branch(at)
+
+    def _branch_potential(self, at: ComplexArray) -> ComplexArray:
+        return self.law._branch_potential(at) + math.log(self.factor)
 
     @property
     def _elementary_r(self) -> bool:

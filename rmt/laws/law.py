@@ -65,9 +65,9 @@ class Law(Distribution):
         return math.inf
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
-        """Return z, dz, G and dG along a parameter that needs no root: by itself z."""
+        """Return z, dz, G, dG and h = 1/G - z along a parameter that needs no root: by itself z."""
         _, g, slope, _ = self._potential(at)
-        return at, np.ones_like(at), g, slope
+        return at, np.ones_like(at), g, slope, 1 / g - at
 
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
         """Return where the parameter is that of a z in the closed upper half plane, not of one on another sheet."""

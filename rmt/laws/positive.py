@@ -70,7 +70,7 @@ class PositiveLaw(Law):
         return math.inf if self.curve.slopes else math.pi
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
-        """Return z, dz, G and dG along v, on which the curve is explicit."""
+        """Return z, dz, G, dG and h = 1/G - z = -z w / (1 + w) along v, on which the curve is explicit."""
         if self.curve.slopes:
             return super()._branch(at)
         mass = float(self.curve.mass)
@@ -79,7 +79,7 @@ class PositiveLaw(Law):
         s, rest = sigmoids(at)
         z_g = (1 - mass) + mass * rest  # 1 + w
         dw = -mass * s * rest
-        return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z
+        return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z, mass * s * z / z_g
 
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
         if self.curve.slopes:

@@ -86,11 +86,33 @@ class Subordination:
     def slopes(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
         """Return dz/dG, which vanishes at an edge, and d omega_i / dG."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            each = [law._branch(p) for law, p in zip(self.laws, at.at, strict=True)]
-            rises = np.array([dw / dg for _, dw, _, dg in each], complex).reshape(at.at.shape)
-            # dz = sum n_i d omega_i - excess dF + sum n R' dG
-            total = self._elementary_part(at.g)[0] + self.n @ rises
-            return total + self.excess / at.g**2 if self.excess else total, rises
+            seen = self._seen(at.at)
+            _, _, along, direct = self._z(at.g, seen)
+            _, d_omega, _, dg, _ = seen
+            return self._elementary_part(at.g)[0] + direct + (along / dg).sum(0), d_omega / dg
+
+    def _seen(self, at: ComplexArray) -> ComplexArray:
+        """Return omega, d omega, G, dG and h = 1/G - omega of every law along its parameter: one row per law each."""
+        each = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
+        return np.array(each, complex).reshape(-1, 5, at.shape[1]).transpose(1, 0, 2)
+
+    def _z(self, g: ComplexArray, seen: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray, ComplexArray]:
+        """Return z but for sum n R, as two summands, and its slope along each parameter and in G alone.
+
+        z = sum n_i omega_i - excess F keeps the digits of a small F. Where F is large it loses them, and with j the law
+        whose omega_j is the smallest z = omega_j + (h_j - sum n_i h_i) does not: at G = 0 the others are infinite.
+        """
+        omega, d_omega, g_each, dg_each, h = seen
+        f = 1 / g
+        whole, rest, along, direct = self.n @ omega, -self.excess * f, self.n[:, None] * d_omega, self.excess * f**2
+        if self.n.tolist() not in ([], [1.0]) and (far := np.abs(g) * self.unit <= 1).any():
+            away = np.abs(omega - self.means)
+            least = np.arange(len(self.laws))[:, None] == away.argmin(axis=0)
+            share = least - self.n[:, None]
+            along = np.where(far, np.where(least, d_omega, 0) - share * (d_omega + dg_each / g_each**2), along)
+            whole = np.where(far, np.where(least, omega, 0).sum(0), whole)
+            rest, direct = np.where(far, (share * h).sum(0), rest), np.where(far, 0, direct)
+        return whole, rest, along, direct
 
     def _elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return sum n R'(G) and sum n R(G)."""
@@ -221,13 +243,13 @@ class Subordination:
         todo, g, at, last = np.arange(z.size), found.g, found.at, np.full(z.size, np.inf)
         with np.errstate(all="ignore"):
             for _ in range(rounds):
-                steps, step, large, moves, omega, size, unmet = self._step(z, g, at)
+                steps, step, large, moves, omega, reach, unmet = self._step(z, g, at)
                 value = np.where(large, 1 / g, g)
-                change = (np.abs(moves) / size).sum(0) + np.abs(step) / (np.abs(value) + np.where(
+                change = (np.abs(moves) / (reach + np.abs(omega))).sum(0) + np.abs(step) / (np.abs(value) + np.where(
                     large, 0, 1e-3 / self.unit))
                 # a law's own G may round more than _ROUNDING: then Newton's steps, once small, shrink no more
                 small = (change <= _SMALL) | (unmet <= _ROUNDING)
-                settled = (change <= _ROUNDING) | (small & (change >= 0.5 * last))
+                settled = ((change <= _ROUNDING) | (small & (change >= 0.5 * last))) & (unmet <= _SMALL)
                 if settled.any():
                     settled &= (omega.imag >= z.imag * (1 - 1e-6) - 1e-13 * self.unit).all(0)
                 if (off := z.imag > 1e-13 * self.unit).any():  # not below the half planes at once
@@ -251,33 +273,27 @@ class Subordination:
         return found, done
 
     def _step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> tuple[Any, ...]:
-        """Return Newton's steps in at and in G, that of omega, omega, the scale of z's equation, and the residual.
+        """Return Newton's steps in at and in G, that of omega, omega, what z rounds relative to, and the residual.
 
         Where G is `large` F = 1/G takes its place, in the step and in the equations, for there G has poles.
         """
-        f = 1 / g
         large = np.abs(g) * self.unit > 1
-        each = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
-        omega, slopes, g_each, dg_each = np.array(each, complex).reshape(-1, 4, z.size).transpose(1, 0, 2)
-        # rows G_i = G: own * step_i - step_G = short; the last: n omega' . steps + last * step_G = rest
+        seen = self._seen(at)
+        omega, slopes, g_each, dg_each, _ = seen
+        # rows G_i = G: own * step_i - step_G = short; the last: along . steps + last * step_G = rest
         own = np.where(large, -dg_each / g_each**2, dg_each)
-        short = np.where(large, f - 1 / g_each, g - g_each)
+        short = np.where(large, 1 / g - 1 / g_each, g - g_each)
+        whole, part, along, direct = self._z(g, seen)
         rise, shift = self._elementary_part(g)
-        last = rise * np.where(large, -(g**2), 1)
-        rest = z - self.n @ omega  # first what is near z: next to an edge its rounding is all of the error
-        size = np.abs(z) + np.abs(shift) + self.n @ np.abs(omega)
-        if self.excess:
-            last += self.excess * np.where(large, -1, f**2)
-            rest += self.excess * f
-            size += abs(self.excess) * np.abs(f)
-        rest = rest - shift
-        pull = self.n[:, None] * slopes / own
+        last = (rise + direct) * np.where(large, -(g**2), 1)
+        rest = (z - whole) - part - shift  # in this order: next to an edge its rounding is all of the error
+        pull = along / own
         step = (rest - (pull * short).sum(0)) / (last + pull.sum(0))
         steps = (short + step) / own
-        reach = size + self.unit  # omega and z round relative to it
+        reach = np.abs(z) + np.abs(shift) + np.abs(whole) + np.abs(part) + self.unit  # what z rounds relative to
         scale = np.where(large, reach, reach / self.unit**2)
         unmet = np.abs(rest) / reach + (np.abs(short) / scale).sum(0)
-        return steps, step, large, steps * slopes, omega, size, unmet
+        return steps, step, large, steps * slopes, omega, reach, unmet
 
     # ---- the edge -------------------------------------------------------------------------------------
 
@@ -286,16 +302,17 @@ class Subordination:
         start = self.solve(np.array([z + 0j]))
         at = start.at.real + 1j * math.pi * np.round(start.at.imag / math.pi)  # a law's branch is real at 0 or at pi
 
+        @np.errstate(all="ignore")
         def turn(g: float) -> tuple[float, float]:
             nonlocal at
             point = np.array([g + 0j])
             for _ in range(30):
-                found = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
-                steps = np.array([(point - g_i) / slope for _, _, g_i, slope in found], complex).reshape(at.shape)
-                at = at + steps.real
+                _, _, g_each, slope, _ = self._seen(at)
+                steps = ((point - g_each) / slope).real
+                at = at + steps
                 if np.all(np.abs(steps) <= 1e-15 * (1 + np.abs(at))):
                     break
-            value = self.n @ self._omega(at) - self.excess / point + self._elementary_part(point)[1]
+            value = sum(self._z(point, self._seen(at))[:2]) + self._elementary_part(point)[1]
             return float(value.real[0]), float(self.slopes(Solution(point, at))[0].real[0])
 
         g = float(start.g.real[0])

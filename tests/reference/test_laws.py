@@ -22,16 +22,21 @@ def log_x(depth, g):
     return value, n * cot(g) + (cot(f) + depth**2 * cot(depth * f)) / n
 
 
+def angle(depth, g, goal):
+    """Return the angle with ln x = goal, from one nearby, by Newton."""
+    for _ in range(8):
+        value, slope = log_x(depth, g)
+        g += (goal - value) / slope
+    assert abs(log_x(depth, g)[0] - goal) < mpmath.mpf(10) ** -40
+    return g
+
+
 def parametric(depth, g, view=mpmath.exp, back=log):
     """Return a double x near the angle g, and ln(x rho(x)) at exactly that double."""
     with mpmath.workdps(50):
         g = mpmath.mpf(g)
         x = float(view(log_x(depth, g)[0]))
-        goal = back(mpmath.mpf(x))
-        for _ in range(8):  # Newton: from the angle asked for to the angle of the rounded x
-            value, slope = log_x(depth, g)
-            g += (goal - value) / slope
-        assert abs(log_x(depth, g)[0] - goal) < mpmath.mpf(10) ** -40
+        g = angle(depth, g, back(mpmath.mpf(x)))
         f = (mpmath.pi - g) / (depth + 1)
         return x, float(log(sin(g) * sin(f) / (mpmath.pi * sin(depth * f))))
 
@@ -45,6 +50,35 @@ def test_fuss_catalan_density_equals_its_parametric_form(depth):
     for law in (FussCatalan(depth), MarchenkoPastur(1) ** depth):
         assert_allclose(law.logpdf(x), log_density - np.log(x), rtol=0, atol=1e-9)
         assert_allclose(law.pdf(x), np.exp(log_density) / x, rtol=1e-9)
+
+
+@pytest.mark.parametrize("depth", [*DEPTHS, 500])
+@pytest.mark.parametrize("g", [1e-12, 1e-6, 1e-3, 0.1, 1])
+def test_the_lower_tail_at_a_hard_edge_has_its_own_digits(depth, g):
+    """P(X <= x) = 1 - Im(Phi(w) - w ln x)/pi at w = e^(i (pi - g)) sin f / sin(L f), conjugated, to 80 digits."""
+    view = FussCatalan(depth).log
+    t, _ = parametric(depth, g, view=lambda t: t, back=lambda t: t)
+    with mpmath.workdps(80):
+        g = angle(depth, mpmath.mpf(g), mpmath.mpf(t))
+        f = (mpmath.pi - g) / (depth + 1)
+        log_w, log_one = (log(sin(a) / sin(depth * f)) + 1j * b for a, b in ((f, mpmath.pi - g), (g, f)))
+        w = mpmath.exp(log_w)
+        phi = (depth + 1) * ((1 + w) * log_one - w) - w * log_w + w
+        level = float(1 - mpmath.im(phi - w * mpmath.mpf(t)) / mpmath.pi)
+    assert_allclose(view.cdf(t), level, rtol=1e-12)
+    assert_allclose(view.ppf(level), t, rtol=1e-14, atol=(depth + 1) * 1e-13)
+    if level < 1e-9:  # what is left of one would not do
+        assert abs((1 - view.sf(t)) / level - 1) > 1e-9
+
+
+@pytest.mark.parametrize("law", [
+    FussCatalan(3), FussCatalan(200), MarchenkoPastur(0.5) * MarchenkoPastur(1), MarchenkoPastur(2) ** 2,
+    MarchenkoPastur(1) * Discrete((1, 3), (0.5, 0.5)),
+    MarchenkoPastur(0.25) * Discrete((0, 1, 3), (0.2, 0.5, 0.3)) ** 2,
+], ids=repr)
+def test_quantiles_near_a_hard_edge_have_their_levels_digits(law):
+    levels = np.array([1e-250, 1e-100, 1e-30, 1e-14, 1e-6])
+    assert_allclose(law.log.cdf(law.log.ppf(levels)), levels, rtol=1e-11)
 
 
 def test_fifty_layers_have_a_density_at_1e_minus_82():
