@@ -54,6 +54,10 @@ COMPOSED = (
     THREE * Bernoulli(0.75),
     THREE**2,
     THREE * Discrete((1, 3), (0.5, 0.5)),
+    # an atom on top of the band, and edges where the density diverges
+    Bernoulli(0.55) * Empirical((1, 5)),
+    Bernoulli(0.5) * Empirical((1, 5)),
+    Empirical((0, 1, 3, 3)) * Discrete((2, 2.7, 3.6), (0.25, 0.25, 0.5)),  # psi of one is infinite in the gap
     # several bands and an atom; bands and gaps narrower than any grid; bands that almost touch
     THREE * MarchenkoPastur(0.01),
     Discrete((1, 4), (0.5, 0.5)) * MarchenkoPastur(1e-6),

@@ -49,6 +49,15 @@ def the_ends_have_all_the_mass(law):
     assert_array_equal(law.ppf([0, 1]), [low, high])
 
 
+def bands_begin_where_the_density_does(law):
+    """Next to a true end it grows as a root of the distance, or falls as one; inside a gap it is nothing, or noise."""
+    for lo, hi in law.support:
+        distance = 1e-5 * (hi - lo) * np.array([1, 4])
+        for x in (lo + distance, hi - distance):
+            near, far = law.pdf(x)
+            assert 0.2 * far < near < 5 * far
+
+
 def the_density_is_the_derivative_of_the_cdf(law):
     """Between quantiles, in ln x of a positive law, by an adaptive rule: bands that almost touch dip sharply."""
     line, given = (law.log, law.sf(0)) if is_positive(law) else (law, 1.0)
@@ -156,6 +165,7 @@ def samples_follow_the_law(law):
 CHECKS = (
     total_mass_is_one,
     the_ends_have_all_the_mass,
+    bands_begin_where_the_density_does,
     the_density_is_the_derivative_of_the_cdf,
     ppf_inverts_cdf_off_the_atoms,
     quadrature_meets_the_moments,

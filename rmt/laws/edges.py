@@ -23,6 +23,7 @@ from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve, log_of
 
 _GRID = np.geomspace(1e-9, 60.0, 400)
+_ROUNDING = 1e-11  # in ln x
 
 
 def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
@@ -31,13 +32,16 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     if sum((mass for _, mass in singular), Fraction(0)) == curve.mass:
         return ()
     top = _first_turn(curve, -_GRID[::-1])
-    if top is not None and singular and abs(top - singular[-1][0]) < 1e-13:
-        top = None  # a turn at rounding level: x is stationary at w = inf
     bottom = -math.inf if curve.order > 1 else _first_turn(curve, _GRID[::-1])
+    if singular:  # a turn at rounding level: x is stationary at w = inf
+        top = None if top is not None and abs(top - singular[-1][0]) < _ROUNDING else top
+        bottom = None if bottom is not None and abs(bottom - singular[0][0]) < _ROUNDING else bottom
     if curve.slopes:
         return _bands(curve, singular[0][0] if bottom is None else bottom, singular[-1][0] if top is None else top)
     if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
         top = _first_turn(curve, _GRID) if singular[-1][1] else singular[-1][0]
+    if bottom is None:
+        bottom = singular[0][0] if singular and not singular[0][1] else None
     if top is None or bottom is None:
         raise ConvergenceError(f"no edge found for {curve}")
     return ((bottom, top),)
@@ -76,8 +80,10 @@ def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, 
     near = [pole + side for pole in poles for side in (-1e-6, 1e-6) if low < pole + side < top]
     whole = float(curve.mass) - sum(float(mass) for _, mass in candidates(curve) if mass > 0)
     look, turn_near = partial(_look, curve), partial(_turn_near, curve)
-    found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, [low, top, *poles], 1.0,
-                       whole, starts_inside=math.isinf(bottom))
+    atoms = [log_of(x) for x, mass in candidates(curve) if mass > 0]
+    known = [end for end in (low, top, *poles) if end not in atoms]
+    found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, known, 1.0, whole,
+                       starts_inside=math.isinf(bottom))
     return ((bottom, found[0][1]), *found[1:]) if math.isinf(bottom) else found
 
 

@@ -331,10 +331,10 @@ class MasterCurve:
         for _ in range(60):
             value, derivative, corrections = self._system(v, y)
             miss, rounding = target - value, tolerance
-            for k, shift, _, slope in corrections:
+            for k, shift, gain, slope in corrections:
                 miss = miss + k * shift
-                # where a slope law's logit is flat, y itself is only known to its rounding over the slope
-                rounding = rounding + 1e-15 * (8 + np.abs(v)) * (1 + k) / np.abs(slope)
+                # y is only known to its rounding over the slope of the logit, and to that of v times its gain
+                rounding = rounding + 1e-15 * (1 + k) * ((8 + np.abs(v)) / np.abs(slope) + np.abs(v * gain))
             off = np.abs(miss) + sum(np.abs(correction.shift) for correction in corrections)
             step = miss / derivative
             size, reach = np.abs(step), np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # far from |v| ~ 1 nearly linear
