@@ -123,7 +123,7 @@ def compare(repeats: int = 5) -> Results:
     asked = {name: {method: x.tolist() for method, x in t.points.items()} for name, t in truths.items()}
     request = {"repeats": repeats, "laws": asked}
     results = Results()
-    for package in ("rmt", *PEERS):
+    for package in ("rmt", *PEERS) * 2:  # a second time, for a machine is not as fast at every time
         try:
             answers = _ask(package, _python(package), request)
         except (subprocess.CalledProcessError, OSError) as error:
@@ -134,7 +134,9 @@ def compare(repeats: int = 5) -> Results:
             continue
         for law, answer in answers.items():
             for method, found in _judged(answer, truths[law]):
-                results.rows.setdefault((law, method), {})[package] = found
+                row = results.rows.setdefault((law, method), {})
+                if package not in row or found.seconds < row[package].seconds:
+                    row[package] = found
     return results
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import airy
 
@@ -77,6 +78,20 @@ class TracyWidom(Distribution):
     @property
     def _rate(self) -> float:
         return 1.0
+
+    def sf(self, x: ArrayLike) -> Any:
+        """Return P(X > x)."""
+        return -np.expm1(-self._minus_log(x))[()]
+
+    def cdf(self, x: ArrayLike) -> Any:
+        """Return P(X <= x)."""
+        return np.exp(-self._minus_log(x))[()]
+
+    def _minus_log(self, x: ArrayLike) -> Array:
+        """Return -ln P(X <= x), infinite and zero outside the interval of the density."""
+        x, (lo, hi) = np.asarray(x, dtype=float), _ENDS[self.beta]
+        inside = np.exp(_spline(self.beta)(np.clip(x, lo, hi))[..., 0])
+        return np.where(x >= hi, 0.0, np.where(x <= lo, np.inf, inside))
 
     def _local(self, t: Array, state: Any = None) -> Local:
         log_minus_log, log_slope = _spline(self.beta)(t).T

@@ -28,7 +28,7 @@ class FreeProduct(PositiveLaw):
         """The product of the factors' curves (Voiculescu: S multiplies)."""
         curve = MasterCurve(Fraction(self.scale))
         for law, power in self.factors:
-            curve = curve * law.curve ** Fraction(power)
+            curve = curve * (law.curve if power == 1 else law.curve ** Fraction(power))
         return curve
 
     def __repr__(self) -> str:

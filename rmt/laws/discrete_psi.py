@@ -54,14 +54,18 @@ class DiscretePsi(Psi):
     def _p(self) -> Array:
         return np.array([float(p) for p in self.weights])
 
+    @cached_property
+    def _given(self) -> Array:
+        return self._p / float(self.mass)
+
     def moments(self, n: int) -> Array:
         """Return the moments 1..n."""
         return np.exp(np.outer(np.arange(1, n + 1), self._log_d)) @ self._p
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi_D / mass) and its derivative in y: nearly linear, so Newton is quick."""
-        p = self._p / float(self.mass)
-        far = y.real - np.clip(y.real, -500, 500)
+        p = self._given
+        far = y.real - np.minimum(np.maximum(y.real, -500), 500)
         z = (y - far)[..., None] + self._log_d
         up, down = sigmoids(z)
         s, rest = up @ p, down @ p

@@ -24,8 +24,8 @@ class Logistic(NamedTuple):
         """Return log(1 - ratio * sigmoid(v)), every digit kept where that vanishes, and its derivative in v."""
         if ratio == 1:
             return self.log_rest, -self.s
-        u = (1 - ratio) + ratio * self.rest
-        return log_lower(u), -ratio * self.s * self.rest / u
+        z, u = -ratio * self.s, (1 - ratio) + ratio * self.rest
+        return log_lower(u) + np.where(np.abs(z) < 0.5, _lost(z, u), 0), z * self.rest / u
 
     def odds(self, ratio: float) -> tuple[ComplexArray, ComplexArray]:
         """Return the logit of ratio * sigmoid(v), and its derivative."""
@@ -38,10 +38,16 @@ def logistic(v: ComplexArray) -> Logistic:
     left = v.real < 0
     inner = np.where(left, v, -v)
     e = np.exp(inner)
-    near, log_near = 1 / (1 + e), -np.log(1 + e)
+    u = 1 + e
+    near, log_near = 1 / u, -np.log(u) - _lost(e, u)
     far, log_far = e * near, log_near + inner
     return Logistic(np.where(left, far, near), np.where(left, near, far),
                     np.where(left, log_far, log_near), np.where(left, log_near, log_far))
+
+
+def _lost(z: ComplexArray, u: ComplexArray) -> ComplexArray:
+    """Return log(1 + z) - log(u) for u = 1 + z rounded: for small z it is all that is known of it."""
+    return (z - (u - 1)) / u
 
 
 def sigmoids(v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:

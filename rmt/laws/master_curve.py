@@ -105,7 +105,9 @@ class MasterCurve:
     @cached_property
     def zeros(self) -> tuple[tuple[Fraction, Fraction], ...]:
         """The powers (1 + w/m)^k of x(w) itself: those of 1/S and the leading 1 + w."""
-        return (MasterCurve(powers=((Fraction(1), Fraction(1)),)) * self).powers
+        exponents = defaultdict(Fraction, self.powers)
+        exponents[Fraction(1)] += 1
+        return tuple(sorted((m, k) for m, k in exponents.items() if k))
 
     @cached_property
     def mass(self) -> Fraction:

@@ -53,6 +53,10 @@ class Semicircle(Law):
         u = np.clip(np.asarray(x, dtype=float) / (2 * self._unit), -1, 1)
         return ((np.arccos(u) - u * np.sqrt((1 - u) * (1 + u))) / math.pi)[()]
 
+    def cdf(self, x: ArrayLike) -> Any:
+        """Return P(X <= x)."""
+        return self.sf(-np.asarray(x, dtype=float))
+
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         root = np.sqrt(z - 2 * self._unit) * np.sqrt(z + 2 * self._unit)
         f = (z + root) / 2  # 1/G
