@@ -100,8 +100,9 @@ PEERS = f"""## Against other packages
 
 {", ".join(against.PEERS.values())}, each in an environment of its own (`out/peers`, made on the first run),
 used as its documentation says: `benchmarks/peers` is all the code. A cell is the time for {against.POINTS} points over
-the unit, best of two times five runs, and in brackets the largest error, against mpmath at 50 digits, at every ninth point: relative
-for densities and quantiles, absolute for the cdf and for quantiles of laws with values of both signs. The points have
+the unit, best of two times five runs, and in brackets the largest error, against mpmath at 50 digits, at every ninth
+point: relative for densities and quantiles, absolute for the cdf and for quantiles of laws with values of both signs.
+The points have
 cdf from 1e-6 to 1 - 1e-6 of the continuous part, even in the logit; the first is the atom at zero where there is one
 (cdf at 0, quantile at half its mass). Each run asks a new object that has given one density, so what a law keeps from
 its first call is paid for (not where making one takes over .2 s). Construction is a new object and its first density.

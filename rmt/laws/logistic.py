@@ -70,5 +70,6 @@ def log_lower(u: ComplexArray) -> ComplexArray:
 
 
 def in_strip(v: ComplexArray) -> ComplexArray:
-    """Keep 0 <= Im v <= pi: rounding must not carry w across the real axis."""
-    return v.real + 1j * np.minimum(np.maximum(v.imag, 0.0), math.pi)
+    """Return v, changed in place to 0 <= Im v <= pi: rounding must not carry w across the real axis."""
+    v.imag = np.minimum(np.maximum(v.imag, 0.0), math.pi)
+    return v

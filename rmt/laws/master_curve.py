@@ -173,10 +173,6 @@ class MasterCurve:
 
     # ---- the curve at v -------------------------------------------------------------------------------
 
-    def w(self, v: ComplexArray) -> ComplexArray:
-        """Return w = -c sigmoid(v)."""
-        return -float(self.mass) * sigmoids(v)[0]
-
     def log_im_w(self, v: ComplexArray) -> Array:
         """Return ln |Im w|, without cancellation however small."""
         a, b = np.abs(v.real), v.imag
@@ -275,7 +271,7 @@ class MasterCurve:
         """
         v, y = self._negative_axis(log_x.real)
         order, turn = max(float(self.order), 2.0), math.pi - log_x.imag
-        u = 1 / (1 + np.exp(-np.clip(v.real, -50, 50)))
+        u = 1 / (1 + np.exp(-np.maximum(v.real, -50)))
         share = (1 - u) / (1 - u + (1 + order) * u)
         move = 1j * turn * (1 / order + (1 - 1 / order) * share)
         move += turn**2 / 2 * (order - 1) * u * (1 - u) / (1 + (order - 1) * u) ** 3
@@ -330,7 +326,7 @@ class MasterCurve:
         tolerance = 1e-15 * (self._rounding + np.abs(target))  # of the target and of the sum over a deep product
         ends, done = [v.copy(), *(y_l.copy() for y_l in y)], np.zeros(target.size, dtype=bool)
         todo, last = np.arange(target.size), np.full(target.size, np.inf)
-        for _ in range(60):
+        for i in range(60):
             value, derivative, corrections = self._system(v, y)
             miss, rounding = target - value, tolerance
             for k, shift, gain, slope in corrections:
@@ -342,21 +338,23 @@ class MasterCurve:
             size, reach = np.abs(step), np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # far from |v| ~ 1 nearly linear
             if (far := size > reach).any():
                 step[far] *= reach[far] / size[far]
-            v = in_strip(v + step)
-            y = [in_strip(y_l + correction.shift + correction.gain * step)
-                 for y_l, correction in zip(y, corrections, strict=True)]
+            steps = [correction.shift + correction.gain * step for correction in corrections]
+            v, y = in_strip(v + step), [in_strip(y_l + move) for y_l, move in zip(y, steps, strict=True)]
+            whole = sum((np.abs(move) for move in steps), size)
             # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
-            settled = (size <= 1e-15 * (1 + np.abs(v))) | ((off <= rounding) & (size >= 0.5 * last)) | (off <= loose)
+            settled = (size <= 1e-15 * (1 + np.abs(v))) | ((off <= rounding) & (whole >= 0.5 * last)) | (off <= loose)
+            if i:  # the error that a quadratic convergence leaves
+                settled |= whole**2 * np.maximum(whole / last**2, 1) <= 1e-16
             if settled.any():
                 for end, part in zip(ends, (v, *y), strict=True):
                     end[todo] = part
                 done[todo] = settled
                 left = ~settled
                 todo, v, y = todo[left], v[left], [y_l[left] for y_l in y]
-                target, tolerance, loose, size = target[left], tolerance[left], loose[left], size[left]
+                target, tolerance, loose, whole = target[left], tolerance[left], loose[left], whole[left]
                 if todo.size == 0:
                     break
-            last = size
+            last = whole
         for end, part in zip(ends, (v, *y), strict=True):
             end[todo] = part
         return ends[0], ends[1:], done
