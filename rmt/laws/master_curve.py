@@ -342,7 +342,7 @@ class MasterCurve:
             v, y = in_strip(v + step), [in_strip(y_l + move) for y_l, move in zip(y, steps, strict=True)]
             whole = sum((np.abs(move) for move in steps), size)
             # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
-            settled = (size <= 1e-15 * (1 + np.abs(v))) | ((off <= rounding) & (whole >= 0.5 * last)) | (off <= loose)
+            settled = (whole <= 1e-15 * (1 + np.abs(v))) | ((off <= rounding) & (whole >= 0.5 * last)) | (off <= loose)
             if i:  # the error that a quadratic convergence leaves
                 settled |= whole**2 * np.maximum(whole / last**2, 1) <= 1e-16
             if settled.any():
