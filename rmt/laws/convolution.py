@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numbers
+import operator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, reduce
 
 from rmt.checks import Number, number, positive
 from rmt.laws.finite_law import FiniteLaw
@@ -26,10 +27,8 @@ class FreeProduct(PositiveLaw):
     @cached_property
     def curve(self) -> MasterCurve:
         """The product of the factors' curves (Voiculescu: S multiplies)."""
-        curve = MasterCurve(Fraction(self.scale))
-        for law, power in self.factors:
-            curve = curve * (law.curve if power == 1 else law.curve ** Fraction(power))
-        return curve
+        curves = [law.curve if power == 1 else law.curve ** Fraction(power) for law, power in self.factors]
+        return reduce(operator.mul, curves if self.scale == 1 else [MasterCurve(Fraction(self.scale)), *curves])
 
     def __repr__(self) -> str:
         names = [(f"({law!r})" if " " in repr(law) else repr(law), power) for law, power in self.factors]

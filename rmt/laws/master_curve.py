@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.logistic import angle, in_strip, log_lower, logistic, sigmoids
+from rmt.laws.logistic import Logistic, angle, in_strip, log_lower, logistic, sigmoids
 from rmt.laws.psi import Psi
 
 Array = NDArray[np.float64]
@@ -40,6 +40,9 @@ BoolArray = NDArray[np.bool_]
 
 # Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
+_AXIS = np.linspace(-45.0, 45.0, 61)
+_AXIS_LOGISTIC = logistic(_AXIS.astype(complex))
+_SMALL = 1e-6  # no residual of rounding is larger
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 52)), 0.0)
 
@@ -118,7 +121,7 @@ class MasterCurve:
     def order(self) -> Fraction:
         """The order K of that zero; K > 1 makes x = 0 a hard edge with F(x) - F(0) ~ x^(1/K)."""
         at_slopes = sum((k * d.order for d, m, k in self.slopes if m * d.mass == self.mass), Fraction(0))
-        return dict(self.zeros).get(self.mass, Fraction(0)) + at_slopes
+        return sum((k for m, k in self.zeros if m == self.mass), at_slopes)
 
     @property
     def one_gaussian(self) -> bool:
@@ -134,7 +137,7 @@ class MasterCurve:
     def log_at_bottom(self) -> float:
         """Ln A of x = -A (1 + w/c)^order at w = -c."""
         v = 45.0
-        return float(self._on_negative_axis(np.array([v]), 1e-13)[0][0] + float(self.order) * v)
+        return float(self._on_negative_axis(logistic(np.array([v + 0j])), 1e-13)[0][0] + float(self.order) * v)
 
     @cached_property
     def _exponents(self) -> tuple[tuple[float, float, float], ...]:
@@ -182,11 +185,10 @@ class MasterCurve:
 
     def log_x(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray]:
         """Return ln x and d ln x / dv (along the y that follow v)."""
-        return self._system(v, y)[:2]
+        return self._system(logistic(v), y)[:2]
 
-    def _system(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray, list[Correction]]:
+    def _system(self, at: Logistic, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray, list[Correction]]:
         """Return ln x, its derivative along the y that follow v, and how far each y is from doing so."""
-        at = logistic(v)
         constant, order, _ = self._coefficients
         value, derivative = constant + order * at.log_s, order * at.rest
         for ratio, _, k in self._exponents:
@@ -290,7 +292,7 @@ class MasterCurve:
         if not real.any():
             return inside
         with np.errstate(all="ignore"):
-            _, slope, corrections = self._system(v, y)
+            _, slope, corrections = self._system(logistic(v), y)
             real &= slope.real < 0
             for correction, y_l in zip(corrections, y, strict=True):
                 real &= (math.pi - y_l.imag <= 1e-14) & (correction.gain.real / slope.real <= -1 + 1e-9)
@@ -327,22 +329,22 @@ class MasterCurve:
         ends, done = [v.copy(), *(y_l.copy() for y_l in y)], np.zeros(target.size, dtype=bool)
         todo, last = np.arange(target.size), np.full(target.size, np.inf)
         for i in range(60):
-            value, derivative, corrections = self._system(v, y)
-            miss, rounding = target - value, tolerance
-            for k, shift, gain, slope in corrections:
-                miss = miss + k * shift
-                # y is only known to its rounding over the slope of the logit, and to that of v times its gain
-                rounding = rounding + 1e-15 * (1 + k) * ((8 + np.abs(v)) / np.abs(slope) + np.abs(v * gain))
-            off = np.abs(miss) + sum(np.abs(correction.shift) for correction in corrections)
-            step = miss / derivative
+            value, derivative, corrections = self._system(logistic(v), y)
+            miss = sum((k * shift for k, shift, _, _ in corrections), target - value)
+            off, step = sum((np.abs(shift) for _, shift, _, _ in corrections), np.abs(miss)), miss / derivative
             size, reach = np.abs(step), np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # far from |v| ~ 1 nearly linear
             if (far := size > reach).any():
                 step[far] *= reach[far] / size[far]
             steps = [correction.shift + correction.gain * step for correction in corrections]
             v, y = in_strip(v + step), [in_strip(y_l + move) for y_l, move in zip(y, steps, strict=True)]
             whole = sum((np.abs(move) for move in steps), size)
-            # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
-            settled = (whole <= 1e-15 * (1 + np.abs(v))) | ((off <= rounding) & (whole >= 0.5 * last)) | (off <= loose)
+            settled = (whole <= 1e-15 * (1 + np.abs(v))) | (off <= loose)
+            if (off < _SMALL).any():
+                # y is only known to its rounding over the slope of the logit, and to that of v times its gain
+                rounding = sum((1e-15 * (1 + k) * ((8 + np.abs(v)) / np.abs(slope) + np.abs(v * gain))
+                                for k, _, gain, slope in corrections), tolerance)
+                # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
+                settled |= (off <= rounding) & (whole >= 0.5 * last)
             if i:  # the error that a quadratic convergence leaves
                 settled |= whole**2 * np.maximum(whole / last**2, 1) <= 1e-16
             if settled.any():
@@ -361,8 +363,9 @@ class MasterCurve:
 
     def follow_slopes(self, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
         """Return the y of the slope laws at v, from those at a nearby v."""
+        at = logistic(v)
         for _ in range(30):
-            steps = [correction.shift for correction in self._system(v, y)[2]]
+            steps = [correction.shift for correction in self._system(at, y)[2]]
             y = [in_strip(y_l + step) for y_l, step in zip(y, steps, strict=True)]
             if all(np.all(np.abs(step) <= 1e-13 * (1 + np.abs(y_l))) for step, y_l in zip(steps, y, strict=True)):
                 return y
@@ -381,15 +384,13 @@ class MasterCurve:
     @cached_property
     def _axis_table(self) -> tuple[Array, Array, list[tuple[Array, bool]]]:
         """v, ln|x| and each slope law's y (and whether y rises with v at the far end) on the negative axis, nearly."""
-        v = np.linspace(-45.0, 45.0, 61)
-        value, y = self._on_negative_axis(v, 1e-2)
-        return v, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]
+        value, y = self._on_negative_axis(_AXIS_LOGISTIC, 1e-2)
+        return _AXIS, value, [(y_l, self.mass == m * law.mass) for y_l, (law, m, _) in zip(y, self.slopes, strict=True)]
 
-    def _on_negative_axis(self, v: Array, tolerance: float) -> tuple[Array, list[Array]]:
+    def _on_negative_axis(self, at: Logistic, tolerance: float) -> tuple[Array, list[Array]]:
         """Return ln|x| at real v, and the y of every slope law, found to a tolerance."""
-        at = logistic(v.astype(complex))
         y = [law.real_root(at.odds(ratio)[0].real, tolerance=tolerance) for law, ratio, *_ in self._factors]
-        return self.log_x(v.astype(complex), [y_l.astype(complex) for y_l in y])[0].real, y
+        return self._system(at, [y_l.astype(complex) for y_l in y])[0].real, y
 
 
 def log_of(x: Fraction) -> float:
