@@ -1,6 +1,10 @@
 """What a finite width does, from numbers."""
 
+from rmt.finite.corrected import Corrected, corrected
+from rmt.finite.lyapunov import PicketFence, lyapunov_exponents
+from rmt.finite.norm import LogNorm, log_norm
 from rmt.finite.rank import RankDistribution
 from rmt.finite.regime import Regime, regime
 
-__all__ = ["RankDistribution", "Regime", "regime"]
+__all__ = ["Corrected", "LogNorm", "PicketFence", "RankDistribution", "Regime", "corrected", "log_norm",
+           "lyapunov_exponents", "regime"]

@@ -5,9 +5,13 @@ Matrices are output by input. J^T J lives on the n_0 inputs; a factor on n_l dim
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+
+from rmt.finite.norm import LogNorm, chi_squared
 from rmt.laws.convolution import ChainLaw
 from rmt.laws.law import Law
 from rmt.laws.master_curve import MasterCurve
@@ -78,6 +82,39 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
 def law(expression: Expression, n_inputs: int) -> Law:
     """Return the law of the eigenvalues of J^T J, J the expression with n_inputs columns."""
     return ChainLaw(curve(expression, n_inputs))
+
+
+def log_norm(expression: Expression, log_mean: float) -> LogNorm:
+    """Return the mean and variance of ln |J u|^2 for a fixed unit u, log_mean the ln of E |J u|^2.
+
+    Exact where there are no slopes: a Gaussian matrix multiplies |u|^2 by a chi-squared variable over its mean, a
+    semi-orthogonal one that contracts by a beta variable, as the ratio of two such.
+    """
+    mean, variance = log_mean, 0.0
+    for factor in _leaves(expression):
+        match factor:
+            case Diagonal():
+                beta = log_norm_variance(expression)
+                return LogNorm(log_mean - beta / 2, beta, False)
+            case Gaussian(rows, _, _):
+                signed: tuple[tuple[int, int], ...] = ((1, rows),)
+            case Haar(rows, columns, _) if rows < columns:
+                signed = ((1, rows), (-1, columns))
+            case _:
+                signed = ()
+        for sign, n in signed:
+            shift, spread = chi_squared(np.array(float(n)))
+            mean, variance = mean + sign * float(shift), variance + sign * float(spread)
+    return LogNorm(mean, variance, True)
+
+
+def _leaves(expression: Expression) -> Iterator[Expression]:
+    """Return the factors that are no products."""
+    if isinstance(expression, Product):
+        for factor in expression.factors:
+            yield from _leaves(factor)
+    else:
+        yield expression
 
 
 def log_norm_variance(expression: Expression) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmt.checks import Number, number, positive
+from rmt.finite.norm import LogNorm
 from rmt.finite.rank import RankDistribution
 from rmt.finite.regime import Regime, regime
 from rmt.laws.convolution import ChainLaw
@@ -37,10 +38,11 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class FiniteWidth:
-    """What the finite width does: the regime, and the distribution of the rank."""
+    """What the finite width does: the regime, the norm of one vector, and the distribution of the rank."""
 
     regime: Regime
     rank: RankDistribution
+    log_norm: LogNorm
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Prediction:
     layers : tuple of LayerRow
         A row per layer.
     finite_width : FiniteWidth
-        The regime, and the mass at zero that a finite width has.
+        The regime, ln |J u|^2 of one vector, and the mass at zero that a finite width has.
     warnings : tuple of str
         What the theory leaves out here.
     """
@@ -143,7 +145,8 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active))
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
-    return Prediction(network, expression.law(jacobian, n_inputs).spectrum, tuple(rows), FiniteWidth(found, rank),
+    norm = expression.log_norm(jacobian, float(total.log_inverse_s(0)[0]))
+    return Prediction(network, expression.law(jacobian, n_inputs).spectrum, tuple(rows), FiniteWidth(found, rank, norm),
                       tuple(warnings))
 
 
