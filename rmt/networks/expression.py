@@ -11,8 +11,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from rmt.finite.chain_term import ChainTerm, Space
 from rmt.finite.norm import LogNorm, chi_squared
 from rmt.laws.convolution import ChainLaw
+from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.law import Law
 from rmt.laws.master_curve import MasterCurve
 
@@ -106,6 +108,22 @@ def log_norm(expression: Expression, log_mean: float) -> LogNorm:
             shift, spread = chi_squared(np.array(float(n)))
             mean, variance = mean + sign * float(shift), variance + sign * float(spread)
     return LogNorm(mean, variance, True)
+
+
+def chain_term(expression: Expression, n_inputs: int) -> ChainTerm | None:
+    """Return the 1/N term of Gaussian matrices with at most one law of finitely many slopes between two; else None."""
+    spaces = [Space(Fraction(1))]
+    for factor in _leaves(expression):
+        match factor:
+            case Gaussian(rows, _, _):
+                spaces.append(Space(Fraction(rows, n_inputs)))
+            case Diagonal(_, FiniteLaw() as slopes) if len(spaces) > 1 and spaces[-1].slopes == MasterCurve():
+                spaces[-1] = Space(spaces[-1].dimension, slopes.curve)
+            case Identity():
+                pass
+            case _:
+                return None
+    return ChainTerm(curve(expression, n_inputs), tuple(spaces)) if len(spaces) > 1 else None
 
 
 def _leaves(expression: Expression) -> Iterator[Expression]:

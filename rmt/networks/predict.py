@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmt.checks import Number, number, positive
+from rmt.finite.chain_term import ChainTerm
 from rmt.finite.norm import LogNorm
 from rmt.finite.rank import RankDistribution
 from rmt.finite.regime import Regime, regime
@@ -14,7 +15,7 @@ from rmt.laws.convolution import ChainLaw
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import Spectrum
 from rmt.networks import expression
-from rmt.networks.layers import Layer, UnsupportedStructure
+from rmt.networks.layers import Dense, Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.signal import Signal
 
@@ -61,6 +62,9 @@ class Prediction:
         The regime, ln |J u|^2 of one vector, and the mass at zero that a finite width has.
     warnings : tuple of str
         What the theory leaves out here.
+    null : ChainTerm or None
+        The 1/N term of the mean over networks, known for Gaussian layers without bias and linear, ReLU or leaky ReLU
+        activations: given the signs of its preactivations such a network is a chain of independent matrices.
     """
 
     network: Network
@@ -68,6 +72,7 @@ class Prediction:
     layers: tuple[LayerRow, ...]
     finite_width: FiniteWidth
     warnings: tuple[str, ...]
+    null: ChainTerm | None
 
     @property
     def label(self) -> str:
@@ -145,9 +150,10 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active))
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
+    biased = any(isinstance(layer, Dense) and layer.bias_std for layer in network.layers)
     norm = expression.log_norm(jacobian, float(total.log_inverse_s(0)[0]))
     return Prediction(network, expression.law(jacobian, n_inputs).spectrum, tuple(rows), FiniteWidth(found, rank, norm),
-                      tuple(warnings))
+                      tuple(warnings), None if biased else expression.chain_term(jacobian, n_inputs))
 
 
 def _step(i: int, layer: Layer, signal: Signal) -> tuple[expression.Expression, Signal]:

@@ -1,0 +1,70 @@
+"""The 1/N term of the law of a chain of real Gaussian layers with independent slopes between them.
+
+Let Omega = n_0 psi(1/x) be what every space of the chain shares, w_l = Omega/n_l, and D_l = d ln zeta/d ln Omega
+where the squared slopes of space l have psi_l(zeta) = w_l (no slopes: D_l = 1/(1 + w_l)). Then ln x falls with
+ln Omega at the rate D = 1 + sum_l (D_l - 1), and to order one
+
+    E ln det(1 - J^T J/x) - n_0 E ln(1 - X/x) = 1/2 ln(D / prod_l D_l) + 1/2 sum_l (1 - D_l (1 + w_l)) (1 - D_l/D).
+
+The first part is the mean of Bai and Silverstein (2004) layer by layer: a real Gaussian layer between spaces whose
+partial products have D_a and D_b adds 1/2 ln(1 - (1/D_a - 1)(1/D_b - 1)), and the sum telescopes. The second is what
+the slopes' own spread does, the empirical law of n_l draws standing for the law: half a second derivative.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmt.laws.logistic import sigmoids
+from rmt.laws.master_curve import ComplexArray, MasterCurve
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Space:
+    """A space of the chain: its dimension over n_0, and the curve of the squared slopes that act on it."""
+
+    dimension: Fraction
+    slopes: MasterCurve = MasterCurve()
+
+
+@dataclass(frozen=True)
+class ChainTerm:
+    """How the mean over networks differs from the law, to order one in the number of values.
+
+    Attributes
+    ----------
+    curve : MasterCurve
+        Of J^T J.
+    spaces : tuple of Space
+        From the input's to the output's, with a Gaussian layer between each two.
+    """
+
+    curve: MasterCurve
+    spaces: tuple[Space, ...]
+
+    def count_above(self, log_x: Array) -> Array:
+        """Return E of the number of eigenvalues above x minus n_0 P(X > x)."""
+        v, y = self.curve.solve(np.asarray(log_x, dtype=float).astype(complex))
+        s, rest = sigmoids(v)
+        w = -float(self.curve.mass) * s
+        d = -self.curve.log_x(v, y)[1] / rest
+        total = np.log(d)
+        for space in self.spaces:
+            w_l = w / float(space.dimension)
+            d_l = self._rate(space, w_l, y)
+            total = total - np.log(d_l) + (1 - d_l * (1 + w_l)) * (1 - d_l / d)
+        return np.asarray(total.imag / (2 * math.pi))
+
+    def _rate(self, space: Space, w: ComplexArray, y: list[ComplexArray]) -> ComplexArray:
+        """Return d ln zeta / d ln w of the slopes of a space."""
+        for (law, m, _), y_l in zip(self.curve.slopes, y, strict=True):
+            if m == space.dimension and any(law == own for own, *_ in space.slopes.slopes):
+                return np.asarray(1 / (law.logit(y_l)[1] * (1 + w / float(law.mass))))
+        return np.asarray(1 - w / (1 + w) - sum(float(k) * w / (float(m) + w) for m, k in space.slopes.powers))
