@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from rmt import plotting
 from rmt.checks import Number, number
+from rmt.finite.chain_term import ChainTerm
 from rmt.finite.rank import RankDistribution
+from rmt.finite.regime import FREE_LAW
 from rmt.laws.law import Law
 from rmt.laws.views import Spectrum
 from rmt.text import exp_text
@@ -29,6 +32,8 @@ Array = NDArray[np.float64]
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
 _SNAP = {"float64": 1e-8, "float32": 1e-5}  # values this near an atom, in ln s, are on it
 _RESAMPLES = 1000
+_FREQUENCIES = 6
+_REFUSED = 0.01  # p under which a law with its 1/N term differs
 _LEVEL = 0.95
 
 
@@ -48,6 +53,10 @@ class Agreement:
         The distance that still counts as agreement.
     rank : RankDistribution or None
         The finite-width distribution of the number of non-zero values, where it is known.
+    null : ChainTerm or None
+        The 1/N term of the mean over networks, where it is known.
+    decisive : bool
+        Whether that term is all that a finite width does: the p-value then is part of the verdict.
     snap : float
         Values within this of an atom, in ln s, are on it.
     seed : int or None
@@ -61,6 +70,8 @@ class Agreement:
     censored: Array
     tolerance: float
     rank: RankDistribution | None
+    null: ChainTerm | None
+    decisive: bool
     snap: float
     seed: int | None = None
     label: str = "law"
@@ -150,6 +161,66 @@ class Agreement:
         error = np.std(spread, axis=1, ddof=1) / math.sqrt(self.networks) if self.networks > 1 else 0 * pooled
         return places[keep], pooled - at[keep], error
 
+    # ---- smooth statistics ----------------------------------------------------------------------------
+
+    @cached_property
+    def _statistics(self) -> Array:
+        """Mean over a network's values of cos(j pi u), u the level in the continuous part: (networks, frequencies).
+
+        Eigenvalues repel, so these fluctuate by 1/n and are nearly normal, whatever the law (Lytova and Pastur 2009).
+        """
+        frequencies = np.arange(1, min(_FREQUENCIES, (self.networks - 1) // 2) + 1)
+        log_law = self.spectrum.log
+        masses = list(log_law.atoms.items())
+        continuous = 1 - sum(mass for _, mass in masses)
+        values = self.log_values.reshape(self.networks, -1)
+        if self.networks < 4 or not log_law.support:
+            return np.empty((self.networks, 0))
+        counts = (values > -np.inf) & ~np.any([np.abs(values - place) <= self.snap for place, _ in masses], axis=0)
+        below = sum((mass * (values > place) for place, mass in masses), np.zeros(values.shape))
+        level = np.where(counts, (log_law.cdf(values) - below) / continuous, 0.0)
+        cosines = np.cos(np.pi * frequencies[:, None, None] * level) * counts
+        return np.asarray((cosines.sum(-1) / np.maximum(counts.sum(-1), 1)).T)
+
+    @cached_property
+    def _expected(self) -> Array:
+        """What the statistics are on average: zero for the law, and the 1/N term where it is known."""
+        frequencies = np.arange(1, self._statistics.shape[1] + 1)
+        if self.null is None or self.rank is None:
+            return np.zeros(frequencies.size)
+        alive = self.rank.n_inputs * (1 - self.mass_at_zero[0])
+        lost = alive * self.rank.shift
+        return np.asarray((self.null.mean_sums(self.spectrum, frequencies) - lost) / (alive - lost))
+
+    @cached_property
+    def zscores(self) -> Array:
+        """How far the mean over networks of cos(j pi F(s)), j = 1, 2, ..., is from what is expected, in its error.
+
+        F is of the continuous part; there are (networks - 1)//2 of them, at most six, and none below four networks.
+        """
+        found = self._statistics
+        if not found.shape[1]:
+            return np.empty(0)
+        error = np.std(found, axis=0, ddof=1) / math.sqrt(self.networks)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num((found.mean(axis=0) - self._expected) / error, posinf=np.inf, neginf=-np.inf)
+
+    @cached_property
+    def p_value(self) -> float | None:
+        """Hotelling's p-value of those statistics together, across networks; None where there are none.
+
+        With the 1/N term in the null a right theory is refused as often as the level says; without it (`null` is None)
+        the law is that of infinite width, which no finite network has, and the verdict does not rest on it.
+        """
+        found = self._statistics
+        networks, frequencies = found.shape
+        if not frequencies or np.linalg.matrix_rank(np.atleast_2d(np.cov(found.T)), tol=1e-24) < frequencies:
+            return None
+        off = found.mean(axis=0) - self._expected
+        t_squared = networks * off @ np.linalg.solve(np.atleast_2d(np.cov(found.T)), off)
+        ratio = t_squared * (networks - frequencies) / (frequencies * (networks - 1))
+        return float(special.fdtrc(frequencies, networks - frequencies, ratio))
+
     # ---- zeros ----------------------------------------------------------------------------------------
 
     @cached_property
@@ -201,9 +272,11 @@ class Agreement:
     def verdict(self) -> str:
         """Return "agrees", "differs" or "undecided".
 
-        agrees: the interval's upper end is under the tolerance and the mass at zero inside its 99 % range;
-        differs: the lower end is over the tolerance + 1/n (n the non-zero values of one network, the bias of a
-        right law), or the mass at zero outside. One network is undecided.
+        agrees: the interval's upper end is under the tolerance, the mass at zero inside its 99 % range, and the p-value
+        not under .01 where it is decisive: the 1/N term in the null, and the network in the regime of the free law,
+        where no more is needed. differs: the lower end is over the tolerance + 1/n (n the non-zero values of one
+        network, the bias of a right law), the mass at zero outside, or that p-value under .01. One network is
+        undecided.
         """
         return self._judgement[0]
 
@@ -222,6 +295,8 @@ class Agreement:
         bias = 1 / max(float(np.mean((self.log_values > -np.inf).sum(-1))), 1.0)
         if low > self.tolerance + bias:
             return DIFFERS, f"at least {low:.4f} apart, over {self.tolerance:g} + 1/n = {self.tolerance + bias:.4f}"
+        if self.decisive and self.p_value is not None and self.p_value < _REFUSED:
+            return DIFFERS, f"p = {self.p_value:.1g}: under {_REFUSED:g} with the 1/N term in the null"
         if high < self.tolerance:
             return AGREES, f"at most {high:.4f} apart, under {self.tolerance:g}"
         return UNDECIDED, f"{low:.4f} to {high:.4f} apart: on both sides of {self.tolerance:g}"
@@ -234,6 +309,7 @@ class Agreement:
         return [
             ("verdict", self.verdict, self.reason),
             ("discrepancy", "0", f"{self.discrepancy:.4f} [{low:.4f}, {high:.4f}]"),
+            ("p-value", self._null_text, "none" if self.p_value is None else f"{self.p_value:.3g}"),
             ("Wasserstein distance (ln s)", "0", f"{self.wasserstein:.4f}"),
             ("mass at zero", f"{zero[0]:.4f} ({self.mass_range[0]:.4f} to {self.mass_range[1]:.4f})", f"{zero[1]:.4f}"),
             ("largest s", exp_text(edges[0][1]), exp_text(edges[1][1])),
@@ -241,6 +317,10 @@ class Agreement:
             ("condition number", exp_text(kappa[0]), exp_text(kappa[1])),
             ("networks x inputs x values", "", f"{networks} x {inputs} x {n}"),
         ]
+
+    @property
+    def _null_text(self) -> str:
+        return "law at infinite width" if self.null is None else "with the 1/N term"
 
     def table(self) -> str:
         """Return the comparison as text."""
@@ -265,12 +345,14 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     tolerance : float
         The distance of the cdfs that still counts as agreement, in (0, 1).
     """
-    rank = None
+    rank, null, decisive = None, None, False
     if isinstance(prediction, Spectrum):
         spectrum = prediction
     elif isinstance(getattr(prediction, "spectrum", None), Spectrum):
         spectrum = prediction.spectrum
-        rank = None if isinstance(prediction, Law) else prediction.finite_width.rank
+        if not isinstance(prediction, Law):
+            rank, null = prediction.finite_width.rank, prediction.null
+            decisive = null is not None and prediction.finite_width.regime.name == FREE_LAW
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
     values = _array(getattr(measurement, "log_singular_values", measurement))
@@ -282,7 +364,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
         raise ValueError(f"resolution must have shape (networks, inputs) = {values.shape[:2]}, got {resolution.shape}")
     values = np.where(values > -np.inf, np.maximum(values, resolution[..., None]), values)
     tolerance = float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True))
-    return Agreement(spectrum, values, resolution, tolerance, rank, snap,
+    return Agreement(spectrum, values, resolution, tolerance, rank, null, decisive, snap,
                      getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
 
 

@@ -22,8 +22,12 @@ from numpy.typing import NDArray
 
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import ComplexArray, MasterCurve
+from rmt.laws.views import Spectrum
 
 Array = NDArray[np.float64]
+
+_LEVELS = 2000  # of the midpoint rule
+_NO_SLOPES = MasterCurve()
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Space:
     """A space of the chain: its dimension over n_0, and the curve of the squared slopes that act on it."""
 
     dimension: Fraction
-    slopes: MasterCurve = MasterCurve()
+    slopes: MasterCurve = _NO_SLOPES
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,16 @@ class ChainTerm:
             d_l = self._rate(space, w_l, y)
             total = total - np.log(d_l) + (1 - d_l * (1 + w_l)) * (1 - d_l / d)
         return np.asarray(total.imag / (2 * math.pi))
+
+    def mean_sums(self, spectrum: Spectrum, frequencies: Array) -> Array:
+        """Return E sum_i cos(j pi u_i) over all n_0 values for each frequency j, u their level among the values > 0.
+
+        The law's own sum is zero but for the values at zero, which count as u = 0 and are left out here.
+        """
+        u = (np.arange(_LEVELS) + 0.5) / _LEVELS
+        above = self.count_above(2 * spectrum.log.ppf(u))
+        turns = math.pi * np.asarray(frequencies, dtype=float)
+        return np.asarray(-turns * (np.sin(np.outer(turns, u)) @ above) / _LEVELS)
 
     def _rate(self, space: Space, w: ComplexArray, y: list[ComplexArray]) -> ComplexArray:
         """Return d ln zeta / d ln w of the slopes of a space."""
