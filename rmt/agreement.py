@@ -7,7 +7,8 @@ apply. Independent are the networks: they are what is resampled (THEORY 7).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
 _SNAP = {"float64": 1e-8, "float32": 1e-5}  # values this near an atom, in ln s, are on it
 _RESAMPLES = 1000
 _FREQUENCIES = 6
+_FAR = 0.1  # a distance at which it is asked whether the values are what they should be
+_MISTAKES = ((0.5, "ln s^2"), (math.log(10), "log10 s"))
 _REFUSED = 0.01  # p under which a law with its 1/N term differs
 _LEVEL = 0.95
 
@@ -344,6 +347,11 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
         Natural logs of singular values, -inf for zeros.
     tolerance : float
         The distance of the cdfs that still counts as agreement, in (0, 1).
+
+    Warns
+    -----
+    UserWarning
+        Where the values are far from the law, and near it if they were ln s^2 or log10 s.
     """
     rank, null, decisive = None, None, False
     if isinstance(prediction, Spectrum):
@@ -364,8 +372,14 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
         raise ValueError(f"resolution must have shape (networks, inputs) = {values.shape[:2]}, got {resolution.shape}")
     values = np.where(values > -np.inf, np.maximum(values, resolution[..., None]), values)
     tolerance = float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True))
-    return Agreement(spectrum, values, resolution, tolerance, rank, null, decisive, snap,
-                     getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
+    found = Agreement(spectrum, values, resolution, tolerance, rank, null, decisive, snap,
+                      getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
+    if found.discrepancy > _FAR:
+        for factor, word in _MISTAKES:
+            if replace(found, log_values=values * factor).discrepancy < found.discrepancy / 4:
+                warnings.warn(f"measured values look like {word}, not ln s: multiplied by {factor:.3g} they are near "
+                              "the law", stacklevel=2)
+    return found
 
 
 def _array(values: ArrayLike) -> Array:

@@ -47,6 +47,18 @@ def test_the_true_law_agrees_however_it_is_given(law):
     assert result.discrepancy == compare(LAW, VALUES).discrepancy
 
 
+@pytest.mark.parametrize(("factor", "word"), [(2, r"ln s\^2"), (1 / math.log(10), "log10 s")])
+def test_values_of_another_kind_are_pointed_out(factor, word):
+    with pytest.warns(UserWarning, match=word):
+        assert compare(LAW, VALUES * factor).verdict == "differs"
+
+
+def test_wrong_weights_are_no_mistake_of_kind(recwarn):
+    compare(FussCatalan(2) * 4, VALUES)
+    compare(FussCatalan(3), VALUES)
+    assert not recwarn
+
+
 @pytest.mark.parametrize(("law", "values"), [
     (PointMass(1), np.full((4, 2, 9), 1e-15)), (PointMass(4), np.full((4, 1, 9), math.log(2))),
     (Bernoulli(0.5), np.tile([0, -1e-12, -np.inf, -np.inf], (3, 1, 1))),
@@ -83,8 +95,8 @@ def test_one_network_is_undecided(law):
     assert result.reason == "one network has no error bar"
 
 
-@pytest.mark.parametrize("wrong", [lambda t: 2 * t, lambda t: t / math.log(10), np.exp, lambda t: t[..., ::2] * 0])
-def test_squares_other_logarithms_and_plain_values_differ(wrong):
+@pytest.mark.parametrize("wrong", [np.exp, lambda t: t[..., ::2] * 0])
+def test_plain_values_and_constants_differ(wrong):
     assert compare(LAW, wrong(VALUES)).verdict == "differs"
 
 
