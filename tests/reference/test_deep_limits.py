@@ -16,7 +16,7 @@ from scipy.integrate import quad
 
 import rmt
 from rmt import FussCatalan, MarchenkoPastur, mlp, predict
-from rmt.finite import PicketFence, corrected, log_norm, lyapunov_exponents
+from rmt.finite import PicketFence, corrected, log_condition_number, log_norm, lyapunov_exponents
 
 
 def products(widths, draws, seed):
@@ -175,6 +175,30 @@ def test_the_mean_cdf_needs_the_term():
         assert errors(share, law.cdf(x)) > 6
 
 
+# ---- condition numbers ------------------------------------------------------------------------------------
+
+# Means of ln kappa over 8000, 6000, 4000, 3000 products at N = 50 and 800, 300, 250 at N = 200, standard errors in the
+# last place: `benchmarks.condition_number.log_condition_numbers`, seeds 100 + L and 200 + L.
+SIMULATED = [
+    (1, 50, 5.413, 0.013), (4, 50, 13.971, 0.027), (7, 50, 21.995, 0.044), (10, 50, 30.024, 0.063),
+    (1, 200, 6.796, 0.037), (5, 200, 20.996, 0.135), (10, 200, 37.904, 0.217),
+]
+
+
+@pytest.mark.parametrize(("depth", "width", "mean", "error"), SIMULATED)
+def test_condition_numbers_meet_simulation(depth, width, mean, error):
+    found = log_condition_number(depth, width)
+    assert abs(found.mean - mean) < (0.15 if width == 50 else 0.3) + error
+    assert abs(log_condition_number(depth + 1, width).mean - mean) > 1  # the twin, one layer too many
+    assert found.std > 1
+
+
+def test_deeper_than_the_constants_the_law_goes_on():
+    steps = np.diff([log_condition_number(depth, 100).mean for depth in range(8, 14)])
+    assert np.all((steps > 2.7) & (steps < 3.4))
+    assert log_condition_number(11, 100).std is None
+
+
 # ---- bad input --------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("call", "message"), [
@@ -190,6 +214,8 @@ def test_the_mean_cdf_needs_the_term():
     (lambda: lyapunov_exponents(0), "width"),
     (lambda: lyapunov_exponents(3, "quaternion"), "field"),
     (lambda: PicketFence(0, 3), "depth"),
+    (lambda: log_condition_number(0, 3), "depth"),
+    (lambda: log_condition_number(2, 1), "width"),
 ])
 def test_bad_input_is_named(call, message):
     with np.errstate(divide="ignore"), pytest.raises((ValueError, TypeError), match=message):
