@@ -217,10 +217,13 @@ class Agreement:
         """
         found = self._statistics
         networks, frequencies = found.shape
-        if not frequencies or np.linalg.matrix_rank(np.atleast_2d(np.cov(found.T)), tol=1e-24) < frequencies:
+        if not frequencies:
+            return None
+        covariance = np.atleast_2d(np.cov(found.T))
+        if np.linalg.matrix_rank(covariance, tol=1e-24) < frequencies:
             return None
         off = found.mean(axis=0) - self._expected
-        t_squared = networks * off @ np.linalg.solve(np.atleast_2d(np.cov(found.T)), off)
+        t_squared = networks * off @ np.linalg.solve(covariance, off)
         ratio = t_squared * (networks - frequencies) / (frequencies * (networks - 1))
         return float(special.fdtrc(frequencies, networks - frequencies, ratio))
 
@@ -309,10 +312,11 @@ class Agreement:
         low, high = self.interval
         edges, kappa, zero = self.log_edges, self.log_condition_number, self.mass_at_zero
         networks, inputs, n = self.log_values.shape
+        null = "law at infinite width" if self.null is None else "with the 1/N term"
         return [
             ("verdict", self.verdict, self.reason),
             ("discrepancy", "0", f"{self.discrepancy:.4f} [{low:.4f}, {high:.4f}]"),
-            ("p-value", self._null_text, "none" if self.p_value is None else f"{self.p_value:.3g}"),
+            ("p-value", null, "none" if self.p_value is None else f"{self.p_value:.3g}"),
             ("Wasserstein distance (ln s)", "0", f"{self.wasserstein:.4f}"),
             ("mass at zero", f"{zero[0]:.4f} ({self.mass_range[0]:.4f} to {self.mass_range[1]:.4f})", f"{zero[1]:.4f}"),
             ("largest s", exp_text(edges[0][1]), exp_text(edges[1][1])),
@@ -320,10 +324,6 @@ class Agreement:
             ("condition number", exp_text(kappa[0]), exp_text(kappa[1])),
             ("networks x inputs x values", "", f"{networks} x {inputs} x {n}"),
         ]
-
-    @property
-    def _null_text(self) -> str:
-        return "law at infinite width" if self.null is None else "with the 1/N term"
 
     def table(self) -> str:
         """Return the comparison as text."""

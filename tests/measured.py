@@ -1,5 +1,8 @@
 """Made-up measurements: arrays (networks, inputs, n_inputs) of ln s, with the rigidity of eigenvalues."""
 
+import itertools
+import math
+
 import numpy as np
 
 
@@ -16,3 +19,13 @@ def with_zeros(values, zeros):
     for row, network, count in zip(out, values, zeros, strict=True):
         row[:, count : count + network.shape[1]] = network
     return out
+
+
+def jacobians(rng, widths, draws, sigma_w=1.0, slope=1.0):
+    """J of real networks, (draws, n_L, n_0): Gaussian weights of variance sigma_w^2/fan_in, `slope` below zero."""
+    jacobian, h = np.eye(widths[0]), rng.normal(size=(draws, widths[0], 1))
+    for n, m in itertools.pairwise(widths):
+        w = rng.normal(size=(draws, m, n)) * (sigma_w / math.sqrt(n))
+        d = np.where(w @ h > 0, 1.0, slope)
+        jacobian, h = d * (w @ jacobian), d * (w @ h)
+    return jacobian

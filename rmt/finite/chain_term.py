@@ -14,6 +14,7 @@ the slopes' own spread does, the empirical law of n_l draws standing for the law
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -60,10 +61,10 @@ class ChainTerm:
         w = -float(self.curve.mass) * s
         d = -self.curve.log_x(v, y)[1] / rest
         total = np.log(d)
-        for space in self.spaces:
+        for space, times in Counter(self.spaces).items():
             w_l = w / float(space.dimension)
             d_l = self._rate(space, w_l, y)
-            total = total - np.log(d_l) + (1 - d_l * (1 + w_l)) * (1 - d_l / d)
+            total = total + times * ((1 - d_l * (1 + w_l)) * (1 - d_l / d) - np.log(d_l))
         return np.asarray(total.imag / (2 * math.pi))
 
     def mean_sums(self, spectrum: Spectrum, frequencies: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import integer
+from rmt.finite.chain_term import ChainTerm, Space
 from rmt.laws.law import Law
-from rmt.laws.master_curve import ComplexArray
 
 Array = NDArray[np.float64]
 
@@ -66,7 +67,8 @@ class Corrected:
         inside = (values > 0) & (values < self._top)
         shift = np.zeros(values.shape)
         if inside.any():
-            shift[inside] = self._shift(self._w(values[inside]))
+            chain = ChainTerm(self.law.curve, (Space(Fraction(1)),) * (self.depth + 1))
+            shift[inside] = -chain.count_above(np.log(values[inside]))
         return (np.asarray(self.law.cdf(values)) + shift / self.width)[()]
 
     def expect(self, f: Callable[[Array], ArrayLike]) -> float:
@@ -88,13 +90,6 @@ class Corrected:
     @cached_property
     def _top(self) -> float:
         return float(self.law.support[-1][1])
-
-    def _w(self, x: Array) -> ComplexArray:
-        """Return psi at 1/(x - i0), in the upper half plane."""
-        return np.asarray(x * np.conj(self.law.stieltjes(x + 0j)) - 1)
-
-    def _shift(self, w: ComplexArray) -> Array:
-        return np.asarray((np.angle(1 - self.depth * w) + self.depth * np.angle(1 + w)) / (2 * math.pi))
 
 
 def corrected(law: Law, width: int) -> Corrected:

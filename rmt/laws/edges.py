@@ -76,11 +76,11 @@ def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, 
     """Split [bottom, top] at its gaps."""
     low = top - 40 * float(curve.order) if math.isinf(bottom) else bottom
     # Where w is infinite without an atom there may be an edge, and a gap as narrow as one likes beside it.
-    poles = [log_of(x) for x, mass in candidates(curve) if mass == 0]
+    places = [(log_of(x), mass) for x, mass in candidates(curve)]
+    poles, atoms = [x for x, mass in places if mass == 0], [x for x, mass in places if mass > 0]
     near = [pole + side for pole in poles for side in (-1e-6, 1e-6) if low < pole + side < top]
-    whole = float(curve.mass) - sum(float(mass) for _, mass in candidates(curve) if mass > 0)
+    whole = float(curve.mass) - sum(float(mass) for _, mass in places if mass > 0)
     look, turn_near = partial(_look, curve), partial(_turn_near, curve)
-    atoms = [log_of(x) for x, mass in candidates(curve) if mass > 0]
     known = [end for end in (low, top, *poles) if end not in atoms]
     found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, known, 1.0, whole,
                        starts_inside=math.isinf(bottom))

@@ -4,23 +4,18 @@ Four hundred studies have three binomial standard errors of .033 at level .05 an
 leaves those bands once in 400 runs; the seed is fixed.
 """
 
-import itertools
 import math
 
 import numpy as np
 import pytest
+from measured import jacobians
 
 from rmt import FussCatalan, compare, mlp, predict, schemes
 
 
 def study(rng, widths, networks, sigma_w, slope):
     """ln s of networks with Gaussian weights, (networks, 1, n_0); slope of the activation below zero."""
-    jacobian, h = np.eye(widths[0]), rng.normal(size=(networks, widths[0], 1))
-    for n, m in itertools.pairwise(widths):
-        w = rng.normal(size=(networks, m, n)) * (sigma_w / math.sqrt(n))
-        d = np.where(w @ h > 0, 1.0, slope)
-        jacobian, h = d * (w @ jacobian), d * (w @ h)
-    s = np.linalg.svd(jacobian, compute_uv=False)
+    s = np.linalg.svd(jacobians(rng, widths, networks, sigma_w, slope), compute_uv=False)
     return np.log(s, where=s > 1e-10, out=np.full(s.shape, -np.inf))[:, None, :]
 
 

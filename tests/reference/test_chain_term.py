@@ -5,15 +5,15 @@ small. A right term fails by chance once in 1e6 a statistic (5 standard errors, 
 law, the twin, is at least 6 standard errors off in one of the three.
 """
 
-import itertools
 import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from measured import jacobians
 from numpy.testing import assert_allclose
 
-from rmt import FussCatalan, MarchenkoPastur, PointMass, SquaredSlope, mlp, predict, schemes
+from rmt import FussCatalan, MarchenkoPastur, PointMass, SquaredSlope, activations, mlp, predict, schemes
 from rmt.finite import ChainTerm, Space, corrected
 
 
@@ -25,8 +25,10 @@ def square(depth):
 def test_square_layers_have_the_closed_form(depth):
     law = FussCatalan(depth)
     x = law.ppf(np.linspace(0.02, 0.98, 25))
-    shift = corrected(law, 1).cdf(x) - law.cdf(x)
+    w = x * np.conj(law.stieltjes(x + 0j)) - 1  # in the upper half plane
+    shift = (np.angle(1 - depth * w) + depth * np.angle(1 + w)) / (2 * math.pi)
     assert_allclose(-square(depth).count_above(np.log(x)), shift, atol=1e-12)
+    assert_allclose(corrected(law, 1).cdf(x) - law.cdf(x), shift, atol=1e-12)
 
 
 def test_slopes_that_are_all_the_same_change_nothing():
@@ -40,13 +42,7 @@ def simulated(widths, slope, draws, seed):
     """Eigenvalues of J^T J, by the networks themselves: (draws, n_0)."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(draws // 500):
-        jacobian, h = np.eye(widths[0]), rng.normal(size=(500, widths[0], 1))
-        for n, m in itertools.pairwise(widths):
-            w = rng.normal(size=(500, m, n)) / math.sqrt(n)
-            u = w @ h
-            d = np.where(u > 0, 1.0, slope)
-            jacobian, h = d * (w @ jacobian), d * u
-        found.append(np.linalg.svd(jacobian, compute_uv=False) ** 2)
+        found.append(np.linalg.svd(jacobians(rng, widths, 500, slope=slope), compute_uv=False) ** 2)
     values = np.concatenate(found)
     return np.pad(values, ((0, 0), (0, widths[0] - values.shape[1])))
 
@@ -58,9 +54,7 @@ def simulated(widths, slope, draws, seed):
 def test_smooth_statistics_meet_simulation(widths, activation):
     found = predict(mlp(widths, activation, schemes.gaussian(1)))
     law, n = found.spectrum.squared, widths[0]
-    slope = {"linear": 1.0, "relu": 0.0}.get(activation) or float(activation[11:-1] if "(" in activation else 1.0) * (
-        activation != "relu")
-    values = simulated(widths, slope, 4000, 5)
+    values = simulated(widths, float(activations.activation(activation).slope), 4000, 5)
     zero = law.atoms.get(0.0, 0.0)
     level = np.where(values > 1e-12, (law.cdf(values) - zero) / (1 - zero), 0.0)
     terms, bare = found.null.mean_sums(found.spectrum, np.array([1, 2, 3])), []

@@ -4,12 +4,12 @@ A random test fails a right theory once in 1e6 runs by chance (5 standard errors
 3 %, fails.
 """
 
-import itertools
 import math
 
 import mpmath
 import numpy as np
 import pytest
+from measured import jacobians
 from numpy.testing import assert_allclose
 from scipy import stats
 from scipy.integrate import quad
@@ -21,11 +21,7 @@ from rmt.finite import PicketFence, corrected, log_condition_number, log_norm, l
 
 def products(widths, draws, seed):
     """J of `draws` networks of Gaussian linear layers, entries of variance 1/fan_in."""
-    rng = np.random.default_rng(seed)
-    jacobian = np.broadcast_to(np.eye(widths[0]), (draws, widths[0], widths[0]))
-    for n, m in itertools.pairwise(widths):
-        jacobian = rng.normal(size=(draws, m, n)) / math.sqrt(n) @ jacobian
-    return jacobian
+    return jacobians(np.random.default_rng(seed), widths, draws)
 
 
 def errors(samples, expected):
