@@ -21,11 +21,12 @@ def with_zeros(values, zeros):
     return out
 
 
-def jacobians(rng, widths, draws, sigma_w=1.0, slope=1.0):
+def jacobians(rng, widths, draws, sigma_w=1.0, slope=1.0, bias_std=0.0):
     """J of real networks, (draws, n_L, n_0): Gaussian weights of variance sigma_w^2/fan_in, `slope` below zero."""
     jacobian, h = np.eye(widths[0]), rng.normal(size=(draws, widths[0], 1))
     for n, m in itertools.pairwise(widths):
         w = rng.normal(size=(draws, m, n)) * (sigma_w / math.sqrt(n))
-        d = np.where(w @ h > 0, 1.0, slope)
-        jacobian, h = d * (w @ jacobian), d * (w @ h)
+        h = w @ h + bias_std * rng.normal(size=(draws, m, 1))
+        d = np.where(h > 0, 1.0, slope)
+        jacobian, h = d * (w @ jacobian), d * h
     return jacobian

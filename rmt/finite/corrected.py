@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import integer
-from rmt.finite.chain_term import ChainTerm, Space
+from rmt.finite.gaussian_chain import GaussianChain, GaussianLayer
 from rmt.laws.law import Law
 
 Array = NDArray[np.float64]
@@ -67,8 +67,8 @@ class Corrected:
         inside = (values > 0) & (values < self._top)
         shift = np.zeros(values.shape)
         if inside.any():
-            chain = ChainTerm(self.law.curve, (Space(Fraction(1)),) * (self.depth + 1))
-            shift[inside] = -chain.count_above(np.log(values[inside]))
+            chain = GaussianChain(1, (GaussianLayer(1, Fraction(1)),) * self.depth)
+            shift[inside] = -chain.expected_counts(np.log(values[inside]) - self.law.curve.log_scale)[1]
         return (np.asarray(self.law.cdf(values)) + shift / self.width)[()]
 
     def expect(self, f: Callable[[Array], ArrayLike]) -> float:

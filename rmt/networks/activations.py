@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 from rmt.checks import Number, by_name, number
 from rmt.laws.law import Law
@@ -16,6 +16,8 @@ from rmt.laws.named.point_mass import PointMass
 
 class ActivationFunction(ABC):
     """A pointwise function phi: what the mean field and the Jacobian need to know of it."""
+
+    by_sign: ClassVar[bool] = False  # whether phi'(u) depends on the sign of u alone
 
     @abstractmethod
     def mean(self, q: float) -> float:
@@ -34,6 +36,7 @@ class ActivationFunction(ABC):
 class LeakyReLU(ActivationFunction):
     """u for u > 0, slope * u below; slope 0 is ReLU, slope 1 is linear. Every average is exact."""
 
+    by_sign: ClassVar[bool] = True
     slope: Number
 
     def __repr__(self) -> str:

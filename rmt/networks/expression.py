@@ -6,12 +6,12 @@ Matrices are output by input. J^T J lives on the n_0 inputs; a factor on n_l dim
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from rmt.finite.chain_term import ChainTerm, Space
+from rmt.finite.gaussian_chain import GaussianChain, GaussianLayer
 from rmt.finite.norm import LogNorm, chi_squared
 from rmt.laws.convolution import ChainLaw
 from rmt.laws.finite_law import FiniteLaw
@@ -110,20 +110,20 @@ def log_norm(expression: Expression, log_mean: float) -> LogNorm:
     return LogNorm(mean, variance, True)
 
 
-def chain_term(expression: Expression, n_inputs: int) -> ChainTerm | None:
-    """Return the 1/N term of Gaussian matrices with at most one law of finitely many slopes between two; else None."""
-    spaces = [Space(Fraction(1))]
+def gaussian_chain(expression: Expression, n_inputs: int) -> GaussianChain | None:
+    """Return Gaussian matrices with at most one law of finitely many slopes behind each; else None."""
+    layers: list[GaussianLayer] = []
     for factor in _leaves(expression):
         match factor:
-            case Gaussian(rows, _, _):
-                spaces.append(Space(Fraction(rows, n_inputs)))
-            case Diagonal(_, FiniteLaw() as slopes) if len(spaces) > 1 and spaces[-1].slopes == MasterCurve():
-                spaces[-1] = Space(spaces[-1].dimension, slopes.curve)
+            case Gaussian(rows, _, variance):
+                layers.append(GaussianLayer(rows, variance))
+            case Diagonal(_, FiniteLaw() as slopes) if layers and layers[-1].slopes is None:
+                layers[-1] = replace(layers[-1], slopes=slopes)
             case Identity():
                 pass
             case _:
                 return None
-    return ChainTerm(curve(expression, n_inputs), tuple(spaces)) if len(spaces) > 1 else None
+    return GaussianChain(n_inputs, tuple(layers)) if layers else None
 
 
 def _leaves(expression: Expression) -> Iterator[Expression]:

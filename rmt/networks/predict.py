@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmt.checks import Number, number, positive
-from rmt.finite.chain_term import ChainTerm
+from rmt.finite.gaussian_chain import GaussianChain
 from rmt.finite.norm import LogNorm
 from rmt.finite.rank import RankDistribution
 from rmt.finite.regime import Regime, regime
@@ -15,7 +15,7 @@ from rmt.laws.convolution import ChainLaw
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import Spectrum
 from rmt.networks import expression
-from rmt.networks.layers import Dense, Layer, UnsupportedStructure
+from rmt.networks.layers import Activation, Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.signal import Signal
 
@@ -62,9 +62,10 @@ class Prediction:
         The regime, ln |J u|^2 of one vector, and the mass at zero that a finite width has.
     warnings : tuple of str
         What the theory leaves out here.
-    null : ChainTerm or None
-        The 1/N term of the mean over networks, known for Gaussian layers without bias and linear, ReLU or leaky ReLU
-        activations: given the signs of its preactivations such a network is a chain of independent matrices.
+    null : GaussianChain or None
+        What the network is at its own width, whose mean over networks is known to order 1/N: Gaussian layers with
+        linear, ReLU or leaky ReLU activations. Turning the sign of a unit changes nothing in law there, so slopes that
+        depend on that sign alone are as good as independent coins.
     """
 
     network: Network
@@ -72,7 +73,7 @@ class Prediction:
     layers: tuple[LayerRow, ...]
     finite_width: FiniteWidth
     warnings: tuple[str, ...]
-    null: ChainTerm | None
+    null: GaussianChain | None
 
     @property
     def label(self) -> str:
@@ -150,10 +151,10 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active))
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
-    biased = any(isinstance(layer, Dense) and layer.bias_std for layer in network.layers)
+    by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
     norm = expression.log_norm(jacobian, float(total.log_inverse_s(0)[0]))
     return Prediction(network, expression.law(jacobian, n_inputs).spectrum, tuple(rows), FiniteWidth(found, rank, norm),
-                      tuple(warnings), None if biased else expression.chain_term(jacobian, n_inputs))
+                      tuple(warnings), expression.gaussian_chain(jacobian, n_inputs) if by_sign else None)
 
 
 def _step(i: int, layer: Layer, signal: Signal) -> tuple[expression.Expression, Signal]:
