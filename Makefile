@@ -28,4 +28,7 @@ bench: setup  ## speed, against limits and other packages -> docs/benchmarks.md
 accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
 	$(RUN)/python -m benchmarks.accuracy
 
-.PHONY: help setup report test lint bench accuracy
+calibration: setup  ## false alarms and power of compare, simulated -> docs/calibration.md
+	$(RUN)/python -m benchmarks.calibration
+
+.PHONY: help setup report test lint bench accuracy calibration

@@ -123,16 +123,31 @@ def _number(x: float) -> float | str:
 def _summary(prediction: Prediction) -> dict[str, Any]:
     spectrum = prediction.spectrum
     n = prediction.network.n_inputs
-    regime = prediction.finite_width.regime
+    finite = prediction.finite_width
+    values = {"log_largest_s": finite.log_largest, "log_of_geometric_mean_s": finite.mean_log}
+    bands = {f"{name}_of_one_network": [value.band()[0], value.median, value.band()[1]]
+             for name, value in values.items() if value is not None}
     return {
-        "regime": regime.name, "depth_times_beta_over_2": regime.ratio,
+        "regime": finite.regime.name, "depth_times_beta_over_2": finite.regime.ratio,
+        "distance_of_one_network": finite.distance,
         "mean_x": spectrum.squared.mean(), "gradient_growth": prediction.gradient_growth,
         "mass_at_zero": spectrum.atoms.get(0.0, 0.0),
-        "mass_at_zero_at_this_width": prediction.finite_width.rank.mass_at_zero,
+        "mass_at_zero_at_this_width": finite.rank.mass_at_zero,
         "log_largest_s": spectrum.log_edges[1], "log_smallest_s": _number(spectrum.log_edges[0]),
         f"log_condition_number_at_{n}_values": spectrum.log_condition_number_at(n),
+        "log_condition_number_of_one_network": finite.log_condition_number, **bands,
         "warnings": list(prediction.warnings),
     }
+
+
+def _text(key: str, value: Any) -> str:
+    """Return a value of the summary for a terminal; a band as its median with its ends."""
+    if key.startswith("log_") and isinstance(value, list):
+        low, median, high = map(exp_text, value)
+        return f"{median} (90 %: {low} to {high})"
+    if key.startswith("log_"):
+        return exp_text(float(value))
+    return f"{value:.6g}" if isinstance(value, float) else "none" if value in ([], None) else str(value)
 
 
 def _check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
@@ -176,9 +191,8 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
     else:
         click.echo(prediction.table() + "\n")
         for key, value in summary.items():
-            name = key.removeprefix("log_").replace("_", " ")
-            text = exp_text(float(value)) if key.startswith("log_") else "none" if value == [] else value
-            click.echo(f"{name:40} {f'{text:.6g}' if isinstance(text, float) else text}")
+            name = key.removeprefix("log_").removeprefix("of_").replace("_", " ")
+            click.echo(f"{name:40} {_text(key, value)}")
     if out:
         style.use()
         _save(prediction.spectrum.plot(), out)

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from rmt import plotting, smooth_statistics
 from rmt.cdf_distance import CdfDistance
 from rmt.checks import Number, number
-from rmt.finite.gaussian_chain import GaussianChain
+from rmt.finite.chain import Chain
+from rmt.finite.condition import chain_log_condition_number
 from rmt.finite.rank import RankDistribution
 from rmt.laws.law import Law
 from rmt.laws.views import Spectrum
@@ -54,7 +55,7 @@ class Agreement:
         The distance that still counts as agreement.
     rank : RankDistribution or None
         The finite-width distribution of the number of non-zero values, where it is known.
-    null : GaussianChain or None
+    null : Chain or None
         The network at its own width, whose mean over networks is known to order 1/N.
     snap : float
         Values within this of an atom, in ln s, are on it.
@@ -69,7 +70,7 @@ class Agreement:
     censored: Array
     tolerance: float
     rank: RankDistribution | None
-    null: GaussianChain | None
+    null: Chain | None
     snap: float
     seed: int | None = None
     label: str = "law"
@@ -183,10 +184,12 @@ class Agreement:
 
     @cached_property
     def log_condition_number(self) -> tuple[float, float]:
-        """Ln of the condition number of the non-zero part: typical for that many values, and mean measured."""
+        """Ln of the condition number of the non-zero part: predicted (at this width, where known), mean measured."""
         top, bottom = self._ends
         alive = max(1, round(float(np.mean((self.log_values > -np.inf).sum(-1)))))
         measured = float(np.mean(top - bottom)) if np.isfinite(top).all() else math.nan  # none where all are zero
+        if self.null is not None:
+            return chain_log_condition_number(self.null), measured
         return self.spectrum.log_condition_number_at(alive), measured
 
     @property
@@ -225,7 +228,9 @@ class Agreement:
             return DIFFERS, f"mass at zero {self.mass_at_zero[1]:.4f} outside {zero[0]:.4f} to {zero[1]:.4f}"
         bias = 1 / max(float(np.mean((self.log_values > -np.inf).sum(-1))), 1.0)
         if low > self.tolerance + bias:
-            return DIFFERS, f"at least {low:.4f} apart, over {self.tolerance:g} + 1/n = {self.tolerance + bias:.4f}"
+            far = f"at least {low:.4f} apart, over {self.tolerance:g} + 1/n = {self.tolerance + bias:.4f}"
+            explained = self.decisive and self.p_value is not None and self.p_value >= _REFUSED
+            return DIFFERS, far + (f"; what this width does, p = {self.p_value:.2g}" if explained else "")
         if self.decisive and self.p_value is not None and self.p_value < _REFUSED:
             return DIFFERS, f"p = {self.p_value:.1g}: under {_REFUSED:g} with the 1/N term in the null"
         if high < self.tolerance:

@@ -21,12 +21,19 @@ def with_zeros(values, zeros):
     return out
 
 
-def jacobians(rng, widths, draws, sigma_w=1.0, slope=1.0, bias_std=0.0):
-    """J of real networks, (draws, n_L, n_0): Gaussian weights of variance sigma_w^2/fan_in, `slope` below zero."""
+def jacobians(rng, widths, draws, sigma_w=1.0, slope=1.0, bias_std=0.0, orthogonal=False):
+    """J of real networks, (draws, n_L, n_0): `slope` below zero; weights of variance sigma_w^2/fan_in, or Haar."""
     jacobian, h = np.eye(widths[0]), rng.normal(size=(draws, widths[0], 1))
     for n, m in itertools.pairwise(widths):
-        w = rng.normal(size=(draws, m, n)) * (sigma_w / math.sqrt(n))
-        h = w @ h + bias_std * rng.normal(size=(draws, m, 1))
+        w = haar(rng, draws, m, n) if orthogonal else rng.normal(size=(draws, m, n)) / math.sqrt(n)
+        h = sigma_w * (w @ h) + bias_std * rng.normal(size=(draws, m, 1))
         d = np.where(h > 0, 1.0, slope)
-        jacobian, h = d * (w @ jacobian), d * h
+        jacobian, h = d * (sigma_w * w @ jacobian), d * h
     return jacobian
+
+
+def haar(rng, draws, m, n):
+    """Semi-orthogonal matrices, uniform: (draws, m, n)."""
+    q, r = np.linalg.qr(rng.normal(size=(draws, max(m, n), min(m, n))))
+    q *= np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
+    return q if m >= n else np.swapaxes(q, 1, 2)

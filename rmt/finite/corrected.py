@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import integer
-from rmt.finite.gaussian_chain import GaussianChain, GaussianLayer
+from rmt.finite.chain import Chain, ChainLayer
 from rmt.laws.law import Law
+from rmt.laws.named.marchenko_pastur import MarchenkoPastur
 
 Array = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class Corrected:
         inside = (values > 0) & (values < self._top)
         shift = np.zeros(values.shape)
         if inside.any():
-            chain = GaussianChain(1, (GaussianLayer(1, Fraction(1)),) * self.depth)
+            chain = Chain(1, (ChainLayer(1, MarchenkoPastur(1).curve),) * self.depth)
             shift[inside] = -chain.expected_counts(np.log(values[inside]) - self.law.curve.log_scale)[1]
         return (np.asarray(self.law.cdf(values)) + shift / self.width)[()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from rmt.checks import integer, number
@@ -40,6 +41,15 @@ class Regime:
     beta: float
     depth_over_width: float
     rank_shift: float
+
+    @property
+    def spread(self) -> float:
+        """How far one network may be from the law in ln s, as a whole: the standard deviation of ln |Ju|.
+
+        Its singular values are those of the law times a factor of about exp(+-spread); where beta << 1 the largest
+        stays closer than that (`rmt.finite.log_largest`), and the cdf moves by far less (`FiniteWidth.distance`).
+        """
+        return math.sqrt(self.beta) / 2
 
     def __float__(self) -> float:
         return self.ratio

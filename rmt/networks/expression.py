@@ -11,12 +11,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from rmt.finite.gaussian_chain import GaussianChain, GaussianLayer
+from rmt.finite.chain import Chain, ChainLayer
 from rmt.finite.norm import LogNorm, chi_squared
 from rmt.laws.convolution import ChainLaw
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.law import Law
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.named.point_mass import PointMass
 
 
 @dataclass(frozen=True)
@@ -110,20 +111,21 @@ def log_norm(expression: Expression, log_mean: float) -> LogNorm:
     return LogNorm(mean, variance, True)
 
 
-def gaussian_chain(expression: Expression, n_inputs: int) -> GaussianChain | None:
-    """Return Gaussian matrices with at most one law of finitely many slopes behind each; else None."""
-    layers: list[GaussianLayer] = []
+def chain(expression: Expression, n_inputs: int) -> Chain | None:
+    """Return random matrices with at most one law of finitely many slopes behind each; else None."""
+    layers: list[ChainLayer] = []
     for factor in _leaves(expression):
         match factor:
-            case Gaussian(rows, _, variance):
-                layers.append(GaussianLayer(rows, variance))
-            case Diagonal(_, FiniteLaw() as slopes) if layers and layers[-1].slopes is None:
+            case Gaussian(rows, columns, _) | Haar(rows, columns, _):
+                turned = max(rows, columns) if isinstance(factor, Haar) else 0
+                layers.append(ChainLayer(rows, curve(factor, n_inputs), turned))
+            case Diagonal(_, FiniteLaw() as slopes) if layers and layers[-1].slopes == PointMass(1):
                 layers[-1] = replace(layers[-1], slopes=slopes)
             case Identity():
                 pass
             case _:
                 return None
-    return GaussianChain(n_inputs, tuple(layers)) if layers else None
+    return Chain(n_inputs, tuple(layers)) if layers else None
 
 
 def _leaves(expression: Expression) -> Iterator[Expression]:

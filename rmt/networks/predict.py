@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmt.checks import Number, number, positive
-from rmt.finite.gaussian_chain import GaussianChain
-from rmt.finite.norm import LogNorm
+from rmt.finite.chain import Chain
 from rmt.finite.rank import RankDistribution
-from rmt.finite.regime import Regime, regime
+from rmt.finite.regime import regime
 from rmt.laws.convolution import ChainLaw
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import Spectrum
 from rmt.networks import expression
+from rmt.networks.finite_width import FiniteWidth
 from rmt.networks.layers import Activation, Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.signal import Signal
@@ -38,15 +38,6 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
-class FiniteWidth:
-    """What the finite width does: the regime, the norm of one vector, and the distribution of the rank."""
-
-    regime: Regime
-    rank: RankDistribution
-    log_norm: LogNorm
-
-
-@dataclass(frozen=True)
 class Prediction:
     """What the theory says of a network's Jacobian at initialization.
 
@@ -59,13 +50,10 @@ class Prediction:
     layers : tuple of LayerRow
         A row per layer.
     finite_width : FiniteWidth
-        The regime, ln |J u|^2 of one vector, and the mass at zero that a finite width has.
+        The regime, how far one network may be from the law, ln |J u|^2 of one vector, the largest value, the condition
+        number, and the mass at zero that a finite width has.
     warnings : tuple of str
         What the theory leaves out here.
-    null : GaussianChain or None
-        What the network is at its own width, whose mean over networks is known to order 1/N: Gaussian layers with
-        linear, ReLU or leaky ReLU activations. Turning the sign of a unit changes nothing in law there, so slopes that
-        depend on that sign alone are as good as independent coins.
     """
 
     network: Network
@@ -73,7 +61,15 @@ class Prediction:
     layers: tuple[LayerRow, ...]
     finite_width: FiniteWidth
     warnings: tuple[str, ...]
-    null: GaussianChain | None
+
+    @property
+    def null(self) -> Chain | None:
+        """The network at its own width, whose mean over networks is known to order 1/N.
+
+        Gaussian or orthogonal layers with linear, ReLU or leaky ReLU activations; else None. Turning the sign of a unit
+        changes nothing in law there, so slopes that depend on that sign alone are as good as independent coins.
+        """
+        return self.finite_width.chain
 
     @property
     def label(self) -> str:
@@ -153,8 +149,9 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
     by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
     norm = expression.log_norm(jacobian, float(total.log_inverse_s(0)[0]))
-    return Prediction(network, expression.law(jacobian, n_inputs).spectrum, tuple(rows), FiniteWidth(found, rank, norm),
-                      tuple(warnings), expression.gaussian_chain(jacobian, n_inputs) if by_sign else None)
+    spectrum, chain = expression.law(jacobian, n_inputs).spectrum, expression.chain(jacobian, n_inputs)
+    width = FiniteWidth(spectrum, found, rank, norm, chain if by_sign else None)
+    return Prediction(network, spectrum, tuple(rows), width, tuple(warnings))
 
 
 def _step(i: int, layer: Layer, signal: Signal) -> tuple[expression.Expression, Signal]:
