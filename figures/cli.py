@@ -19,7 +19,8 @@ from empirical.measurement import Measurement
 from empirical.progress import progress
 from empirical.workers import workers
 from figures import report as pages
-from figures import style
+from figures import style, tables
+from figures.tables import FORMATS
 from rmt.agreement import AGREES, DIFFERS, compare
 from rmt.checks import choice, number
 from rmt.laws.errors import ConvergenceError
@@ -238,14 +239,14 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
 @click.option("--store", help="Folder that keeps every measured network, to go on later.")
 @click.option("--measurement", help="Compare this .npz file (from rmt measure) instead of measuring.")
 @click.option("--tolerance", default=0.02, show_default=True, help="Distance that still counts as agreement.")
-@click.option("--out", help="Draw the comparison into this file (.svg, .png or .pdf).")
+@click.option("--out", help="Draw the comparison (.svg, .png, .pdf), or write its table (.csv, .md, .tex, .html).")
 def compare_command(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
                     draws: int, store: str | None, measurement: str | None, tolerance: float, out: str | None) -> int:
     """Predict, measure and compare; exit status 0 agrees, 1 differs, 3 undecided.
 
     Example: rmt compare --widths 200x3 --activation linear --init xavier_normal --draws 20 --seed 1
     """
-    _check_out(out, _PICTURES)
+    _check_out(out, (*_PICTURES, *FORMATS))
     number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)
     network, source = _describe(width_text, activation, init, bias_std, inputs)
     with _resumable(store):
@@ -254,11 +255,15 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
     result = compare(_predicted(network, source), measured, tolerance)
     if as_json:
         click.echo(json.dumps({"verdict": result.verdict, "reason": result.reason, "discrepancy": result.discrepancy,
-                               "interval": result.interval, "mass_at_zero": result.mass_at_zero,
-                               "wasserstein": result.wasserstein}, indent=2))
+                               "interval": result.interval, "p_value": result.p_value,
+                               "zscores": [_number(float(z)) for z in result.zscores],
+                               "mass_at_zero": result.mass_at_zero, "wasserstein": result.wasserstein}, indent=2))
     else:
         click.echo(result.table())
-    if out:
+    if out and Path(out).suffix in FORMATS:
+        Path(out).write_text(FORMATS[Path(out).suffix](tables.agreement(result)))
+        click.echo(f"table: {out}", err=True)
+    elif out:
         style.use()
         _save(result.plot(), out)
     return {AGREES: DONE, DIFFERS: DIFFERENT}.get(result.verdict, INCOMPLETE)

@@ -26,9 +26,10 @@ _COLUMNS = (
     Column("inputs", "inputs"), Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
     Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "distance"),
     Column("interval_low", "from"), Column("interval_high", "to (95 %)"),
+    Column("p_value", "p"),
     Column("mass_at_zero_predicted", "zeros, law"), Column("mass_at_zero_measured", "zeros, measured"),
     Column("largest_s_predicted", "largest s, law"), Column("largest_s_measured", "largest s, measured"),
-    Column("condition_number_predicted", "cond. number, law"),
+    Column("condition_number_predicted", "cond. number, theory"),
     Column("condition_number_measured", "cond. number, measured"),
 )
 
@@ -64,7 +65,8 @@ def row_result(row: Row, measurement: Measurement) -> RowResult:
     regime = prediction.finite_width.regime
     cells: tuple[Cell, ...] = (
         row.init, row.activation, row.depth, row.inputs, row.width, measurement.networks, row.seed, result.verdict,
-             str(regime), result.discrepancy, low, high, *zero, *(exp_text(edge[1]) for edge in edges),
+             str(regime), result.discrepancy, low, high,
+             "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
              *map(exp_text, kappa))
     picture = _picture(result, row)
     return RowResult(row, result.verdict, result.reason, regime, cells, _with_error(kappa, result),
@@ -124,7 +126,7 @@ def trend(results: Sequence[RowResult], name: str) -> str:
     bottom.set_xlabel("depth (weight matrices)")
     row = results[0].row
     figure.suptitle(f"{row.activation}, {row.inputs} inputs, N = {row.width}, {row.draws} networks, seed {row.seed}\n"
-                    "lines: law; markers: mean over networks ± 2 standard errors", fontsize=8)
+                    "lines: theory; markers: mean over networks ± 2 standard errors", fontsize=8)
     top.legend(frameon=False, fontsize=7)
     return style.svg(figure, name)
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from rmt.agreement import Agreement
+
 Cell = str | int | float
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -75,6 +77,15 @@ class Table:
 
     def _texts(self) -> list[list[str]]:
         return [[show(cell) for cell in row] for row in self.rows]
+
+
+FORMATS = {".csv": Table.csv, ".md": Table.markdown, ".tex": Table.latex, ".html": Table.html}
+
+
+def agreement(result: Agreement) -> Table:
+    """Return a comparison as a table: quantity, predicted, measured, an interval or range, a note."""
+    keys = ("quantity", "predicted", "measured", "low", "high", "note")
+    return Table(tuple(Column(key, key) for key in keys), tuple(result.rows()))
 
 
 def show(cell: Cell) -> str:

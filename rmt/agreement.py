@@ -295,10 +295,11 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
             rank, null = prediction.finite_width.rank, prediction.null
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
-    values = _array(getattr(measurement, "log_singular_values", measurement))
+    values = _array(getattr(measurement, "log_singular_values", measurement), rank.n_inputs if rank else None)
     snap = _SNAP.get(str(getattr(measurement, "dtype", "")), _SNAP["float64"])
     if rank is not None and values.shape[2] != rank.n_inputs:
-        raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {rank.n_inputs}")
+        raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {rank.n_inputs}: it must "
+                         f"have shape (networks, inputs, {rank.n_inputs}), got {values.shape}")
     resolution = np.asarray(getattr(measurement, "resolution", np.full(values.shape[:2], -np.inf)))
     if resolution.shape != values.shape[:2]:
         raise ValueError(f"resolution must have shape (networks, inputs) = {values.shape[:2]}, got {resolution.shape}")
@@ -314,16 +315,17 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     return found
 
 
-def _array(values: ArrayLike) -> Array:
+def _array(values: ArrayLike, n_inputs: int | None) -> Array:
+    shape = f"(networks, inputs, {n_inputs or 'n_inputs'})"
     try:
         array = np.asarray(values)
         array = array.astype(float) if not np.iscomplexobj(array) else array
     except (TypeError, ValueError):
-        raise ValueError(f"measured values must be an array (networks, inputs, n_inputs), got {values!r:.80}") from None
+        raise ValueError(f"measured values must be an array {shape}, got {values!r:.80}") from None
     if np.iscomplexobj(array):
         raise TypeError("measured values must be real, got a complex array")
     if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(f"measured values must be an array (networks, inputs, n_inputs), got shape {array.shape}")
+        raise ValueError(f"measured values must be an array {shape}, got shape {array.shape}")
     if np.isnan(array).any() or np.any(array == np.inf):
         raise ValueError("measured values must be ln s, -inf for zeros, got NaN or +inf")
     return array

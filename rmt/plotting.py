@@ -135,6 +135,9 @@ def _difference(result: Agreement, ax: Axes) -> None:
     ax.fill_between(t, gap - 3 * error, gap + 3 * error, color=MEASURED, alpha=0.3, lw=0,
                     label="±3 standard errors")
     ax.plot(t, gap, color=MEASURED, lw=1.1, label="measured − law")
+    if result.null is not None and place.size and not result.spectrum.log.atoms:
+        at, shift = result.null.cdf_shift(result.spectrum)
+        ax.plot(at / _LN10, shift, color=LAW, lw=1.1, ls="--", label="theory at this width − law")
     ax.axhline(0, color=LAW, lw=0.8)
     reach = 1.15 * max(1.6 * result.tolerance, float(np.max(np.abs(gap) + 3 * error, initial=0.0)))
     ax.set_ylim(-1.5 * reach, reach)  # room for the legend
@@ -142,7 +145,7 @@ def _difference(result: Agreement, ax: Axes) -> None:
     ax.set_ylabel("cdf: measured\n− law", fontsize=8)
     ax.tick_params(labelsize=7)
     ax.locator_params(axis="y", nbins=5, steps=[1, 2, 5, 10])
-    ax.legend(fontsize=6.5, frameon=False, ncols=3, loc="lower center")
+    ax.legend(fontsize=6.5, frameon=False, ncols=2, loc="lower center")
 
 
 def histogram(bins: np.ndarray, counts: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:

@@ -17,6 +17,7 @@ from rmt.laws.views import LogView
 Array = NDArray[np.float64]
 
 _MOST, _LEAST_NETWORKS = 6, 4
+_SINGULAR, _ROUNDING = 1e-10, 1e-20  # a share of the largest variance; a variance
 
 
 def frequencies(networks: int) -> Array:
@@ -33,9 +34,10 @@ def cosines(law: LogView, log_values: Array, snap: float) -> Array:
     if not law.support or not j.size:
         return np.empty((len(log_values), 0))
     counts = (log_values > -np.inf) & ~np.any([np.abs(log_values - place) <= snap for place, _ in masses], axis=0)
-    below = sum((mass * (log_values > place) for place, mass in masses), np.zeros(log_values.shape))
-    level = np.where(counts, (law.cdf(log_values) - below) / (1 - sum(mass for _, mass in masses)), 0.0)
-    sums = [(np.cos(math.pi * k * level) * counts).sum(axis=1) for k in j]
+    values, network = log_values[counts], np.nonzero(counts)[0]
+    level = law.cdf(values) - sum((mass * (values > place) for place, mass in masses), np.zeros(values.size))
+    level /= 1 - sum(mass for _, mass in masses)
+    sums = [np.bincount(network, np.cos(math.pi * k * level), len(log_values)) for k in j]
     return np.array(sums).T / np.maximum(counts.sum(axis=1), 1)[:, None]
 
 
@@ -54,7 +56,8 @@ def hotelling(statistics: Array, expected: Array) -> float | None:
     if not n:
         return None
     covariance = np.atleast_2d(np.cov(statistics.T))
-    if np.linalg.matrix_rank(covariance, tol=1e-24) < n:
+    spread = np.linalg.eigvalsh(covariance)
+    if spread[0] <= _SINGULAR * max(spread[-1], _ROUNDING):
         return None
     off = statistics.mean(axis=0) - expected
     ratio = networks * off @ np.linalg.solve(covariance, off) * (networks - n) / (n * (networks - 1))

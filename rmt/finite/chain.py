@@ -63,15 +63,22 @@ class ChainLayer:
     turned: int = 0
     slopes: FiniteLaw = _ALL_ONE
 
-    def drawn(self, levels: Array) -> ChainLayer:
-        """Return the layer with the slopes of one network: quantiles of their numbers, a level for all but the last."""
+    def drawn(self, levels: Array) -> list[ChainLayer]:
+        """Return the layer with the slopes of one network for each row of levels (networks, values - 1).
+
+        Levels are of the number of slopes of each value but the last, given the numbers before.
+        """
         from scipy.stats import binom  # slow to import
 
-        masses = [*self.slopes.atoms.values()]
-        counts: list[int] = []
-        for i, level in enumerate(levels):
-            counts.append(int(binom.ppf(level, self.rows - sum(counts), masses[i] / sum(masses[i:]))))
-        found = {x: k for x, k in zip(self.slopes.atoms, (*counts, self.rows - sum(counts)), strict=True) if k}
+        masses = np.array([*self.slopes.atoms.values()])
+        left, counts = np.full(len(levels), self.rows), []
+        for i, level in enumerate(levels.T):
+            counts.append(binom.ppf(level, left, masses[i] / masses[i:].sum()).astype(int))
+            left = left - counts[-1]
+        return [self._with(row) for row in np.array([*counts, left]).T.tolist()]
+
+    def _with(self, counts: list[int]) -> ChainLayer:
+        found = {x: k for x, k in zip(self.slopes.atoms, counts, strict=True) if k}
         return replace(self, slopes=Discrete([*found], [Fraction(k, self.rows) for k in found.values()]))
 
 
@@ -125,16 +132,17 @@ class Chain:
         """The least dimension of a space."""
         return min([self.n_inputs, *(layer.rows for layer in self.layers)])
 
+    @cached_property
     def networks(self) -> list[Chain]:
-        """Return the chain with its slopes drawn: quasi-random networks, or itself where nothing is to draw."""
+        """The chain with its slopes drawn: quasi-random networks, or itself where nothing is to draw."""
         from scipy.stats import qmc  # slow to import
 
         free = [len(layer.slopes.atoms) - 1 for layer in self.layers]
         if not any(free):
             return [self]
-        rows = (np.split(row, np.cumsum(free)[:-1]) for row in qmc.Sobol(sum(free), rng=0).random(_DRAWS))
-        return [replace(self, layers=tuple(layer.drawn(part) for layer, part in zip(self.layers, row, strict=True)))
-                for row in rows]
+        levels = np.split(qmc.Sobol(sum(free), rng=0).random(_DRAWS), np.cumsum(free)[:-1], axis=1)
+        drawn = [layer.drawn(part) for layer, part in zip(self.layers, levels, strict=True)]
+        return [replace(self, layers=layers) for layers in zip(*drawn, strict=True)]
 
     def expected_counts(self, log_x: Array) -> tuple[Array, Array]:
         """Return the law's count of eigenvalues above x, n_0 P(X > x), and what order one adds, the slopes given."""
@@ -153,10 +161,15 @@ class Chain:
         Levels are in the continuous part of `spectrum`, and values on its atoms are left out; a network without others
         counts as 0.
         """
-        u, above, number = _level_counts(self, spectrum)
+        u, _, above, number = _level_counts(self, spectrum)
         turns = math.pi * np.asarray(frequencies, dtype=float)
         waves = turns[:, None] * np.sin(np.outer(turns, u)) / u.size
         return np.asarray(np.mean((number - waves @ above) / np.maximum(number, 1), axis=1))  # by parts
+
+    def cdf_shift(self, spectrum: Spectrum) -> tuple[Array, Array]:
+        """Return ln s, rising, and there the mean cdf of networks pooled less the law's, off the law's atoms."""
+        u, log_x, above, number = _level_counts(self, spectrum)
+        return log_x / 2, 1 - u - above.sum(axis=1) / max(float(number.sum()), 1.0)
 
     def distance(self, spectrum: Spectrum) -> float:
         """Return E of the sup distance of one network's cdf from the law's, both given s > 0 and off the law's atoms.
@@ -164,7 +177,7 @@ class Chain:
         About: the draw of the slopes moves it by what is computed; what is left is that of n values which repel, (1 +
         .3 ln n)/n in simulation at any depth (n = 50 to 200); the two are added as squares. Within 15 % where measured.
         """
-        u, above, number = _level_counts(self, spectrum)
+        u, _, above, number = _level_counts(self, spectrum)
         moved = np.mean(np.max(np.abs(above / np.maximum(number, 1) - (1 - u)[:, None]), axis=0))
         n = max(float(number.mean()), 1.0)
         return min(1.0, math.hypot(float(moved) if number.size > 1 else 0.0, (1 + 0.3 * math.log(n)) / n))
@@ -184,12 +197,12 @@ class Chain:
 
 
 @lru_cache(maxsize=64)
-def _level_counts(chain: Chain, spectrum: Spectrum) -> tuple[Array, Array, Array]:
-    """Return levels u, the mean number of values above each (levels, networks), and of all, in networks drawn.
+def _level_counts(chain: Chain, spectrum: Spectrum) -> tuple[Array, Array, Array, Array]:
+    """Return levels u, ln x there, the mean number of values above (levels, networks), and of all, of networks drawn.
 
     Of values off the atoms of the spectrum. None is above any level where all slopes of a layer are zero.
     """
-    networks = chain.networks()
+    networks = chain.networks
     n = _LEVELS if networks == [chain] else _LEVELS_DRAWN
     u = (np.arange(n) + 0.5) / n
     log_x, atoms = _places(spectrum, u)
@@ -204,7 +217,7 @@ def _level_counts(chain: Chain, spectrum: Spectrum) -> tuple[Array, Array, Array
             number[i], above[:, i] = found, np.sum(network.expected_counts(log_x), axis=0)
             for place, mass in masses.items():
                 above[:, i] -= network.n_inputs * mass * (log_x < place)
-    return u, above, number
+    return u, log_x, above, number
 
 
 def _places(spectrum: Spectrum, u: Array) -> tuple[Array, list[float]]:

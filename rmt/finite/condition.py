@@ -56,7 +56,7 @@ def chain_log_condition_number(chain: Chain) -> float:
     if chain.square_gaussian and chain.n_inputs > 1:
         return log_condition_number(len(chain.layers), chain.n_inputs).mean
     logs = []
-    for network in chain.networks():
+    for network in chain.networks:
         if network.alive:
             n = round(chain.n_inputs * float(network.curve.mass))
             logs.append(ChainLaw(network.curve).spectrum.log_condition_number_at(n) if n > 1 else 0.0)

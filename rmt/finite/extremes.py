@@ -111,7 +111,7 @@ def log_largest(chain: Chain) -> LogValue | None:
     the band. ReLU layers are averaged over their numbers of active units.
     """
     found = _over_networks(chain, _largest)
-    return found if found is None or chain.networks() != [chain] else replace(found, shape="Tracy-Widom")
+    return found if found is None or chain.networks != [chain] else replace(found, shape="Tracy-Widom")
 
 
 def mean_log(chain: Chain) -> LogValue | None:
@@ -126,7 +126,7 @@ def mean_log(chain: Chain) -> LogValue | None:
 def _over_networks(chain: Chain, moments: Callable[[Array, float], tuple[float, float]]) -> LogValue | None:
     """Return mean and variance over the slopes drawn; None for other chains, and where J is nearly always zero."""
     plain = all(not layer.turned and not layer.slopes.curve.slopes for layer in chain.layers)
-    found = [moments(*_spaces(network)) for network in chain.networks() if network.alive] if plain else []
+    found = [moments(*_spaces(network)) for network in chain.networks if network.alive] if plain else []
     if not found:
         return None
     mean, variance = np.array(found).T

@@ -208,3 +208,19 @@ def test_a_core_install_names_the_extra(missing, extra, arguments):
     for part in ("rmt: ", missing.replace("sklearn", "scikit-learn"), "pip install 'rmt[", extra):
         assert part in done.stderr
     assert done.returncode == 2  # 1 would say that compare differs
+
+
+@pytest.mark.parametrize(("suffix", "first"), [
+    ("csv", "quantity,predicted,measured,low,high,note"), ("md", "| quantity | predicted |"),
+    ("tex", r"\begin{tabular}"), ("html", "<table><thead><tr><th>quantity</th>"),
+])
+def test_a_comparison_is_written_in_every_form(suffix, first, tmp_path):
+    out = tmp_path / f"table.{suffix}"
+    result = rmt("compare", "--widths", "12x2", "--draws", 5, "--out", out)
+    assert result.exit_code in (0, 1, 3)
+    text = out.read_text()
+    assert text.startswith(first)
+    for quantity in ("verdict", "discrepancy", "p-value", "mass at zero", "condition number"):
+        assert quantity in text
+        assert quantity in result.stdout
+    assert "nan" not in text

@@ -68,3 +68,20 @@ def test_few_networks_have_no_p_value():
     assert one.verdict == "undecided"
     assert "with the 1/N term" in found.table()
     assert "law at infinite width" in compare(FussCatalan(1), study(rng, [30, 30], 4, 1, 1.0)).table()
+
+
+TEN_CLASSES = [3072, 100, 100, 10]  # a ten-class net: at most ten non-zero values an input
+
+
+@pytest.mark.parametrize("networks", [4, 11, 20])
+def test_ten_values_are_enough_to_refuse_a_wrong_scheme_and_too_few_to_agree(networks):
+    """Of five studies of the truth none differs (false alarm .05: p decides at level .01; the seed is fixed)."""
+    rng = np.random.default_rng(networks)
+    right, *wrong = (predict(mlp(TEN_CLASSES, "relu", init)) for init in (
+        "kaiming_normal", "xavier_normal", schemes.gaussian(1), schemes.gaussian(1.5)))
+    for _ in range(5):
+        ten = study(rng, TEN_CLASSES, networks, math.sqrt(2), 0.0)
+        values = np.concatenate([ten, np.full((networks, 1, 3062), -np.inf)], axis=2)
+        assert compare(right, values).verdict == "undecided"
+        assert all(compare(theory, values).verdict != "agrees" for theory in wrong)
+        assert compare(wrong[1], values).verdict == "differs"
