@@ -107,7 +107,7 @@ def uniformity(cells: list[Cell]) -> str:
 def power(cells: list[Cell]) -> None:
     """Draw the share of studies with p < .01 against the error of sigma_w."""
     figure = style.figure(9.6, 3.6)
-    figure.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.15, wspace=0.12)
+    figure.subplots_adjust(left=0.07, right=0.985, top=0.91, bottom=0.23, wspace=0.12)
     axes = figure.subplots(1, 3, sharey=True)
     for ax, kind in zip(axes, KINDS, strict=True):
         for i, key in enumerate(DRAWN):
@@ -116,10 +116,10 @@ def power(cells: list[Cell]) -> None:
                 ax.plot(100 * np.array(ERRORS), np.mean(found[0].p < 0.01, axis=1), style.MARKERS[i] + "-", ms=4,
                         lw=1.2, color=style.PALETTE[i], label="N = {}, depth {}, {} networks".format(*key))
         ax.axhline(0.01, color="k", lw=0.7, ls=":")
-        ax.set_title(f"{kind}, {max(c.p.shape[1] for c in cells)} studies or less, seed 1")
+        ax.set_title(f"{kind}, {max(c.p.shape[1] for c in cells)} studies or fewer, seed 1")
         ax.set_xlabel("sigma_w too large by (%)")
     axes[0].set_ylabel("share of studies with p < .01")
-    axes[2].legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="lower right", bbox_to_anchor=(1, 0.08))
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="lower center", ncols=4)
     save(figure, "calibration-power")
 
 

@@ -24,6 +24,7 @@ from figures.tables import FORMATS
 from rmt.agreement import AGREES, DIFFERS, compare
 from rmt.checks import choice, number
 from rmt.laws.errors import ConvergenceError
+from rmt.networks.finite_width import FiniteWidth
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction
 from rmt.networks.predict import predict as predict_network
@@ -130,7 +131,7 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
              for name, value in values.items() if value is not None}
     return {
         "regime": finite.regime.name, "depth_times_beta_over_2": finite.regime.ratio,
-        "distance_of_one_network": finite.distance,
+        "distance_of_one_network": _distance(finite),
         "mean_x": spectrum.squared.mean(), "gradient_growth": prediction.gradient_growth,
         "mass_at_zero": spectrum.atoms.get(0.0, 0.0),
         "mass_at_zero_at_this_width": finite.rank.mass_at_zero,
@@ -139,6 +140,14 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
         "log_condition_number_of_one_network": finite.log_condition_number, **bands,
         "warnings": list(prediction.warnings),
     }
+
+
+def _distance(finite: FiniteWidth) -> float | None:
+    try:
+        return finite.distance
+    except ConvergenceError as error:
+        click.echo(f"rmt: distance of one network: {error}", err=True)
+        return None
 
 
 def _text(key: str, value: Any) -> str:

@@ -21,6 +21,7 @@ from rmt.checks import Number, number
 from rmt.finite.chain import Chain
 from rmt.finite.condition import chain_log_condition_number
 from rmt.finite.rank import RankDistribution
+from rmt.laws.errors import ConvergenceError
 from rmt.laws.law import Law
 from rmt.laws.views import Spectrum
 from rmt.text import exp_text
@@ -124,10 +125,18 @@ class Agreement:
         return smooth_statistics.cosines(self.spectrum.log, self.log_values.reshape(self.networks, -1), self.snap)
 
     @cached_property
-    def _expected(self) -> Array:
-        """What the statistics are on average: zero for the law; at the network's own width, where that is known."""
+    def _at_this_width(self) -> Array | None:
+        """What the statistics are on average at the network's own width; None where that is not known."""
         frequencies = smooth_statistics.frequencies(self.networks)[: self._statistics.shape[1]]
-        return np.zeros(frequencies.size) if self.null is None else self.null.mean_cosines(self.spectrum, frequencies)
+        try:
+            return None if self.null is None else self.null.mean_cosines(self.spectrum, frequencies)
+        except ConvergenceError as error:
+            warnings.warn(f"p is against the law at infinite width: at this one {error}", stacklevel=2)
+            return None
+
+    @property
+    def _expected(self) -> Array:
+        return np.zeros(self._statistics.shape[1]) if self._at_this_width is None else self._at_this_width
 
     @cached_property
     def zscores(self) -> Array:
@@ -152,7 +161,8 @@ class Agreement:
 
         What is left, about 1.5/n of a standard deviation (n the least width), then stays under half a standard error.
         """
-        return self.null is not None and _NARROW * math.sqrt(self.networks) <= self.null.least_width
+        narrow = self.null is None or _NARROW * math.sqrt(self.networks) > self.null.least_width
+        return not narrow and self._at_this_width is not None
 
     # ---- zeros ----------------------------------------------------------------------------------------
 
@@ -226,6 +236,8 @@ class Agreement:
         (low, high), zero = self.interval, self.mass_range
         if not zero[0] - 1e-9 <= self.mass_at_zero[1] <= zero[1] + 1e-9:
             return DIFFERS, f"mass at zero {self.mass_at_zero[1]:.4f} outside {zero[0]:.4f} to {zero[1]:.4f}"
+        if self._distance.empty and self.discrepancy:
+            return UNDECIDED, "every value is zero: inside the range of the zeros, and nothing else to compare"
         bias = 1 / max(float(np.mean((self.log_values > -np.inf).sum(-1))), 1.0)
         if low > self.tolerance + bias:
             far = f"at least {low:.4f} apart, over {self.tolerance:g} + 1/n = {self.tolerance + bias:.4f}"
@@ -241,7 +253,7 @@ class Agreement:
         """Return (quantity, predicted, measured, low, high, note); low and high are of an interval or a range."""
         edges, kappa = self.log_edges, self.log_condition_number
         null = "law at infinite width: not in the verdict"
-        if self.null is not None:
+        if self._at_this_width is not None:
             null = "with the 1/N term" + ("" if self.decisive else f", too narrow for {self.networks} networks")
         zero = "99 % range of a right theory" if self.rank else "what the networks' spread allows"
         _, inputs, n = self.log_values.shape
@@ -309,7 +321,9 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
                       getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
     if found.discrepancy > _FAR:
         for factor, word in _MISTAKES:
-            if replace(found, log_values=values * factor).discrepancy < found.discrepancy / 4:
+            with np.errstate(over="ignore"):
+                other = replace(found, log_values=values * factor)
+            if other.discrepancy < found.discrepancy / 4:
                 warnings.warn(f"measured values look like {word}, not ln s: multiplied by {factor:.3g} they are near "
                               "the law", stacklevel=2)
     return found
@@ -317,6 +331,8 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
 
 def _array(values: ArrayLike, n_inputs: int | None) -> Array:
     shape = f"(networks, inputs, {n_inputs or 'n_inputs'})"
+    if np.ma.isMaskedArray(values):
+        raise TypeError("measured values must not be a masked array: a value that is not known has no place in a cdf")
     try:
         array = np.asarray(values)
         array = array.astype(float) if not np.iscomplexobj(array) else array

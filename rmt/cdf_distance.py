@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 _RESAMPLES = 1000
 _LEVEL = 0.95
+_WHOLE = 2**22  # values: a resampled count is far under 2^24
 _CELLS = 2_000_000  # of one block of the bootstrap: it stays small, and near the processor
 
 
@@ -91,12 +92,13 @@ class CdfDistance:
         low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
         return max(0.0, 2 * self.pooled - float(high)), min(1.0, max(0.0, 2 * self.pooled - float(low)))
 
-    def _resamples(self) -> Iterator[NDArray[np.float32]]:
+    def _resamples(self) -> Iterator[NDArray[Any]]:
         networks = len(self.log_values)
         draws = np.random.default_rng(0).multinomial(networks, np.full(networks, 1 / networks), size=_RESAMPLES)
-        rows = max(1, _CELLS // self._sorted[0].size)
-        for i in range(0, _RESAMPLES, rows):
-            yield draws[i : i + rows].astype(np.float32)  # counts are whole numbers: single precision holds them
+        size = self._sorted[0].size
+        rows = max(1, _CELLS // size)
+        for i in range(0, _RESAMPLES, rows):  # counts are whole numbers: single precision holds them up to 2^24
+            yield draws[i : i + rows].astype(np.float32 if size < _WHOLE else np.float64)
 
     def difference(self, points: int) -> tuple[Array, Array, Array]:
         """Return places ln s, measured minus predicted cdf there, and its standard error across networks."""

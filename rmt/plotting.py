@@ -29,7 +29,7 @@ def _axes(ax: Axes | None) -> Axes:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("plots need matplotlib: pip install 'rmt[figures]'") from error
     figure, ax = plt.subplots(figsize=(5.2, 4.2))
-    figure.subplots_adjust(left=0.14, right=0.955, top=0.93, bottom=0.11)
+    figure.subplots_adjust(left=0.155, right=0.955, top=0.93, bottom=0.11)
     return ax
 
 

@@ -17,7 +17,7 @@ from rmt.laws.views import LogView
 Array = NDArray[np.float64]
 
 _MOST, _LEAST_NETWORKS = 6, 4
-_SINGULAR, _ROUNDING = 1e-10, 1e-20  # a share of the largest variance; a variance
+_SINGULAR, _ROUNDING = 1e-10, 1e-13  # a share of the largest variance; a standard error of cosines
 
 
 def frequencies(networks: int) -> Array:
@@ -46,19 +46,24 @@ def scores(statistics: Array, expected: Array) -> Array:
     if not statistics.shape[1]:
         return np.empty(0)
     error = np.std(statistics, axis=0, ddof=1) / math.sqrt(len(statistics))
+    error[error < _ROUNDING] = 0
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num((statistics.mean(axis=0) - expected) / error, posinf=np.inf, neginf=-np.inf)
 
 
 def hotelling(statistics: Array, expected: Array) -> float | None:
-    """Return the p-value of all means together (Hotelling 1931); None where there are none, or no spread."""
+    """Return the p-value of all means together (Hotelling 1931); None where there are none, or no spread.
+
+    Combinations without spread are left out: where values pair, s s' a constant, odd frequencies say the same thing.
+    """
     networks, n = statistics.shape
     if not n:
         return None
-    covariance = np.atleast_2d(np.cov(statistics.T))
-    spread = np.linalg.eigvalsh(covariance)
-    if spread[0] <= _SINGULAR * max(spread[-1], _ROUNDING):
+    variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(statistics.T)))
+    kept = variances > max(_SINGULAR * variances[-1], _ROUNDING**2)
+    n = int(kept.sum())
+    if not n:
         return None
-    off = statistics.mean(axis=0) - expected
-    ratio = networks * off @ np.linalg.solve(covariance, off) * (networks - n) / (n * (networks - 1))
+    off = (statistics.mean(axis=0) - expected) @ directions[:, kept]
+    ratio = networks * float(off**2 @ (1 / variances[kept])) * (networks - n) / (n * (networks - 1))
     return float(special.fdtrc(n, networks - n, ratio))

@@ -108,10 +108,11 @@ def log_largest(chain: Chain) -> LogValue | None:
     Mean: that of Tracy and Widom less .375 a, or where it is lower the exact mean ln |Ju| plus [digamma(n_0/2) -
     digamma(1/2)]/2 that one vector lacks when the largest value is alone. Variance: the power mean of that of Tracy and
     Widom and of ln |Ju|. Measured error for L/N = .1 to 3: under .1 standard deviations of the median, under 8 % of
-    the band. ReLU layers are averaged over their numbers of active units.
+    the band, spaces of eight or more. ReLU layers are averaged over their numbers of active units.
     """
     found = _over_networks(chain, _largest)
-    return found if found is None or chain.networks != [chain] else replace(found, shape="Tracy-Widom")
+    soft = found is not None and chain.networks == [chain] and chain.least_width > 1
+    return replace(found, shape="Tracy-Widom") if found is not None and soft else found
 
 
 def mean_log(chain: Chain) -> LogValue | None:
@@ -125,7 +126,7 @@ def mean_log(chain: Chain) -> LogValue | None:
 
 def _over_networks(chain: Chain, moments: Callable[[Array, float], tuple[float, float]]) -> LogValue | None:
     """Return mean and variance over the slopes drawn; None for other chains, and where J is nearly always zero."""
-    plain = all(not layer.turned and not layer.slopes.curve.slopes for layer in chain.layers)
+    plain = all(not layer.turned and layer.sizes == 1 for layer in chain.layers)
     found = [moments(*_spaces(network)) for network in chain.networks if network.alive] if plain else []
     if not found:
         return None

@@ -27,6 +27,17 @@ class Logistic(NamedTuple):
         z, u = -ratio * self.s, (1 - ratio) + ratio * self.rest
         return log_lower(u) + np.where(np.abs(z) < 0.5, _lost(z, u), 0), z * self.rest / u
 
+    def log_complements(self, ratios: Array) -> tuple[ComplexArray, ComplexArray]:
+        """Return `log_complement` of several ratios, (ratios, 1): (ratios, points)."""
+        if ratios.size == 1:
+            log_u, slope = self.log_complement(float(ratios.item()))
+            return log_u[None], slope[None]
+        z, u, one = -ratios * self.s, (1 - ratios) + ratios * self.rest, ratios[:, 0] == 1
+        u[one] = 1.0
+        log_u, slope = log_lower(u) + np.where(np.abs(z) < 0.5, _lost(z, u), 0), z * self.rest / u
+        log_u[one], slope[one] = self.log_rest, -self.s
+        return log_u, slope
+
     def odds(self, ratio: float) -> tuple[ComplexArray, ComplexArray]:
         """Return the logit of ratio * sigmoid(v), and its derivative."""
         log_u, slope_u = self.log_complement(ratio)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -75,33 +75,31 @@ class MasterCurve:
     slopes: tuple[tuple[Psi, Fraction, Fraction], ...] = ()
 
     def __mul__(self, other: MasterCurve) -> MasterCurve:
-        powers: defaultdict[Fraction, Fraction] = defaultdict(Fraction)
-        slopes: defaultdict[tuple[Psi, Fraction], Fraction] = defaultdict(Fraction)
-        for curve in (self, other):
+        return MasterCurve.product((self, other))
+
+    @staticmethod
+    def product(curves: Iterable[MasterCurve]) -> MasterCurve:
+        """Return the curve of the free product of all."""
+        scale, powers = Fraction(1), defaultdict[Fraction, Fraction](Fraction)
+        slopes = defaultdict[tuple[Psi, Fraction], Fraction](Fraction)
+        for curve in curves:
+            scale *= curve.scale
             for m, k in curve.powers:
                 powers[m] += k
             for law, m, k in curve.slopes:
                 slopes[law, m] += k
-        return MasterCurve(
-            self.scale * other.scale,
-            tuple(sorted((m, k) for m, k in powers.items() if k)),
-            tuple(sorted(((*key, k) for key, k in slopes.items()), key=repr)),
-        )
+        return MasterCurve(scale, tuple(sorted((m, k) for m, k in powers.items() if k)),
+                           tuple(sorted(((*key, k) for key, k in slopes.items()), key=repr)))
 
     def __pow__(self, exponent: Fraction) -> MasterCurve:
-        return MasterCurve(
-            self.scale ** (exponent // 1) * Fraction(self.scale ** (exponent % 1)),
-            tuple((m, k * exponent) for m, k in self.powers),
-            tuple((d, m, k * exponent) for d, m, k in self.slopes),
-        )
+        return MasterCurve(self.scale ** (exponent // 1) * Fraction(self.scale ** (exponent % 1)),
+                           tuple((m, k * exponent) for m, k in self.powers),
+                           tuple((d, m, k * exponent) for d, m, k in self.slopes))
 
     def at(self, m: Fraction) -> MasterCurve:
         """Return the curve of w/m: a factor that acts on a space with m times the input's dimensions."""
-        return MasterCurve(
-            self.scale,
-            tuple((m * root, k) for root, k in self.powers),
-            tuple((d, m * root, k) for d, root, k in self.slopes),
-        )
+        return MasterCurve(self.scale, tuple((m * root, k) for root, k in self.powers),
+                           tuple((d, m * root, k) for d, root, k in self.slopes))
 
     # ---- numbers derived once -------------------------------------------------------------------------
 
@@ -140,12 +138,14 @@ class MasterCurve:
         return float(self._on_negative_axis(logistic(np.array([v + 0j])), 1e-13)[0][0] + float(self.order) * v)
 
     @cached_property
-    def _exponents(self) -> tuple[tuple[float, float, float], ...]:
-        """(c/m, m, exponent) of every 1 + w/m in x(w), those of the slope laws' S among them."""
+    def _exponents(self) -> tuple[Array, Array, Array]:
+        """c/m, m and exponent of every 1 + w/m in x(w), those of the slope laws' S among them: (factors, 1) each."""
         exponents = defaultdict(Fraction, self.zeros)
         for _, m, k in self.slopes:
             exponents[m] -= k
-        return tuple((float(self.mass / m), float(m), float(k)) for m, k in exponents.items() if k)
+        found = [(float(self.mass / m), float(m), float(k)) for m, k in exponents.items() if k]
+        columns = np.array(found).reshape(-1, 3, 1)
+        return columns[:, 0], columns[:, 1], columns[:, 2]
 
     @cached_property
     def _factors(self) -> tuple[tuple[Psi, float, float, float], ...]:
@@ -191,10 +191,9 @@ class MasterCurve:
         """Return ln x, its derivative along the y that follow v, and how far each y is from doing so."""
         constant, order, _ = self._coefficients
         value, derivative = constant + order * at.log_s, order * at.rest
-        for ratio, _, k in self._exponents:
-            log_u, slope_u = at.log_complement(ratio)
-            value += k * log_u
-            derivative += k * slope_u
+        ratios, _, powers = self._exponents
+        log_u, slope_u = at.log_complements(ratios)
+        value, derivative = value + (powers * log_u).sum(axis=0), derivative + (powers * slope_u).sum(axis=0)
         corrections = []
         for (law, ratio, _, k), y_l in zip(self._factors, y, strict=True):
             goal, goal_slope = at.odds(ratio)
@@ -214,8 +213,9 @@ class MasterCurve:
         constant, order, n = self._coefficients
         w = -mass * at.s
         phi = w * (constant + order * at.log_s + 1 - n)
-        for ratio, m, k in self._exponents:
-            phi += k * (w + m) * at.log_complement(ratio)[0]
+        ratios, roots, powers = self._exponents
+        log_u = at.log_complements(ratios)[0]
+        phi += (powers * (w + roots) * log_u).sum(axis=0)
         for (law, _, m, k), y_l in zip(self._factors, y, strict=True):
             phi -= k * (w * y_l + m * law.mean_softplus(y_l))
         return w * log_x - phi
@@ -228,10 +228,10 @@ class MasterCurve:
         (s, rest), mass, (_, order, n) = sigmoids(v), float(self.mass), self._coefficients
         upper = mass * (1 - n) * s.imag
         lower = -mass * order * angle(s) - upper
-        for ratio, m, k in self._exponents:
-            turn = angle((1 - ratio) + ratio * rest)
-            upper += k * m * turn
-            lower -= k * (m - mass) * turn
+        ratios, roots, powers = self._exponents
+        turn = angle((1 - ratios) + ratios * rest)
+        upper += (powers * roots * turn).sum(axis=0)
+        lower -= (powers * (roots - mass) * turn).sum(axis=0)
         for (law, _, m, k), y_l in zip(self._factors, y, strict=True):
             up, down = law.angles(y_l)
             upper += k * m * up

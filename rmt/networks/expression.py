@@ -67,10 +67,7 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
         case Identity():
             return MasterCurve()
         case Product(factors):
-            total = MasterCurve()
-            for factor in factors:
-                total = total * curve(factor, n_inputs)
-            return total
+            return MasterCurve.product(curve(factor, n_inputs) for factor in factors)
         case Diagonal(size, law):
             return law.curve.at(Fraction(size, n_inputs))
         case Gaussian(rows, _, variance):
