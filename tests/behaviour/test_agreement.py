@@ -1,14 +1,17 @@
 """What `compare` says of right laws, wrong laws, and measurements that are no measurements."""
 
 import math
+import tracemalloc
 from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
-from measured import rigid, with_zeros
+from measured import jacobians, rigid, with_zeros
 
 from rmt import Bernoulli, FussCatalan, Network, PointMass, compare, mlp, predict
+from rmt.finite import Chain
+from rmt.laws.errors import ConvergenceError
 
 mpl.use("Agg")
 
@@ -155,6 +158,50 @@ def test_the_measurement_is_left_as_it_was():
     before = values.copy()
     compare(PointMass(1), values).table()
     np.testing.assert_array_equal(values, before)
+
+
+def test_zeros_alone_that_theory_expects_are_undecided():
+    """Four hundred layers of two units: nothing is left of any network, and there is nothing else to compare."""
+    result = compare(predict(mlp([2] * 401)), np.full((5, 1, 2), -np.inf))
+    assert result.verdict == "undecided"
+    assert "every value is zero" in result.reason
+    assert compare(RELU, np.full((5, 1, 200), -np.inf)).verdict == "differs"
+
+
+def test_values_that_pair_have_a_p_value():
+    """Two orthogonal leaky layers: s s' is one constant for pairs, so odd frequencies say the same of every network."""
+    rng, prediction = np.random.default_rng(4), predict(mlp([60] * 3, "leaky_relu(0.2)", "orthogonal"))
+    values = np.log(np.linalg.svd(jacobians(rng, [60] * 3, 12, 1.0, 0.2, 0.0, True), compute_uv=False))[:, None, :]
+    assert 0.001 < compare(prediction, values).p_value < 0.999
+    assert compare(prediction, values + 0.1).p_value < 1e-4
+
+
+def test_many_networks_take_memory_in_proportion():
+    """As one would need 2000 x 40000 numbers, 640 MB: here well under 100."""
+    values = np.log(np.random.default_rng(0).random((2000, 1, 20)))
+    tracemalloc.start()
+    try:
+        compare(FussCatalan(1), values).interval  # noqa: B018
+        assert tracemalloc.get_traced_memory()[1] < 1e8
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_mean_that_does_not_converge_is_said_and_not_part_of_the_verdict(monkeypatch):
+    monkeypatch.setattr(Chain, "mean_cosines", lambda *args: (_ for _ in ()).throw(ConvergenceError("no root at 1")))
+    result = compare(RELU, rigid(RELU.spectrum.squared, 12, 200))
+    with pytest.warns(UserWarning, match="law at infinite width: .*no root at 1"):
+        assert "law at infinite width" in result.table()
+    assert not result.decisive
+
+
+def test_what_this_width_does_is_said_of_a_law_that_differs():
+    """Five ReLU layers of 100 are .1 from the law, as their width has it: differs, and p has no objection."""
+    rng, widths = np.random.default_rng(3), [100] * 6
+    s = np.linalg.svd(jacobians(rng, widths, 30, math.sqrt(2), 0.0), compute_uv=False)
+    result = compare(predict(mlp(widths)), np.log(s, where=s > 1e-9, out=np.full(s.shape, -np.inf))[:, None, :])
+    assert result.verdict == "differs"
+    assert "what this width does, p = 0." in result.reason
 
 
 # ---- what is shown ----------------------------------------------------------------------------------------

@@ -131,3 +131,11 @@ def test_the_predicted_mass_at_zero_is_the_laws_and_its_range_the_finite_network
     low, high = result.mass_range
     assert 0.5 < low < 0.554 < high < 0.58
     assert (low, high) == prediction.finite_width.rank.mass_range(10)
+
+
+def test_counts_beyond_single_precision(monkeypatch):
+    """With few whole numbers in single precision, it is double precision that is used."""
+    values = np.log(np.random.default_rng(0).random((6, 1, 50)))
+    plain = compare(FussCatalan(1), values).interval
+    monkeypatch.setattr("rmt.cdf_distance._WHOLE", 1)
+    assert_allclose(compare(FussCatalan(1), values).interval, plain, atol=1e-7)

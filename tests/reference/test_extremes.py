@@ -17,6 +17,7 @@ from scipy import stats
 from empirical.singular_values import chain_log_singular_values
 from rmt import Bernoulli, FussCatalan, MarchenkoPastur, PointMass, Semicircle, TracyWidom, mlp, predict
 from rmt.finite import Chain, chain_log_condition_number, log_condition_number, log_largest, mean_log, tracy_widom_edge
+from rmt.smooth_statistics import cosines
 
 N, DRAWS = 30, 1600
 
@@ -164,6 +165,32 @@ def test_square_products_have_theirs():
 def test_orthogonal_layers_have_condition_number_one():
     found = predict(mlp([9, 9, 9], "linear", "orthogonal")).finite_width
     assert found.log_condition_number == pytest.approx(0, abs=1e-9)
+
+
+def test_a_law_of_atoms_alone_is_as_far_as_their_masses_move():
+    """One orthogonal leaky layer of 60: E |k/60 - 1/2|, k Binomial(60, 1/2)."""
+    k = np.arange(61)
+    exact = stats.binom.pmf(k, 60, 0.5) @ np.abs(k / 60 - 0.5)
+    found = predict(mlp([60, 60], "leaky_relu(0.2)", "orthogonal")).finite_width.distance
+    assert found == pytest.approx(exact, rel=0.01)
+    for widths in ([50] * 3, [30, 20, 30]):
+        assert predict(mlp(widths, "linear", "orthogonal")).finite_width.distance == 0
+
+
+def test_many_layers_of_two_slopes_are_grouped_and_meet_simulation():
+    """Twenty layers of 40: the means of cos(j pi F) over 400 networks, within 4.5 standard errors and 4/n^2."""
+    rng, depth, n = np.random.default_rng(6), 20, 40
+    prediction, values = predict(mlp([n] * (depth + 1), "leaky_relu(0.05)", "gaussian")), []
+    for _ in range(400):
+        layers = [np.where(rng.random(n) < 0.5, 1.0, 0.05)[:, None] * rng.normal(size=(n, n)) / math.sqrt(n)
+                  for _ in range(depth)]
+        values.append(chain_log_singular_values(layers, n))
+    found = cosines(prediction.spectrum.log, np.array(values), 1e-8)
+    expected = prediction.null.mean_cosines(prediction.spectrum, np.arange(1.0, 7))
+    error = found.std(axis=0) / 20
+    assert np.all(np.abs(found.mean(axis=0) - expected) < 4.5 * error + 4 / n**2)
+    assert np.max(np.abs(found.mean(axis=0)) / error) > 6
+    assert max(len(set(network.layers)) for network in prediction.null.networks) <= 8
 
 
 @pytest.mark.parametrize(("n", "depth", "slope", "orthogonal"), [
