@@ -287,7 +287,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     Parameters
     ----------
     prediction : Prediction, Law (of x = s^2) or Spectrum (of s)
-        A Prediction also brings the finite-width distribution of the rank.
+        A Prediction also brings the distribution of the rank and the means that a network of its width has.
     measurement : Measurement or array (networks, inputs, n_inputs)
         Natural logs of singular values, -inf for zeros.
     tolerance : float
