@@ -32,10 +32,12 @@ class Logistic(NamedTuple):
         if ratios.size == 1:
             log_u, slope = self.log_complement(float(ratios.item()))
             return log_u[None], slope[None]
-        z, u, one = -ratios * self.s, (1 - ratios) + ratios * self.rest, ratios[:, 0] == 1
-        u[one] = 1.0
-        log_u, slope = log_lower(u) + np.where(np.abs(z) < 0.5, _lost(z, u), 0), z * self.rest / u
-        log_u[one], slope[one] = self.log_rest, -self.s
+        others = ratios[:, 0] != 1
+        r, log_u, slope = ratios[others], *np.empty((2, ratios.size, self.s.size), dtype=complex)
+        z, u = -r * self.s, (1 - r) + r * self.rest
+        log_u[others] = log_lower(u) + np.where(np.abs(z) < 0.5, _lost(z, u), 0)
+        slope[others] = z * self.rest / u
+        log_u[~others], slope[~others] = self.log_rest, -self.s
         return log_u, slope
 
     def odds(self, ratio: float) -> tuple[ComplexArray, ComplexArray]:
