@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 
 import torch
@@ -51,10 +52,13 @@ def module_of(layer: Layer, shape: tuple[int, ...], generator: torch.Generator) 
 
 @module_of.register
 def _(layer: Dense, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
-    linear = nn.utils.skip_init(nn.Linear, shape[0], layer.width, bias=layer.bias_std > 0, dtype=torch.float64)
+    bias = layer.bias_variance(shape[0]) ** 0.5
+    linear = nn.utils.skip_init(nn.Linear, shape[0], layer.width, bias=bias > 0, dtype=torch.float64)
     draw(linear.weight, layer.scheme, generator)
-    if layer.bias_std > 0:
-        nn.init.normal_(linear.bias, 0.0, float(layer.bias_std), generator=generator)
+    if layer.scheme.bias_gain_squared:
+        nn.init.uniform_(linear.bias, -(3**0.5) * bias, 3**0.5 * bias, generator=generator)
+    elif bias:
+        nn.init.normal_(linear.bias, 0.0, bias, generator=generator)
     return linear
 
 
@@ -78,8 +82,19 @@ def _(phi: LeakyReLU) -> nn.Module:
 
 def draw(weight: torch.Tensor, scheme: Scheme, generator: torch.Generator) -> None:
     """Fill a matrix (fan_out, fan_in) as the scheme says, by torch's own functions."""
-    if scheme.orthogonal:
-        nn.init.orthogonal_(weight, float(scheme.gain_squared) ** 0.5, generator=generator)
-    else:
-        fan_out, fan_in = weight.shape
-        nn.init.normal_(weight, 0.0, float(scheme.variance(fan_in, fan_out)) ** 0.5, generator=generator)
+    fan_out, fan_in = weight.shape
+    std = float(scheme.variance(fan_in, fan_out)) ** 0.5
+    match scheme.entries:
+        case "orthogonal":
+            nn.init.orthogonal_(weight, float(scheme.gain_squared) ** 0.5, generator=generator)
+        case "uniform":
+            nn.init.uniform_(weight, -(3**0.5) * std, 3**0.5 * std, generator=generator)
+        case "truncated":
+            nn.init.trunc_normal_(weight, 0.0, scheme.numbers[0], -scheme.numbers[1], scheme.numbers[1], generator)
+        case "sparse":  # torch.nn.init.sparse_ takes its zeros from the global random state
+            nn.init.normal_(weight, 0.0, scheme.numbers[1], generator=generator)
+            order = torch.rand(fan_out, fan_in, dtype=torch.float64, generator=generator).argsort(dim=0)
+            with torch.no_grad():
+                weight[order < math.ceil(scheme.numbers[0] * fan_out)] = 0.0
+        case _:
+            nn.init.normal_(weight, 0.0, std, generator=generator)

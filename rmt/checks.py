@@ -51,13 +51,13 @@ def integer(name: str, value: object, low: int | None = 1) -> int:
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of `allowed`; the error suggests the nearest name."""
+    """Return `value` if it is one of `allowed`; the error suggests the nearest name, or lists all."""
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
     near = difflib.get_close_matches(str(value), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown {name} {value!r}{hint} (one of: {', '.join(names)})")
+    hint = f"; did you mean {near[0]!r}?" if near else f" (one of: {', '.join(names)})"
+    raise ValueError(f"unknown {name} {value!r}{hint}")
 
 
 def by_name(kind: str, text: object, registry: Mapping[str, Any]) -> Any:

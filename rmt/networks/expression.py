@@ -22,11 +22,15 @@ from rmt.laws.named.point_mass import PointMass
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent entries of the given variance, rows x columns (any entry law with a fourth moment)."""
+    """Independent entries of the given variance, rows x columns.
+
+    Any entry law with a fourth moment has the same law; `normal` says that what a finite width adds is known too.
+    """
 
     rows: int
     columns: int
     variance: Fraction
+    normal: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
             return MasterCurve.product(curve(factor, n_inputs) for factor in factors)
         case Diagonal(size, law):
             return law.curve.at(Fraction(size, n_inputs))
-        case Gaussian(rows, _, variance):
+        case Gaussian(rows, _, variance, _):
             return MasterCurve(variance * rows, ((Fraction(rows, n_inputs), Fraction(1)),))
         case Haar(rows, columns, gain_squared):
             if rows >= columns:
@@ -87,17 +91,18 @@ def law(expression: Expression, n_inputs: int) -> Law:
 def log_norm(expression: Expression, log_mean: float) -> LogNorm:
     """Return the mean and variance of ln |J u|^2 for a fixed unit u, log_mean the ln of E |J u|^2.
 
-    Exact where there are no slopes: a Gaussian matrix multiplies |u|^2 by a chi-squared variable over its mean, a
-    semi-orthogonal one that contracts by a beta variable, as the ratio of two such.
+    Exact where there are no slopes and entries are normal: such a matrix multiplies |u|^2 by a chi-squared variable
+    over its mean, a semi-orthogonal one that contracts by a beta variable, as the ratio of two such.
     """
-    mean, variance = log_mean, 0.0
+    mean, variance, exact = log_mean, 0.0, True
     for factor in _leaves(expression):
         match factor:
             case Diagonal():
                 beta = log_norm_variance(expression)
                 return LogNorm(log_mean - beta / 2, beta, False)
-            case Gaussian(rows, _, _):
+            case Gaussian(rows, _, _, normal):
                 signed: tuple[tuple[int, int], ...] = ((1, rows),)
+                exact = exact and normal
             case Haar(rows, columns, _) if rows < columns:
                 signed = ((1, rows), (-1, columns))
             case _:
@@ -105,7 +110,7 @@ def log_norm(expression: Expression, log_mean: float) -> LogNorm:
         for sign, n in signed:
             shift, spread = chi_squared(np.array(float(n)))
             mean, variance = mean + sign * float(shift), variance + sign * float(spread)
-    return LogNorm(mean, variance, True)
+    return LogNorm(mean, variance, exact)
 
 
 def chain(expression: Expression, n_inputs: int) -> Chain | None:
@@ -113,7 +118,7 @@ def chain(expression: Expression, n_inputs: int) -> Chain | None:
     layers: list[ChainLayer] = []
     for factor in _leaves(expression):
         match factor:
-            case Gaussian(rows, columns, _) | Haar(rows, columns, _):
+            case Gaussian(rows, columns, _, normal=True) | Haar(rows, columns, _):
                 turned = max(rows, columns) if isinstance(factor, Haar) else 0
                 layers.append(ChainLayer(rows, curve(factor, n_inputs), turned))
             case Diagonal(_, FiniteLaw() as slopes) if layers and layers[-1].slopes == PointMass(1):
@@ -147,7 +152,7 @@ def log_norm_variance(expression: Expression) -> float:
             return sum(map(log_norm_variance, factors))
         case Diagonal(size, law):
             return 3 * law.var() / law.mean() ** 2 / size
-        case Gaussian(rows, _, _):
+        case Gaussian(rows, _, _, _):
             return 2 / rows
         case Haar(rows, columns, _):
             return max(0.0, 2 / rows - 2 / columns)

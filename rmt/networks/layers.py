@@ -68,6 +68,9 @@ class Dense(Layer):
         object.__setattr__(self, "width", integer("width", self.width))
         object.__setattr__(self, "init", scheme(self.init))
         object.__setattr__(self, "bias_std", number("bias_std", self.bias_std, 0))
+        if self.bias_std and self.scheme.bias_gain_squared:
+            raise ValueError(f"bias_std must be 0 with init={str(self.scheme)!r}, which brings its own bias, "
+                             f"got {self.bias_std!r}")
 
     @property
     def scheme(self) -> Scheme:
@@ -87,15 +90,20 @@ class Dense(Layer):
     def forward(self, signal: Signal) -> Signal:
         """Return q = n_in Var(w) E x^2 + bias_std^2 (Poole et al. 2016)."""
         gain = float(self.scheme.variance(signal.size, self.width)) * signal.size
-        variance = gain * signal.mean_square + float(self.bias_std) ** 2
-        shared = gain * signal.mean_square * signal.correlation + float(self.bias_std) ** 2
+        bias = self.bias_variance(signal.size)
+        variance, shared = gain * signal.mean_square + bias, gain * signal.mean_square * signal.correlation + bias
         return Signal((self.width,), 0.0, variance, shared / variance if variance else 1.0, gaussian=True)
+
+    def bias_variance(self, fan_in: int) -> float:
+        """Return the variance of a bias."""
+        return float(self.bias_std) ** 2 + float(self.scheme.bias_gain_squared) / fan_in
 
     def jacobian(self, signal: Signal) -> Expression:
         """Return W."""
         if self.scheme.orthogonal:
             return Haar(self.width, signal.size, self.scheme.gain_squared)
-        return Gaussian(self.width, signal.size, self.scheme.variance(signal.size, self.width))
+        variance = self.scheme.variance(signal.size, self.width)
+        return Gaussian(self.width, signal.size, variance, normal=self.scheme.entries == "normal")
 
     def active(self, signal: Signal) -> tuple[int, float]:
         """W has full rank."""

@@ -15,7 +15,7 @@ from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import Spectrum
 from rmt.networks import expression
 from rmt.networks.finite_width import FiniteWidth
-from rmt.networks.layers import Activation, Layer, UnsupportedStructure
+from rmt.networks.layers import Activation, Dense, Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.signal import Signal
 
@@ -131,6 +131,9 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     for i, layer in enumerate(network.layers):
         part, after = _step(i, layer, signal)
         own = expression.law(part, signal.size)
+        if isinstance(layer, Dense) and layer.scheme.entries == "sparse":
+            left = round(layer.scheme.variance(signal.size, layer.width) / layer.scheme.gain_squared * layer.width)
+            warnings.append(f"layers[{i}]: {layer} has {left} non-zero entries a column; the law is that of many")
         if layer.mixes:
             chi = 1.0
             widths.append(after.size)

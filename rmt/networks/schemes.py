@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+
+from scipy import special
 
 from rmt.checks import Number, by_name, choice, number, positive
 
@@ -26,15 +29,21 @@ class Scheme:
     gain_squared : Fraction
         The entries' variance times `fan`; for an orthogonal matrix the square of its singular values.
     fan : str
-        "fan_in", "fan_out" or "average".
-    orthogonal : bool
-        Semi-orthogonal (Haar) rather than independent normal entries.
+        "fan_in", "fan_out", "average", or "none" where the variance does not know the shape.
+    entries : str
+        "normal", "uniform", "truncated", "sparse", or "orthogonal" for semi-orthogonal (Haar) matrices.
+    numbers : tuple
+        What else torch is told: (std, bound) of truncated entries, (sparsity, std) of sparse ones.
+    bias_gain_squared : Fraction
+        The variance times fan_in of the bias that comes with it (torch's default); uniform.
     """
 
     call: str
     gain_squared: Fraction
     fan: str = "fan_in"
-    orthogonal: bool = False
+    entries: str = "normal"
+    numbers: tuple[float, ...] = ()
+    bias_gain_squared: Fraction = Fraction(0)
 
     def __repr__(self) -> str:
         return f"schemes.{self.call}"
@@ -44,13 +53,21 @@ class Scheme:
         short = self.call
         for default in ("a=0", "mode='fan_in'", "nonlinearity='leaky_relu'", "gain=1"):
             short = short.replace(f"({default}, ", "(").replace(f", {default}", "").replace(f"({default})", "")
-        return short
+        return short.removesuffix("()")
+
+    @property
+    def orthogonal(self) -> bool:
+        """Whether the matrix is semi-orthogonal rather than of independent entries."""
+        return self.entries == "orthogonal"
 
     def variance(self, fan_in: int, fan_out: int) -> Fraction:
         """Return the mean square of an entry."""
         if self.orthogonal:
             return self.gain_squared / max(fan_in, fan_out)
-        fans = {"fan_in": Fraction(fan_in), "fan_out": Fraction(fan_out), "average": Fraction(fan_in + fan_out, 2)}
+        if self.entries == "sparse":  # torch puts ceil(sparsity * rows) zeros in every column
+            return self.gain_squared * (1 - Fraction(math.ceil(self.numbers[0] * fan_out), fan_out))
+        fans = {"fan_in": Fraction(fan_in), "fan_out": Fraction(fan_out), "average": Fraction(fan_in + fan_out, 2),
+                "none": Fraction(1)}
         return self.gain_squared / fans[self.fan]
 
 
@@ -61,37 +78,112 @@ def _text(x: Number) -> str:
 
 def gaussian(sigma_w: Number = 1) -> Scheme:
     """Normal entries of variance sigma_w^2 / fan_in."""
+    return _independent("gaussian", sigma_w, "normal")
+
+
+def uniform(sigma_w: Number = 1) -> Scheme:
+    """Uniform entries of mean zero and variance sigma_w^2 / fan_in."""
+    return _independent("uniform", sigma_w, "uniform")
+
+
+def _independent(name: str, sigma_w: Number, entries: str) -> Scheme:
     sigma_w = positive("sigma_w", sigma_w)
-    return Scheme(f"gaussian(sigma_w={_text(sigma_w)})", Fraction(sigma_w) ** 2)
+    return Scheme(f"{name}(sigma_w={_text(sigma_w)})", Fraction(sigma_w) ** 2, entries=entries)
+
+
+def lecun_normal() -> Scheme:
+    """Normal entries of variance 1 / fan_in (LeCun et al. 1998)."""
+    return Scheme("lecun_normal()", Fraction(1))
 
 
 def xavier_normal(gain: Number = 1) -> Scheme:
     """Normal entries of variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
+    return _xavier("xavier_normal", gain, "normal")
+
+
+def xavier_uniform(gain: Number = 1) -> Scheme:
+    """Uniform entries of variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
+    return _xavier("xavier_uniform", gain, "uniform")
+
+
+def _xavier(name: str, gain: Number, entries: str) -> Scheme:
     gain = positive("gain", gain)
-    return Scheme(f"xavier_normal(gain={_text(gain)})", Fraction(gain) ** 2, "average")
+    return Scheme(f"{name}(gain={_text(gain)})", Fraction(gain) ** 2, "average", entries)
 
 
 def kaiming_normal(a: Number = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Scheme:
     """Normal entries of variance gain^2 / fan, 2/(1 + a^2) for leaky ReLU (He et al. 2015)."""
+    return _kaiming("kaiming_normal", a, mode, nonlinearity, "normal")
+
+
+def kaiming_uniform(a: Number = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Scheme:
+    """Uniform entries of variance gain^2 / fan, 2/(1 + a^2) for leaky ReLU (He et al. 2015)."""
+    return _kaiming("kaiming_uniform", a, mode, nonlinearity, "uniform")
+
+
+def _kaiming(name: str, a: Number, mode: str, nonlinearity: str, entries: str) -> Scheme:
     a = number("a", a)
     mode = choice("mode", mode, ("fan_in", "fan_out"))
     nonlinearity = choice("nonlinearity", nonlinearity, (*_GAINS, "leaky_relu"))
     gain_squared = _GAINS.get(nonlinearity, 2 / (1 + Fraction(a) ** 2))
-    return Scheme(f"kaiming_normal(a={_text(a)}, mode={mode!r}, nonlinearity={nonlinearity!r})", gain_squared, mode)
+    return Scheme(f"{name}(a={_text(a)}, mode={mode!r}, nonlinearity={nonlinearity!r})", gain_squared, mode, entries)
+
+
+def torch_default() -> Scheme:
+    """What `torch.nn.Linear` does: uniform entries and a uniform bias, both of variance 1 / (3 fan_in)."""
+    third = Fraction(1, 3)
+    return Scheme("torch_default()", third, entries="uniform", bias_gain_squared=third)
+
+
+def trunc_normal(mean: Number = 0, std: Number = 1, a: Number = -2, b: Number = 2) -> Scheme:
+    """Normal entries of this std, drawn again outside [a, b] (not in units of std), as torch does.
+
+    Their variance is smaller than std^2 and does not know the shape. Entries with a mean other than zero are refused:
+    the matrix then has a singular value of its own, far above the law.
+    """
+    mean, std, a, b = number("mean", mean), positive("std", std), number("a", a), positive("b", b)
+    if mean != 0 or a != -b:
+        raise ValueError(f"mean must be 0 and a must be -b: entries of mean zero, got mean={mean!r}, a={a!r}, b={b!r}")
+    bound = float(b) / float(std)
+    inside = special.erf(bound / math.sqrt(2))
+    lost = 2 * bound * math.exp(-(bound**2) / 2) / (math.sqrt(2 * math.pi) * inside)
+    # under a tenth of std the entries are uniform to 1e-3, and 1 - lost has no digits
+    share = 1 - lost if bound > 0.1 else bound**2 / 3 * (1 - 2 * bound**2 / 15)
+    call = f"trunc_normal(mean=0, std={_text(std)}, a={_text(a)}, b={_text(b)})"
+    return Scheme(call, Fraction(std) ** 2 * Fraction(share), "none", "truncated", (float(std), float(b)))
+
+
+def sparse(sparsity: Number, std: Number = 0.01) -> Scheme:
+    """Normal entries of this std, but ceil(sparsity * rows) zeros in every column (Martens 2010), as torch does.
+
+    The law is that of many non-zero entries a column; `predict` warns where they are few.
+    """
+    sparsity, std = number("sparsity", sparsity, 0, high=1, open_high=True), positive("std", std)
+    call = f"sparse(sparsity={_text(sparsity)}, std={_text(std)})"
+    return Scheme(call, Fraction(std) ** 2, "none", "sparse", (float(sparsity), float(std)))
 
 
 def orthogonal(gain: Number = 1) -> Scheme:
     """Semi-orthogonal matrices times gain, uniform (Saxe et al. 2014)."""
     gain = positive("gain", gain)
-    return Scheme(f"orthogonal(gain={_text(gain)})", Fraction(gain) ** 2, orthogonal=True)
+    return Scheme(f"orthogonal(gain={_text(gain)})", Fraction(gain) ** 2, entries="orthogonal")
 
 
 REGISTRY: dict[str, Callable[..., Scheme]] = {
     "gaussian": gaussian,
+    "uniform": uniform,
+    "lecun_normal": lecun_normal,
     "xavier_normal": xavier_normal,
+    "xavier_uniform": xavier_uniform,
     "glorot_normal": xavier_normal,
+    "glorot_uniform": xavier_uniform,
     "kaiming_normal": kaiming_normal,
+    "kaiming_uniform": kaiming_uniform,
     "he_normal": kaiming_normal,
+    "he_uniform": kaiming_uniform,
+    "torch_default": torch_default,
+    "trunc_normal": trunc_normal,
+    "sparse": sparse,
     "orthogonal": orthogonal,
 }
 

@@ -56,9 +56,9 @@ def test_the_error_names_argument_range_and_value(make, name, bounds, value):
 
 @pytest.mark.parametrize(("make", "value", "says"), [
     (Dense, "kaimin_normal", "did you mean 'kaiming_normal'?"),
-    (Dense, "xavier_uniform", "did you mean 'xavier_normal'?"),
+    (Dense, "xavier_unifrom", "did you mean 'xavier_uniform'?"),
     (Dense, "ortogonal(gain=2)", "did you mean 'orthogonal'?"),
-    (Dense, "zzz", "one of: gaussian, glorot_normal, he_normal, kaiming_normal, orthogonal, xavier_normal"),
+    (Dense, "zzz", "one of: gaussian, glorot_normal, glorot_uniform, he_normal,"),
     (Dense, "", "unknown init ''"), (Dense, None, "unknown init None"), (Dense, 3, "unknown init 3"),
     (Dense, "orthogonal(", "unknown init 'orthogonal('"), (Dense, "a\nb", "unknown init"),
     (Dense, "__import__('os').getcwd()", "unknown init"),

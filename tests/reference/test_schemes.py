@@ -2,9 +2,11 @@
 
 import math
 
+import mpmath
 import pytest
 
-from rmt import schemes
+import empirical
+from rmt import Dense, Network, compare, mlp, predict, schemes
 
 torch = pytest.importorskip("torch")
 ROWS, COLUMNS = 900, 400
@@ -14,6 +16,11 @@ NORMAL = [
     *(("kaiming_normal", {"a": 3, "nonlinearity": name})
       for name in ("linear", "relu", "tanh", "selu", "sigmoid", "conv2d")),
     ("xavier_normal", {}), ("xavier_normal", {"gain": 5 / 3}),
+    ("xavier_uniform", {}), ("xavier_uniform", {"gain": 0.3}), ("kaiming_uniform", {"a": math.sqrt(5)}),
+    ("kaiming_uniform", {"mode": "fan_out", "nonlinearity": "tanh"}), ("trunc_normal", {}),
+    ("trunc_normal", {"std": 0.02}), ("trunc_normal", {"std": 0.02, "a": -0.04, "b": 0.04}),
+    ("trunc_normal", {"std": 3, "a": -0.5, "b": 0.5}), ("sparse", {"sparsity": 0.1}),
+    ("sparse", {"sparsity": 0.85, "std": 2}), ("sparse", {"sparsity": 0.0011, "std": 1}),
 ]
 
 
@@ -64,3 +71,85 @@ def test_aliases_and_text_mean_the_same_scheme():
     for text, scheme in pairs:
         assert schemes.scheme(text) == scheme
         assert schemes.scheme(scheme) is scheme
+
+
+@pytest.mark.parametrize("text", [
+    "uniform(1.3)", "lecun_normal", "torch_default", "glorot_uniform", "he_uniform", "sparse(0.3, std=0.1)",
+    "trunc_normal(std=0.5, a=-0.4, b=0.4)", "gaussian", "orthogonal(1.5)",
+])
+def test_a_built_layer_has_the_weights_and_the_bias_of_its_scheme(text):
+    """Mean square, and fourth moment over its square (3 for normal entries, 1.8 for uniform ones): 5 errors each."""
+    scheme = schemes.scheme(text)
+    linear = empirical.build(Network(COLUMNS, [Dense(ROWS, text)]), seed=3)[0]
+    entries = linear.weight.detach()
+    variance = float(scheme.variance(COLUMNS, ROWS))
+    error = 5 * math.sqrt(2 * (3 if scheme.entries == "sparse" else 1) / entries.numel())
+    assert entries.square().mean().item() == pytest.approx(variance, rel=error)
+    if scheme.entries in ("normal", "uniform"):
+        kurtosis = entries.pow(4).mean().item() / entries.square().mean().item() ** 2
+        assert kurtosis == pytest.approx({"normal": 3, "uniform": 1.8}[scheme.entries], rel=5 * math.sqrt(24 / 3.6e5))
+    assert (linear.bias is not None) == (text == "torch_default")
+
+
+def test_torchs_default_is_that_of_a_linear_layer():
+    """Bounds 1/sqrt(fan_in) of weights and biases, and what they do to a signal: q = (1 + 1)/3."""
+    torch.manual_seed(0)
+    ours = empirical.build(Network(COLUMNS, [Dense(ROWS, "torch_default")]), 0)[0]
+    theirs = torch.nn.Linear(COLUMNS, ROWS)
+    for linear in (theirs, ours):
+        for entries in (linear.weight, linear.bias):
+            assert entries.abs().max().item() == pytest.approx(1 / 20, rel=0.02)
+            assert entries.abs().max().item() <= 1 / 20
+    row = predict(Network(COLUMNS, [Dense(ROWS, "torch_default")])).layers[0]
+    assert row.variance == pytest.approx(1 / 3 + 1 / (3 * COLUMNS), rel=1e-12)
+    out = ours(torch.randn(2000, COLUMNS, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    assert out.square().mean().item() == pytest.approx(row.variance, rel=0.02)
+    with pytest.raises(ValueError, match="bias_std must be 0 with init='torch_default'"):
+        Dense(5, "torch_default", bias_std=0.1)
+
+
+@pytest.mark.parametrize("bound", [1e-3, 0.09999, 0.10001, 1, 3, 12])
+def test_the_variance_of_truncated_entries(bound):
+    with mpmath.workdps(30):
+        share = mpmath.quad(lambda x: x**2 * mpmath.npdf(x), [-bound, 0, bound]) / mpmath.quad(
+            mpmath.npdf, [-bound, 0, bound])
+    found = schemes.trunc_normal(std=2, a=-2 * bound, b=2 * bound).variance(3, 4)
+    assert float(found) == pytest.approx(4 * float(share), rel=1e-6 if bound < 0.1 else 1e-12)
+
+
+def test_the_same_sparse_weights_whatever_the_global_random_state():
+    network = Network(30, [Dense(20, "sparse(0.5)")])
+    torch.manual_seed(1)
+    first = empirical.build(network, 7)[0].weight
+    torch.manual_seed(2)
+    assert torch.equal(first, empirical.build(network, 7)[0].weight)
+    assert (first == 0).sum(dim=0).tolist() == [10] * 30
+
+
+@pytest.mark.parametrize("init", ["uniform", "kaiming_uniform", "trunc_normal(std=0.1)", "sparse(0.5, 0.2)"])
+def test_networks_of_other_entries_have_the_law_of_normal_ones(init):
+    """Universality: 16 networks of 150, sup distance under .012 (a right law of normal entries leaves .01)."""
+    network = mlp([150] * 3, "linear", init)
+    found = compare(predict(network), empirical.measure(network, draws=16, seed=2, progress=False))
+    assert found.discrepancy < 0.012
+    assert found.null is None
+    shift = 2 * math.log(1.1)
+    assert compare(found.spectrum, found.log_values + shift).discrepancy > 0.03
+
+
+def test_few_entries_a_column_are_pointed_out():
+    assert "non-zero entries a column" in predict(mlp([40, 40], "linear", "sparse(0.9)")).warnings[0]
+    assert " 4 non-zero" in predict(mlp([40, 40], "linear", "sparse(0.9)")).warnings[0]
+
+
+@pytest.mark.parametrize(("call", "word"), [
+    (lambda: schemes.trunc_normal(mean=0.1), "mean must be 0"), (lambda: schemes.trunc_normal(a=-1), "a must be -b"),
+    (lambda: schemes.trunc_normal(std=0), "std"), (lambda: schemes.trunc_normal(b=0), "b must be"),
+    (lambda: schemes.sparse(1), "sparsity"), (lambda: schemes.sparse(-0.1), "sparsity"),
+    (lambda: schemes.sparse(0.5, 0), "std"), (lambda: schemes.uniform(0), "sigma_w"),
+    (lambda: schemes.xavier_uniform(-1), "gain"), (lambda: schemes.kaiming_uniform(mode="in"), "mode"),
+    (lambda: schemes.scheme("kaiming_unifrm"), "did you mean 'kaiming_uniform'"),
+])
+def test_what_is_no_scheme_is_refused(call, word):
+    with pytest.raises(ValueError, match=word):
+        call()
