@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rmt.checks import integer
-from rmt.networks.activations import ActivationFunction, LeakyReLU
+from rmt.networks.activations import ActivationFunction, HardTanh, LeakyReLU
 from rmt.networks.layers import Activation, Dense, Layer
 from rmt.networks.network import Network
 from rmt.networks.schemes import Scheme
@@ -78,6 +78,11 @@ def _(phi: LeakyReLU) -> nn.Module:
     if phi.slope == 1:
         return nn.Identity()
     return nn.LeakyReLU(float(phi.slope)) if phi.slope else nn.ReLU()
+
+
+@function_of.register
+def _(phi: HardTanh) -> nn.Module:
+    return nn.Hardtanh()
 
 
 def draw(weight: torch.Tensor, scheme: Scheme, generator: torch.Generator) -> None:

@@ -298,20 +298,21 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     UserWarning
         Where the values are far from the law, and near it if they were ln s^2 or log10 s.
     """
-    rank, null = None, None
+    rank, null, n_inputs = None, None, None
     if isinstance(prediction, Spectrum):
         spectrum = prediction
     elif isinstance(getattr(prediction, "spectrum", None), Spectrum):
         spectrum = prediction.spectrum
         if not isinstance(prediction, Law):
             rank, null = prediction.finite_width.rank, prediction.null
+            n_inputs, rank = rank.n_inputs, rank if rank.independent else None
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
-    values = _array(getattr(measurement, "log_singular_values", measurement), rank.n_inputs if rank else None)
+    values = _array(getattr(measurement, "log_singular_values", measurement), n_inputs)
     snap = _SNAP.get(str(getattr(measurement, "dtype", "")), _SNAP["float64"])
-    if rank is not None and values.shape[2] != rank.n_inputs:
-        raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {rank.n_inputs}: it must "
-                         f"have shape (networks, inputs, {rank.n_inputs}), got {values.shape}")
+    if n_inputs is not None and values.shape[2] != n_inputs:
+        raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {n_inputs}: it must "
+                         f"have shape (networks, inputs, {n_inputs}), got {values.shape}")
     resolution = np.asarray(getattr(measurement, "resolution", np.full(values.shape[:2], -np.inf)))
     if resolution.shape != values.shape[:2]:
         raise ValueError(f"resolution must have shape (networks, inputs) = {values.shape[:2]}, got {resolution.shape}")

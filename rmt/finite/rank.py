@@ -23,10 +23,14 @@ class RankDistribution:
         Columns of the Jacobian.
     active : tuple of (n, p)
         Units of each layer and the probability that one is active.
+    independent : bool
+        Whether units are active independently of each other; else (hard-tanh: all depend on one norm) the number of
+        active units spreads more than this distribution does, and only its mean is about right.
     """
 
     n_inputs: int
     active: tuple[tuple[int, float], ...]
+    independent: bool = True
 
     @cached_property
     def pmf(self) -> NDArray[np.float64]:

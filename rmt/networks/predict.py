@@ -147,10 +147,10 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         active.append(layer.active(signal))
         parts.append(part)
         signal = after
-    jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active))
+    by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
+    jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active), by_sign)
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
-    by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
     norm = expression.log_norm(jacobian, float(total.log_inverse_s(0)[0]))
     spectrum, chain = expression.law(jacobian, n_inputs).spectrum, expression.chain(jacobian, n_inputs)
     width = FiniteWidth(spectrum, found, rank, norm, chain if by_sign else None)
