@@ -14,7 +14,7 @@ from rmt.laws.named.marchenko_pastur import MarchenkoPastur
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.named.semicircle import Semicircle
 from rmt.laws.views import Spectrum
-from rmt.networks import activations, schemes
+from rmt.networks import activations, batchnorm, schemes
 from rmt.networks.layers import Activation, Dense, UnsupportedStructure
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction, predict
@@ -49,6 +49,7 @@ __all__ = [
     "TracyWidom",
     "UnsupportedStructure",
     "activations",
+    "batchnorm",
     "compare",
     "mlp",
     "predict",
