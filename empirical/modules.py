@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import singledispatch
 
 import torch
@@ -100,6 +99,6 @@ def draw(weight: torch.Tensor, scheme: Scheme, generator: torch.Generator) -> No
             nn.init.normal_(weight, 0.0, scheme.numbers[1], generator=generator)
             order = torch.rand(fan_out, fan_in, dtype=torch.float64, generator=generator).argsort(dim=0)
             with torch.no_grad():
-                weight[order < math.ceil(scheme.numbers[0] * fan_out)] = 0.0
+                weight[order < scheme.zeros(fan_out)] = 0.0
         case _:
             nn.init.normal_(weight, 0.0, std, generator=generator)

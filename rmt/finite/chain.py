@@ -89,6 +89,11 @@ class ChainLayer:
         return [layers[i] for i in which.ravel()]
 
 
+def gaussian_weights(rows: int, n_inputs: int, variance: Fraction) -> MasterCurve:
+    """Return the factor of a matrix of independent entries of this variance, on n_inputs dimensions."""
+    return MasterCurve(variance * rows, ((Fraction(rows, n_inputs), Fraction(1)),))
+
+
 @dataclass(frozen=True)
 class Chain:
     """Layers with independent slopes, from the input to the output.
@@ -118,8 +123,13 @@ class Chain:
         if len(n) < 2:
             raise ValueError(f"widths must be two or more, the input's first, got {widths!r}")
         return cls(n[0], tuple(
-            ChainLayer(rows, MasterCurve(Fraction(rows, columns), ((Fraction(rows, n[0]), Fraction(1)),)))
+            ChainLayer(rows, gaussian_weights(rows, n[0], Fraction(1, columns)))
             for columns, rows in itertools.pairwise(n)))
+
+    @property
+    def one_size(self) -> bool:
+        """Whether the slopes of every layer are zero or one other, as linear and ReLU layers have."""
+        return all(layer.sizes == 1 for layer in self.layers)
 
     @property
     def square_gaussian(self) -> bool:
@@ -184,11 +194,12 @@ class Chain:
         About: the draw of the slopes moves it by what is computed; what is left is that of n values which repel, (1 +
         .3 ln n)/n in simulation at any depth (n = 50 to 200); the two are added as squares. Within 15 % where measured.
         """
+        atoms = spectrum.log.atoms
         if not spectrum.log.support:
-            law = np.cumsum([*spectrum.log.atoms.values()])
-            return float(np.mean([np.max(np.abs(np.cumsum([*_masses(network, spectrum.log.atoms).values()])
-                                                / float(network.curve.mass) - law), initial=0.0)
-                                  for network in self.networks if network.alive]))
+            alive = [network for network in self.networks if network.alive]
+            shares = [np.array([*_masses(network, atoms).values()]) / float(network.curve.mass) for network in alive]
+            moved = np.cumsum(np.array(shares) - np.array([*atoms.values()]), axis=1)
+            return float(np.mean(np.max(np.abs(moved), axis=1)))
         (u, _), _, above, number = _level_counts(self, spectrum)
         moved = np.mean(np.max(np.abs(above / np.maximum(number, 1) - (1 - u)[:, None]), axis=0))
         n = max(float(number.mean()), 1.0)
@@ -215,7 +226,7 @@ def _level_counts(chain: Chain, spectrum: Spectrum) -> tuple[tuple[Array, Array]
     Of values off the spectrum's atoms. None is above any level where all slopes of a layer are zero.
     """
     networks = chain.networks
-    node, weight = np.polynomial.legendre.leggauss(_LEVELS_IN_BANDS if chain.curve.slopes else _LEVELS)
+    node, weight = np.polynomial.legendre.leggauss(_LEVELS if chain.one_size else _LEVELS_IN_BANDS)
     u, weights = (node + 1) / 2, weight / 2
     log_x, atoms = _places(spectrum, u)
     above, number = np.zeros((u.size, len(networks))), np.zeros(len(networks))

@@ -56,8 +56,8 @@ def chain_log_condition_number(chain: Chain) -> float:
     """
     if chain.square_gaussian and chain.n_inputs > 1:
         return log_condition_number(len(chain.layers), chain.n_inputs).mean
-    logs, lose_rank = [], all(layer.sizes == 1 for layer in chain.layers)
-    for network in chain.networks[:_DRAWN] if lose_rank else [chain]:
+    logs = []
+    for network in chain.networks[:_DRAWN] if chain.one_size else [chain]:
         if network.alive:
             n = round(chain.n_inputs * float(network.curve.mass))
             logs.append(ChainLaw(network.curve).spectrum.log_condition_number_at(n) if n > 1 else 0.0)

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import integer
-from rmt.finite.chain import Chain, ChainLayer
+from rmt.finite.chain import Chain
 from rmt.laws.law import Law
-from rmt.laws.named.marchenko_pastur import MarchenkoPastur
 
 Array = NDArray[np.float64]
 
@@ -67,7 +66,7 @@ class Corrected:
         inside = (values > 0) & (values < self._top)
         shift = np.zeros(values.shape)
         if inside.any():
-            chain = Chain(1, (ChainLayer(1, MarchenkoPastur(1).curve),) * self.depth)
+            chain = Chain.gaussian([1] * (self.depth + 1))
             shift[inside] = -chain.expected_counts(np.log(values[inside]) - self.law.curve.log_scale)[1]
         return (np.asarray(self.law.cdf(values)) + shift / self.width)[()]
 

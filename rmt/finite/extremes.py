@@ -111,8 +111,9 @@ def log_largest(chain: Chain) -> LogValue | None:
     the band, spaces of eight or more. ReLU layers are averaged over their numbers of active units.
     """
     found = _over_networks(chain, _largest)
-    soft = found is not None and chain.networks == [chain] and chain.least_width > 1
-    return replace(found, shape="Tracy-Widom") if found is not None and soft else found
+    if found is None or chain.networks != [chain] or chain.least_width == 1:
+        return found
+    return replace(found, shape="Tracy-Widom")
 
 
 def mean_log(chain: Chain) -> LogValue | None:
@@ -126,7 +127,7 @@ def mean_log(chain: Chain) -> LogValue | None:
 
 def _over_networks(chain: Chain, moments: Callable[[Array, float], tuple[float, float]]) -> LogValue | None:
     """Return mean and variance over the slopes drawn; None for other chains, and where J is nearly always zero."""
-    plain = all(not layer.turned and layer.sizes == 1 for layer in chain.layers)
+    plain = chain.one_size and not any(layer.turned for layer in chain.layers)
     found = [moments(*_spaces(network)) for network in chain.networks if network.alive] if plain else []
     if not found:
         return None
@@ -165,4 +166,3 @@ def _mean_log(n: Array, log_variance: float) -> tuple[float, float]:
     half = (others[:, None] - np.arange(rank)) / 2
     mean = (log_variance + others.size * math.log(2) + float(digamma(half).sum()) / rank) / 2
     return mean, float(polygamma(1, half).sum()) / (4 * rank**2)
-

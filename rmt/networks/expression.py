@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from rmt.finite.chain import Chain, ChainLayer
+from rmt.finite.chain import Chain, ChainLayer, gaussian_weights
 from rmt.finite.norm import LogNorm, chi_squared
 from rmt.laws.convolution import ChainLaw
 from rmt.laws.finite_law import FiniteLaw
@@ -75,7 +75,7 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
         case Diagonal(size, law):
             return law.curve.at(Fraction(size, n_inputs))
         case Gaussian(rows, _, variance, _):
-            return MasterCurve(variance * rows, ((Fraction(rows, n_inputs), Fraction(1)),))
+            return gaussian_weights(rows, n_inputs, variance)
         case Haar(rows, columns, gain_squared):
             if rows >= columns:
                 return MasterCurve(gain_squared)

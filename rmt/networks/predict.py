@@ -132,7 +132,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         part, after = _step(i, layer, signal)
         own = expression.law(part, signal.size)
         if isinstance(layer, Dense) and layer.scheme.entries == "sparse":
-            left = round(layer.scheme.variance(signal.size, layer.width) / layer.scheme.gain_squared * layer.width)
+            left = layer.width - layer.scheme.zeros(layer.width)
             warnings.append(f"layers[{i}]: {layer} has {left} non-zero entries a column; the law is that of many")
         if layer.mixes:
             chi = 1.0

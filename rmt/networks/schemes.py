@@ -60,12 +60,16 @@ class Scheme:
         """Whether the matrix is semi-orthogonal rather than of independent entries."""
         return self.entries == "orthogonal"
 
+    def zeros(self, rows: int) -> int:
+        """Return how many of a column's entries are zero: torch rounds up."""
+        return math.ceil(self.numbers[0] * rows) if self.entries == "sparse" else 0
+
     def variance(self, fan_in: int, fan_out: int) -> Fraction:
         """Return the mean square of an entry."""
         if self.orthogonal:
             return self.gain_squared / max(fan_in, fan_out)
-        if self.entries == "sparse":  # torch puts ceil(sparsity * rows) zeros in every column
-            return self.gain_squared * (1 - Fraction(math.ceil(self.numbers[0] * fan_out), fan_out))
+        if self.entries == "sparse":
+            return self.gain_squared * (1 - Fraction(self.zeros(fan_out), fan_out))
         fans = {"fan_in": Fraction(fan_in), "fan_out": Fraction(fan_out), "average": Fraction(fan_in + fan_out, 2),
                 "none": Fraction(1)}
         return self.gain_squared / fans[self.fan]
