@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatch
 
 import torch
 from torch import nn
 
 from rmt.checks import integer
-from rmt.networks.activations import ActivationFunction, HardTanh, LeakyReLU
-from rmt.networks.layers import Activation, Dense, Layer
+from rmt.networks.activations import ActivationFunction, LeakyReLU, Pointwise
+from rmt.networks.layers import Activation, Dense, Dropout, Layer, Scale
 from rmt.networks.network import Network
 from rmt.networks.schemes import Scheme
 
@@ -66,6 +67,16 @@ def _(layer: Activation, shape: tuple[int, ...], generator: torch.Generator) -> 
     return function_of(layer.phi)
 
 
+@module_of.register
+def _(layer: Scale, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return nn.Identity() if layer.a == 1 else Scaling(float(layer.a))
+
+
+@module_of.register
+def _(layer: Dropout, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return nn.Dropout(float(layer.p))
+
+
 @singledispatch
 def function_of(phi: ActivationFunction) -> nn.Module:
     """Return the torch module of an activation function."""
@@ -74,14 +85,47 @@ def function_of(phi: ActivationFunction) -> nn.Module:
 
 @function_of.register
 def _(phi: LeakyReLU) -> nn.Module:
-    if phi.slope == 1:
+    if phi.a == 1:
         return nn.Identity()
-    return nn.LeakyReLU(float(phi.slope)) if phi.slope else nn.ReLU()
+    return nn.LeakyReLU(float(phi.a)) if phi.a else nn.ReLU()
+
+
+_MODULES = {"elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "hardtanh": nn.Hardtanh,
+            "sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
 
 
 @function_of.register
-def _(phi: HardTanh) -> nn.Module:
-    return nn.Hardtanh()
+def _(phi: Pointwise) -> nn.Module:
+    if phi.name in _MODULES:
+        return _MODULES[phi.name]()
+    function = torch.erf if phi.name == "erf" else phi.torch
+    if function is None:
+        raise ValueError(f"{phi!r} has no torch function: give custom(..., torch=) a module or a function of tensors")
+    return Elementwise(function() if isinstance(function, type) else function)
+
+
+class Elementwise(nn.Module):
+    """A function of tensors that acts on every entry alone, as a module."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return function(x)."""
+        return self.function(x)
+
+
+class Scaling(nn.Module):
+    """Multiplication by a number."""
+
+    def __init__(self, a: float) -> None:
+        super().__init__()
+        self.a = a
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a x."""
+        return self.a * x
 
 
 def draw(weight: torch.Tensor, scheme: Scheme, generator: torch.Generator) -> None:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from empirical.jacobian import as_found, check, jacobian
+from empirical.modules import Elementwise, Scaling
 
 Array = NDArray[np.float64]
 
 # Modules that act on every entry alone: their Jacobian is a diagonal.
-_POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh)
+_POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
+              Elementwise)
 
 
 def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
@@ -35,6 +37,13 @@ def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
                 parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(x)
             elif kind in _POINTWISE:
                 parts = [[slopes] for slopes in _numpy(_slopes(stage, signal))]
+            elif kind in (nn.Dropout, Scaling):  # in training a mask of its own, which the signal must meet too
+                mask = stage(torch.ones_like(signal))
+                parts = [[slopes] for slopes in _numpy(mask.flatten(1))]
+                for chain, part in zip(chains, parts, strict=True):
+                    chain.extend(part)
+                signal = signal * mask
+                continue
             elif kind in (nn.Identity, nn.Flatten):
                 parts = [[]] * len(x)
             else:
@@ -75,6 +84,8 @@ def _slopes(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:
     """Return the slope at every entry, (batch, entries)."""
     if isinstance(stage, nn.Tanh):  # autograd's 1 - tanh^2 loses the digits of a saturated unit
         return torch.cosh(signal).pow(-2).flatten(1)
+    if isinstance(stage, nn.Sigmoid):  # so does its s (1 - s)
+        return torch.cosh(signal / 2).pow(-2).flatten(1) / 4
     with torch.enable_grad():
         leaf = signal.detach().clone().requires_grad_(True)
         (slopes,) = torch.autograd.grad(stage(leaf.clone()).sum(), leaf)

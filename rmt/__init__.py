@@ -14,8 +14,8 @@ from rmt.laws.named.marchenko_pastur import MarchenkoPastur
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.named.semicircle import Semicircle
 from rmt.laws.views import Spectrum
-from rmt.networks import activations, batchnorm, schemes
-from rmt.networks.layers import Activation, Dense, UnsupportedStructure
+from rmt.networks import activations, batchnorm, meanfield, schemes
+from rmt.networks.layers import Activation, Dense, Dropout, Scale, UnsupportedStructure
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction, predict
 from rmt.networks.slopes import SquaredSlope
@@ -37,12 +37,14 @@ __all__ = [
     "ConvergenceError",
     "Dense",
     "Discrete",
+    "Dropout",
     "Empirical",
     "FussCatalan",
     "MarchenkoPastur",
     "Network",
     "PointMass",
     "Prediction",
+    "Scale",
     "Semicircle",
     "Spectrum",
     "SquaredSlope",
@@ -51,6 +53,7 @@ __all__ = [
     "activations",
     "batchnorm",
     "compare",
+    "meanfield",
     "mlp",
     "predict",
     "schemes",

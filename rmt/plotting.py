@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     Law: TypeAlias = Any
     Spectrum: TypeAlias = Any
     Agreement: TypeAlias = Any
+    PhaseDiagram: TypeAlias = Any
 
 LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
 _LN10 = math.log(10)
 _TAIL = 1e-3  # of the mass, left out of a picture at a hard edge
 _NAMED_STEMS = 6
+_ORDERED, _CHAOTIC = "#cfe0ee", "#f3d3c8"
+_DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # where the colour of a phase diagram changes
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -157,3 +160,65 @@ def histogram(bins: np.ndarray, counts: np.ndarray, predicted: np.ndarray, ax: A
     ax.set_ylabel(f"values per bin (width {bins[1] - bins[0]:.3g})")
     ax.legend(frameon=False)
     return ax
+
+
+def phase_diagram(diagram: PhaseDiagram, ax: Axes | None = None) -> Axes:
+    """Draw the line chi = 1 and the regions over sigma_w and bias_std; colours: the trainable depth, if known."""
+    ax = _axes(ax)
+    critical_line(diagram, ax)
+    if hasattr(diagram, "trainable_depth"):
+        _trainable_depth(diagram, ax)
+    else:
+        ax.contourf(diagram.sigma_w, diagram.bias_std, _bounded(diagram, diagram.chi), [-1, 1, np.inf],
+                    colors=[_ORDERED, _CHAOTIC])
+    for name in ("ordered", "chaotic", "unbounded"):
+        _name_region(diagram, name, ax)
+    ax.set_title("mean field at infinite width", fontsize=8)
+    return ax
+
+
+def _trainable_depth(diagram: PhaseDiagram, ax: Axes) -> None:
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    colors = colormaps["viridis"](np.linspace(0, 1, len(_DEPTHS) + 1))
+    rate = np.sign(diagram.chi - 1) * 6 / np.maximum(diagram.trainable_depth, 0.1)  # smooth through criticality
+    rates = 6 / np.array(_DEPTHS)
+    ax.contourf(diagram.sigma_w, diagram.bias_std, _bounded(diagram, rate), [*-rates, *rates[::-1]],
+                colors=[*colors, *colors[-2::-1]], extend="both")
+    scale = ScalarMappable(BoundaryNorm(_DEPTHS, len(colors), extend="both"), ListedColormap(colors))
+    bar = ax.figure.colorbar(scale, ax=ax, ticks=_DEPTHS, format="%d")
+    bar.set_label("trainable depth 6 ξ (layers)")
+
+
+def _bounded(diagram: PhaseDiagram, grid: np.ndarray) -> np.ma.MaskedArray:
+    return np.ma.masked_where(diagram.region == "unbounded", grid)
+
+
+def critical_line(diagram: PhaseDiagram, ax: Axes) -> None:
+    """Draw the line chi = 1 where the variance is bounded, grey where it is not; name the axes."""
+    ax.set_facecolor(BAND)
+    chi = _bounded(diagram, diagram.chi)
+    if chi.count() and chi.min() < 1 < chi.max():
+        for width, color in ((3.0, "white"), (1.6, LAW)):
+            ax.contour(diagram.sigma_w, diagram.bias_std, chi, [1.0], colors=color, linewidths=width)
+        ax.plot([], [], color=LAW, lw=1.6, label="critical: χ = 1")
+        ax.legend(fontsize=7, loc="upper left", framealpha=0.85)
+    ax.set_xlabel(r"weight scale $\sigma_w$ (a weight has variance $\sigma_w^2$ / fan_in)")
+    ax.set_ylabel("standard deviation of a bias")
+    ax.set_xlim(diagram.sigma_w[0], diagram.sigma_w[-1])
+    ax.set_ylim(diagram.bias_std[0], diagram.bias_std[-1])
+
+
+def _name_region(diagram: PhaseDiagram, name: str, ax: Axes) -> None:
+    """Write a region's name where it is widest."""
+    from scipy.ndimage import distance_transform_edt
+
+    inside = diagram.region == name
+    if inside.mean() < 0.02:
+        return
+    wide = distance_transform_edt(np.pad(inside, 1), sampling=1 / np.array(inside.shape))[1:-1, 1:-1]
+    i, j = np.unravel_index(np.argmax(wide), wide.shape)
+    ax.text(diagram.sigma_w[j], diagram.bias_std[i], name, ha="center", va="center", fontsize=8,
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.8})

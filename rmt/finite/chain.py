@@ -29,9 +29,10 @@ from rmt.checks import integer
 from rmt.laws.atoms import positive_atoms
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.logistic import Logistic, logistic
-from rmt.laws.master_curve import ComplexArray, MasterCurve, log_of
+from rmt.laws.master_curve import ComplexArray, MasterCurve
 from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
+from rmt.laws.rational import log_of
 from rmt.laws.views import Spectrum
 
 Array = NDArray[np.float64]

@@ -27,7 +27,7 @@ from rmt.finite.chain import Chain
 from rmt.finite.tracy_widom import TracyWidom
 from rmt.laws.asymptotics import soft_edges
 from rmt.laws.law import Law
-from rmt.laws.master_curve import log_of
+from rmt.laws.rational import log_of
 
 Array = NDArray[np.float64]
 

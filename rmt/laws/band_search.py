@@ -24,8 +24,10 @@ _HIDDEN = 1e-9  # mass between two points outside that makes the search go on
 
 def find_bands(look: Look, polish: Callable[[float, float], float], low: float, top: float, near: Sequence[float],
                known: Sequence[float], unit: float, whole: float, *,
-               starts_inside: bool = False) -> tuple[tuple[float, float], ...]:
-    """Return the bands between low and top, outside which nothing lies but what starts inside at low.
+               starts_inside: bool = False, ends_inside: bool = False) -> tuple[tuple[float, float], ...]:
+    """Return the bands between low and top; nothing lies outside but what starts inside at low or ends inside at top.
+
+    There the law may be too thin to be seen.
 
     `near` are further points to look at, `known` exact places where an edge may be, `unit` the scale of x, `whole`
     the continuous mass; `polish` returns the edge between a point outside and one inside.
@@ -40,7 +42,11 @@ def find_bands(look: Look, polish: Callable[[float, float], float], low: float, 
         x, order = np.unique(x, return_index=True)
         phase, tail = phase[order], tail[order]
     inside = phase > REAL
-    x, inside, tail = np.r_[low, x, top], np.r_[starts_inside, inside, False], np.r_[whole, tail, 0.0]
+    if inside.any():
+        first, last = np.flatnonzero(inside)[[0, -1]]
+        inside[:first] |= starts_inside
+        inside[last:] |= ends_inside
+    x, inside, tail = np.r_[low, x, top], np.r_[starts_inside, inside, ends_inside], np.r_[whole, tail, 0.0]
     while True:
         hidden = np.flatnonzero(~inside[:-1] & ~inside[1:] & (np.abs(np.diff(tail)) > _HIDDEN))
         if hidden.size == 0:
@@ -59,6 +65,8 @@ def find_bands(look: Look, polish: Callable[[float, float], float], low: float, 
             edges.pop()  # two bands touch
         else:
             edges.append(edge)
+    if inside[-1]:
+        edges.append(top)
     return tuple(zip(edges[::2], edges[1::2], strict=True))
 
 

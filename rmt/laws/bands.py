@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import cubature
 
+from rmt.laws.band_series import TailSeries, tail_series
 from rmt.laws.errors import ConvergenceError
 
 Array = NDArray[np.float64]
@@ -36,6 +37,8 @@ Locate = Callable[..., Local]
 NODES = 192
 _SETTLED = 1e-10  # of the integral of |f|: the error an expectation may have
 _PANELS = 400
+_DEAR = 1e-12  # the rounding of a tail of a dear law
+_OWN_DIGITS = 1e-3  # of a tail: below, the series has not enough of them
 
 
 def nodes(lo: float, hi: float, rate: float, n: int = NODES) -> tuple[Array, Array]:
@@ -57,6 +60,13 @@ def _place(smooth: Array, lo: float, hi: float) -> tuple[Array, Array]:
     if math.isinf(lo):
         return hi + 1 - np.cosh(smooth), np.sinh(smooth)
     return lo + (hi - lo) * np.sin(smooth / 2) ** 2, (hi - lo) / 2 * np.sin(smooth)
+
+
+def _smooth(t: Array, lo: float, hi: float) -> Array:
+    """Return theta or u at t."""
+    if math.isinf(lo):
+        return np.arccosh(1 + hi - t)
+    return 2 * np.arcsin(np.sqrt((t - lo) / (hi - lo)))
 
 
 def integrate(f: Callable[[Array], Array], local: Locate, lo: float, hi: float, rate: float, unit: float) -> float:
@@ -94,7 +104,8 @@ class Table:
     """Quantiles of one band by Newton steps in the logit, bracketed, from a table of nodes."""
 
     def __init__(self, local: Locate, lo: float, hi: float, rate: float, mass: float, below: float, above: float,
-                 unit: float) -> None:
+                 unit: float, *, dear: bool = False) -> None:
+        self.dear = dear
         self.local, self.lo, self.hi, self.mass, self.below, self.above = local, lo, hi, mass, below, above
         self._rate = rate if math.isinf(lo) else 0.0
         self._unit = unit
@@ -104,7 +115,8 @@ class Table:
         found = self.local(t, state)
         lower, upper = (np.clip((tail - rest) / self.mass, 1e-300, 1) for tail, rest in (
             (found.lower, self.below), (found.upper, self.above)))
-        rounding = 1e-15 / upper + (1e-14 if self._rate else 1e-15 / lower)  # at a hard edge `lower` has its digits
+        unit = _DEAR if self.dear else 1e-15
+        rounding = unit / upper + (10 * unit if self._rate else unit / lower)  # at a hard edge `lower` has its digits
         return (np.log(lower) - np.log(upper), np.exp(found.log_density) / self.mass / (lower * upper), rounding,
                 found.state)
 
@@ -114,12 +126,39 @@ class Table:
         odds, _, _, state = self._log_odds(t)
         return t, np.maximum.accumulate(odds), state
 
+    @cached_property
+    def _series(self) -> TailSeries | None:
+        def tails(smooth: Array) -> tuple[Array, Array]:
+            found = self.local(_place(smooth, self.lo, self.hi)[0])
+            return (found.lower - self.below) / self.mass, (found.upper - self.above) / self.mass
+
+        return tail_series(tails, _end(self.lo, self._rate), hard=math.isinf(self.lo))
+
+    def tails(self, t: Array) -> Local:
+        """Return the distribution at points of the band; of a dear one from the series, but where a tail is small."""
+        if not self.dear or self._series is None:
+            return self.local(t)
+        lower, upper = self._series.tails(_smooth(t, self.lo, self.hi))
+        lower, upper = self.below + self.mass * lower, self.above + self.mass * upper
+        small = np.minimum(lower, upper) < _OWN_DIGITS
+        if small.any():
+            found = self.local(t[small])
+            lower[small], upper[small] = found.lower, found.upper
+        return Local(lower, upper, np.full(t.size, np.nan), None)
+
     def quantile(self, q: Array) -> Array:
         """Return t with conditional cdf q inside the band."""
         out = np.where(q <= 0, self.lo, self.hi)
         open_ = np.flatnonzero((q > 0) & (q < 1))
         if open_.size == 0:
             return out
+        if self.dear and self._series is not None:
+            smooth = self._series.quantile(q[open_])
+            known = ~np.isnan(smooth)
+            out[open_[known]] = _place(smooth[known], self.lo, self.hi)[0]
+            open_ = open_[~known]
+            if open_.size == 0:
+                return out
         node, odds, states = self._start
         goal = np.log(q[open_]) - np.log1p(-q[open_])
         right = np.searchsorted(odds, goal)

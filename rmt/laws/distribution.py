@@ -51,6 +51,11 @@ class Distribution(ABC):
         """Scale of t: what counts as no distance is relative to it."""
         return 1.0
 
+    @property
+    def _dear(self) -> bool:
+        """Whether a point costs much."""
+        return False
+
     @abstractmethod
     def _local(self, t: Array, state: Any = None) -> Local:
         """Return what the distribution is at t inside a band, or P(T > t) in a gap, from the state of nearby points."""
@@ -140,8 +145,12 @@ class Distribution(ABC):
         out = np.zeros(t.size)
         for (_, hi), mass in zip(*self._pieces, strict=True):
             out += mass * counts(t >= hi)  # NaN: below every value
+        for (lo, hi), table in self._tables.items() if self._dear else ():
+            within = (t > max(lo, -_FAR)) & (t < hi)
+            if within.any():
+                out[within] = np.clip(inside(table.tails(t[within])), 0, 1)
         within = self._inside(t)
-        if within.any():
+        if within.any() and not self._dear:
             out[within] = np.clip(inside(self._local(t[within])), 0, 1)
         out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
         return np.minimum(out, 1).reshape(shape)[()]
@@ -195,7 +204,8 @@ class Distribution(ABC):
         intervals, masses = self._pieces
         below = np.cumsum(np.r_[-self._at_bottom, masses[:-1]])
         above = np.cumsum(np.r_[0.0, masses[:0:-1]])[::-1]
-        return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, before, after, self._unit)
+        return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, before, after, self._unit,
+                                     dear=self._dear)
                 for (lo, hi), mass, before, after in zip(
                     intervals, masses, below, above, strict=True) if lo != hi}
 
@@ -268,6 +278,10 @@ class Moved(Distribution):
     @property
     def _unit(self) -> float:
         return float(self.law._unit)
+
+    @property
+    def _dear(self) -> bool:
+        return bool(self.law._dear)
 
     def _local(self, t: Array, state: Any = None) -> Local:
         return Local(*self.law._local(t, state))

@@ -2,7 +2,8 @@
 
 Outside the support w is real, on v = a + i pi: from w = 0+ at x = inf (a = -inf) through w = inf (a = 0) to
 w = -c at the bottom (a = inf), and x falls with a as long as it is outside. So the top edge is the first
-turn of x(a) from the left, the bottom edge the first from the right; later turns are not reached. Gaps
+turn of x(a) from the left, the bottom edge the first from the right; later turns are not reached. Where a slope law
+has little mass at its end, psi is finite there and may end the branch before it turns: there the law ends thin. Gaps
 between bands can only come from laws with several non-zero values. They are looked for on a grid of ln x,
 refined wherever P(X > x) differs across what should be a gap, and wherever the curve dips toward the real axis.
 """
@@ -20,7 +21,8 @@ from rmt.laws.atoms import candidates
 from rmt.laws.band_search import find_bands, polished, turning_point
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.logistic import sigmoids
-from rmt.laws.master_curve import Array, ComplexArray, MasterCurve, log_of
+from rmt.laws.master_curve import Array, ComplexArray, MasterCurve
+from rmt.laws.rational import log_of
 
 _GRID = np.geomspace(1e-9, 60.0, 400)
 _ROUNDING = 1e-11  # in ln x
@@ -31,15 +33,21 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     singular = [(log_of(x), mass) for x, mass in candidates(curve) if mass >= 0]  # where w is infinite
     if sum((mass for _, mass in singular), Fraction(0)) == curve.mass:
         return ()
-    top = _first_turn(curve, -_GRID[::-1])
-    bottom = -math.inf if curve.order > 1 else _first_turn(curve, _GRID[::-1])
+    top, thin_top = _branch_end(curve, -_GRID[::-1])
+    bottom, thin_bottom = (-math.inf, False) if curve.order > 1 else _branch_end(curve, _GRID[::-1])
+    if curve.slopes and not singular:  # w is infinite at an end of a slope law
+        top, bottom = (float(_outside(curve, np.array([side * _GRID[0]]))[0][0]) if end is None else end
+                       for side, end in ((-1, top), (1, bottom)))
     if singular:  # a turn at rounding level: x is stationary at w = inf
         top = None if top is not None and abs(top - singular[-1][0]) < _ROUNDING else top
         bottom = None if bottom is not None and abs(bottom - singular[0][0]) < _ROUNDING else bottom
     if curve.slopes:
-        return _bands(curve, singular[0][0] if bottom is None else bottom, singular[-1][0] if top is None else top)
+        bottom, top = singular[0][0] if bottom is None else bottom, singular[-1][0] if top is None else top
+        if all(law.connected for law, *_ in curve.slopes):
+            return ((bottom, top),)
+        return _bands(curve, bottom, top, thin_bottom, thin_top)
     if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
-        top = _first_turn(curve, _GRID) if singular[-1][1] else singular[-1][0]
+        top = _branch_end(curve, _GRID)[0] if singular[-1][1] else singular[-1][0]
     if bottom is None:
         bottom = singular[0][0] if singular and not singular[0][1] else None
     if top is None or bottom is None:
@@ -61,18 +69,36 @@ def _outside(curve: MasterCurve, a: Array) -> tuple[Array, Array]:
     return log_x.real, slope.real
 
 
-def _first_turn(curve: MasterCurve, a: Array) -> float | None:
-    """Return ln x at the first turn of x met along the grid, None where there is none."""
-    slope = _outside(curve, a)[1]
+def _branch_end(curve: MasterCurve, a: Array) -> tuple[float | None, bool]:
+    """Return ln x where the branch along the grid ends, None where it does not, and whether it ends without a turn."""
+    if curve.slopes and all(law.connected for law, *_ in curve.slopes):
+        a = np.r_[a[:-1:8], a[-1]]  # no gap, no narrow turn
+    ends = np.flatnonzero(_room(curve, a) < 0)
+    reached = a[: ends[0]] if ends.size else a
+    slope = _outside(curve, reached)[1]
     turns = np.flatnonzero((slope[:-1] < 0) & (slope[1:] >= 0) | (slope[:-1] <= 0) & (slope[1:] > 0))
-    if turns.size == 0:
-        return None
-    ends = sorted(a[turns[0] : turns[0] + 2])
-    root = brentq(lambda s: float(_outside(curve, np.array([s]))[1][0]), *ends, xtol=1e-15, rtol=1e-14)
-    return float(_outside(curve, np.array([root]))[0][0])
+    if turns.size:
+        between = sorted(reached[turns[0] : turns[0] + 2])
+        end = brentq(lambda s: float(_outside(curve, np.array([s]))[1][0]), *between, xtol=1e-15, rtol=1e-14)
+    elif ends.size:
+        end = brentq(lambda s: float(_room(curve, np.array([s]))[0]), *sorted(a[ends[0] - 1 : ends[0] + 1]), xtol=1e-15)
+    else:
+        return None, False
+    return float(_outside(curve, np.array([end]))[0][0]), not turns.size
 
 
-def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, float], ...]:
+def _room(curve: MasterCurve, a: Array) -> Array:
+    """Return how far the odds of the slope laws at v = a + i pi are from those at the ends of the laws; < 0: beyond."""
+    v, room = a + np.complex128(1j * math.pi), np.full(a.size, 1.0)
+    for law, m, _ in curve.slopes:
+        bottom, top = law.end_odds
+        odds, s = curve.target(law, m, v).real, float(curve.mass / (m * law.mass)) * sigmoids(v)[0].real
+        room = np.minimum(room, np.where(s < 0, top - odds, np.where(s > 1, np.minimum(odds - bottom, 1.0), 1.0)))
+    return room
+
+
+def _bands(curve: MasterCurve, bottom: float, top: float, thin_bottom: bool,
+           thin_top: bool) -> tuple[tuple[float, float], ...]:
     """Split [bottom, top] at its gaps."""
     low = top - 40 * float(curve.order) if math.isinf(bottom) else bottom
     # Where w is infinite without an atom there may be an edge, and a gap as narrow as one likes beside it.
@@ -83,7 +109,7 @@ def _bands(curve: MasterCurve, bottom: float, top: float) -> tuple[tuple[float, 
     look, turn_near = partial(_look, curve), partial(_turn_near, curve)
     known = [end for end in (low, top, *poles) if end not in atoms]
     found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, known, 1.0, whole,
-                       starts_inside=math.isinf(bottom))
+                       starts_inside=thin_bottom or math.isinf(bottom), ends_inside=thin_top,)
     return ((bottom, found[0][1]), *found[1:]) if math.isinf(bottom) else found
 
 

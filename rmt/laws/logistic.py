@@ -58,6 +58,14 @@ def logistic(v: ComplexArray) -> Logistic:
                     np.where(left, log_far, log_near), np.where(left, log_near, log_far))
 
 
+def softplus(v: ComplexArray) -> ComplexArray:
+    """Return log(1 + e^v)."""
+    right = v.real > 0
+    e = np.exp(np.where(right, -v, v))
+    u = 1 + e
+    return np.asarray(np.where(right, v, 0) + np.log(u) + _lost(e, u))
+
+
 def _lost(z: ComplexArray, u: ComplexArray) -> ComplexArray:
     """Return log(1 + z) - log(u) for u = 1 + z rounded: for small z it is all that is known of it."""
     return (z - (u - 1)) / u

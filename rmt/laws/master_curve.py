@@ -30,8 +30,10 @@ from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.logistic import Logistic, angle, in_strip, log_lower, logistic, sigmoids
+from rmt.laws.logistic import Logistic, angle, in_strip, logistic, sigmoids
+from rmt.laws.one_factor import gaussian_root, slope_root
 from rmt.laws.psi import Psi
+from rmt.laws.rational import log_of
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -42,6 +44,7 @@ BoolArray = NDArray[np.bool_]
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
 _AXIS = np.linspace(-45.0, 45.0, 61)
 _AXIS_LOGISTIC = logistic(_AXIS.astype(complex))
+_BOTTOM = 45.0
 _SMALL = 1e-6  # no residual of rounding is larger
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 52)), 0.0)
@@ -134,8 +137,12 @@ class MasterCurve:
     @property
     def log_at_bottom(self) -> float:
         """Ln A of x = -A (1 + w/c)^order at w = -c."""
-        v = 45.0
-        return float(self._on_negative_axis(logistic(np.array([v + 0j])), 1e-13)[0][0] + float(self.order) * v)
+        return self.log_x_at_bottom + float(self.order) * _BOTTOM
+
+    @cached_property
+    def log_x_at_bottom(self) -> float:
+        """Ln |x| where 1 + w/c = e^-45 on the negative axis; so is about the law up to there."""
+        return float(self._on_negative_axis(logistic(np.array([_BOTTOM + 0j])), 1e-13)[0][0])
 
     @cached_property
     def _exponents(self) -> tuple[Array, Array, Array]:
@@ -158,6 +165,10 @@ class MasterCurve:
         slopes = [(math.log(self.mass / m), float(k)) for _, m, k in self.slopes]
         return (self.log_scale - math.log(self.mass) + 1j * math.pi + sum(k * log for log, k in slopes),
                 sum(k for _, k in slopes) - 1, sum(float(k) for _, k in self.zeros))
+
+    @cached_property
+    def _noises(self) -> tuple[float, ...]:
+        return tuple(law.noise / 1e-15 for law, *_ in self.slopes)
 
     @cached_property
     def _rounding(self) -> float:
@@ -246,7 +257,10 @@ class MasterCurve:
         Raises `ConvergenceError`.
         """
         if self.one_gaussian and np.all(np.abs(log_x.real - self.log_scale) < 600):
-            return self._one_gaussian(log_x), []
+            return gaussian_root(log_x - self.log_scale, float(self.powers[0][0])), []
+        if not self.powers and [(m, k) for _, m, k in self.slopes] == [(1, 1)]:
+            v, y = slope_root(log_x - self.log_scale, self.slopes[0][0])
+            return v, [y]
         return self._newton_or(self._turned, log_x, *self._guess(log_x))
 
     def follow(self, log_x: ComplexArray, v: ComplexArray,
@@ -288,25 +302,16 @@ class MasterCurve:
         inside = np.minimum(v.imag, math.pi - v.imag) > _REAL
         for y_l in y:
             inside &= y_l.imag + log_x.imag <= math.pi + 1e-9
-        real = math.pi - v.imag <= 1e-14
+        nearly = _REAL if any(self._noises) else 1e-14
+        real = math.pi - v.imag <= nearly
         if not real.any():
             return inside
         with np.errstate(all="ignore"):
             _, slope, corrections = self._system(logistic(v), y)
             real &= slope.real < 0
             for correction, y_l in zip(corrections, y, strict=True):
-                real &= (math.pi - y_l.imag <= 1e-14) & (correction.gain.real / slope.real <= -1 + 1e-9)
+                real &= (math.pi - y_l.imag <= nearly) & (correction.gain.real / slope.real <= -1 + 1e-9)
         return inside | real
-
-    def _one_gaussian(self, log_x: ComplexArray) -> ComplexArray:
-        """Return v for x = scale (1 + w)(1 + w/m)/w: a quadratic, solved without cancellation at either end."""
-        c = min(float(self.powers[0][0]), 1 / float(self.powers[0][0]))  # c and 1/c have the same curve, x scaled
-        x = np.exp(log_x - self.log_scale) * (1.0 if self.powers[0][0] >= 1 else c)
-        root = np.sqrt(x - (1 - math.sqrt(c)) ** 2) * np.sqrt(x - (1 + math.sqrt(c)) ** 2)
-        one_over_w, one_plus_w = (x - 1 - c + root) / 2, 2 * x / (x + c - 1 + root)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            far = log_lower(1 / one_over_w) - log_lower(one_plus_w)
-        return in_strip(np.where(np.abs(one_over_w) < 0.5, -np.log(1 + one_over_w), far) + 1j * math.pi)
 
     def _turned(self, log_x: ComplexArray) -> tuple[ComplexArray, list[ComplexArray]]:
         """Return the root at ln x, followed from the negative axis; raise if it is lost."""
@@ -341,8 +346,9 @@ class MasterCurve:
             settled = (whole <= 1e-15 * (1 + np.abs(v))) | (off <= loose)
             if (off < _SMALL).any():
                 # y is only known to its rounding over the slope of the logit, and to that of v times its gain
-                rounding = sum((1e-15 * (1 + k) * ((8 + np.abs(v)) / np.abs(slope) + np.abs(v * gain))
-                                for k, _, gain, slope in corrections), tolerance)
+                rounding = sum((1e-15 * (1 + k) * ((8 + np.abs(v) + noise) / np.abs(slope) + np.abs(v * gain))
+                                for (k, _, gain, slope), noise in zip(corrections, self._noises, strict=True)),
+                               tolerance)
                 # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
                 settled |= (off <= rounding) & (whole >= 0.5 * last)
             if i:  # the error that a quadratic convergence leaves
@@ -391,9 +397,3 @@ class MasterCurve:
         """Return ln|x| at real v, and the y of every slope law, found to a tolerance."""
         y = [law.real_root(at.odds(ratio)[0].real, tolerance=tolerance) for law, ratio, *_ in self._factors]
         return self._system(at, [y_l.astype(complex) for y_l in y])[0].real, y
-
-
-def log_of(x: Fraction) -> float:
-    """Natural logarithm of a positive rational of any size, every digit kept."""
-    shift = x.numerator.bit_length() - x.denominator.bit_length()
-    return math.log(x / Fraction(2) ** shift) + shift * math.log(2)

@@ -18,7 +18,8 @@ from rmt.laws.distribution import Array
 from rmt.laws.edges import log_support
 from rmt.laws.law import Law
 from rmt.laws.logistic import sigmoids
-from rmt.laws.master_curve import ComplexArray, MasterCurve, log_of
+from rmt.laws.master_curve import ComplexArray, MasterCurve
+from rmt.laws.rational import log_of
 
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
@@ -52,7 +53,13 @@ class PositiveLaw(Law):
 
     @property
     def _rate(self) -> float:
-        return 1 / float(self.curve.order)
+        if not self._dear:
+            return 1 / float(self.curve.order)
+        return 45 / (self._bands[-1][1] - self.curve.log_x_at_bottom)  # a thin law is slow to reach its power
+
+    @property
+    def _dear(self) -> bool:
+        return any(law.noise for law, *_ in self.curve.slopes)
 
     def _at(self, t: Array, state: Any = None) -> Local:
         v, y = self._root(t.astype(complex), state)

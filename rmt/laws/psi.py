@@ -38,6 +38,21 @@ class Psi(ABC):
     def log_range(self) -> tuple[float, float]:
         """Ln of the least and the greatest value but zero."""
 
+    @property
+    def end_odds(self) -> tuple[float, float]:
+        """Ln |psi / (mass + psi)| at zeta = 1/x at both ends: 0 where psi is infinite, inf at x = 0."""
+        return (math.inf if self.log_range[0] == -math.inf else 0.0), 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the law is known to have no gap between its ends."""
+        return False
+
+    @property
+    def noise(self) -> float:
+        """Relative error of psi beyond rounding."""
+        return 0.0
+
     @abstractmethod
     def moments(self, n: int) -> Array:
         """Return the moments 1..n."""

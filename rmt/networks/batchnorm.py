@@ -31,7 +31,7 @@ def gradient_growth(name: str | ActivationFunction, batch: Number) -> float:
     """
     phi = activation(name)
     if batch == math.inf:
-        return phi.squared_slope(1.0).mean() / (phi.cross(1.0, 1.0) - phi.mean(1.0) ** 2)
+        return float(phi.slope_cross(1.0, 1.0) / (phi.cross(1.0, 1.0) - phi.mean(1.0) ** 2))
     b = integer("batch", batch, _LEAST)
     if phi == linear:
         return (b - 2) / (b - 3)

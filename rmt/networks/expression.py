@@ -5,6 +5,7 @@ Matrices are output by input. J^T J lives on the n_0 inputs; a factor on n_l dim
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,6 +18,7 @@ from rmt.laws.convolution import ChainLaw
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.law import Law
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
 
 
@@ -51,6 +53,13 @@ class Diagonal:
 
 
 @dataclass(frozen=True)
+class Scalar:
+    """A number, not zero."""
+
+    a: Fraction
+
+
+@dataclass(frozen=True)
 class Identity:
     """The identity."""
 
@@ -62,7 +71,7 @@ class Product:
     factors: tuple[Expression, ...]
 
 
-Expression = Gaussian | Haar | Diagonal | Identity | Product
+Expression = Gaussian | Haar | Diagonal | Scalar | Identity | Product
 
 
 def curve(expression: Expression, n_inputs: int) -> MasterCurve:
@@ -70,6 +79,8 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
     match expression:
         case Identity():
             return MasterCurve()
+        case Scalar(a):
+            return MasterCurve(a**2)
         case Product(factors):
             return MasterCurve.product(curve(factor, n_inputs) for factor in factors)
         case Diagonal(size, law):
@@ -81,6 +92,27 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
                 return MasterCurve(gain_squared)
             kept = (Fraction(rows, n_inputs), Fraction(1)), (Fraction(columns, n_inputs), Fraction(-1))
             return MasterCurve(gain_squared * Fraction(rows, columns), kept)
+
+
+def merged(first: Diagonal, second: Diagonal) -> Diagonal:
+    """Return the product of two independent diagonals on one space, of which one is a mask: commuting, so not free.
+
+    Masked with probability 1 - p, X has psi = p psi_X: it acts on the share p of the space that is left.
+    """
+    mask, other = (first.law, second.law) if _is_mask(first.law) else (second.law, first.law)
+    if not _is_mask(mask):
+        raise NotImplementedError("two diagonals in a row, neither of which is a mask")
+    (_, zero), (x, kept) = mask._point_masses
+    if isinstance(other, FiniteLaw):
+        masses = defaultdict[Fraction, Fraction](Fraction, {Fraction(0): zero})
+        for value, mass in other._point_masses:
+            masses[x * value] += kept * mass
+        return Diagonal(first.size, Discrete([*masses], [*masses.values()]))
+    return Diagonal(first.size, ChainLaw(mask.curve * other.curve.at(kept)))
+
+
+def _is_mask(law: Law) -> bool:
+    return isinstance(law, FiniteLaw) and len(law._point_masses) == 2 and law._point_masses[0][0] == 0
 
 
 def law(expression: Expression, n_inputs: int) -> Law:
@@ -115,7 +147,7 @@ def log_norm(expression: Expression, log_mean: float) -> LogNorm:
 
 def chain(expression: Expression, n_inputs: int) -> Chain | None:
     """Return random matrices with at most one law of finitely many slopes behind each; else None."""
-    layers: list[ChainLayer] = []
+    layers, scale = list[ChainLayer](), Fraction(1)
     for factor in _leaves(expression):
         match factor:
             case Gaussian(rows, columns, _, normal=True) | Haar(rows, columns, _):
@@ -123,11 +155,15 @@ def chain(expression: Expression, n_inputs: int) -> Chain | None:
                 layers.append(ChainLayer(rows, curve(factor, n_inputs), turned))
             case Diagonal(_, FiniteLaw() as slopes) if layers and layers[-1].slopes == PointMass(1):
                 layers[-1] = replace(layers[-1], slopes=slopes)
+            case Scalar(a):
+                scale *= a**2
             case Identity():
                 pass
             case _:
                 return None
-    return Chain(n_inputs, tuple(layers)) if layers else None
+    if not layers:
+        return None
+    return Chain(n_inputs, (replace(layers[0], weights=layers[0].weights * MasterCurve(scale)), *layers[1:]))
 
 
 def _leaves(expression: Expression) -> Iterator[Expression]:
@@ -146,7 +182,7 @@ def log_norm_variance(expression: Expression) -> float:
     3 Var(d)/(n E(d)^2) for squared slopes d: together 5/n for a Gaussian ReLU layer, 2/n for a linear one.
     """
     match expression:
-        case Identity():
+        case Identity() | Scalar():
             return 0.0
         case Product(factors):
             return sum(map(log_norm_variance, factors))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import ClassVar
 
 from rmt.checks import Number, integer, number
+from rmt.laws.law import Law
+from rmt.laws.named.discrete import Discrete
 from rmt.networks.activations import ActivationFunction, activation, linear
-from rmt.networks.expression import Diagonal, Expression, Gaussian, Haar, Identity
+from rmt.networks.expression import Diagonal, Expression, Gaussian, Haar, Identity, Scalar
 from rmt.networks.schemes import Scheme, scheme
 from rmt.networks.signal import Signal
 
@@ -43,6 +46,10 @@ class Layer(ABC):
     def active(self, signal: Signal) -> tuple[int, float]:
         """Return the rank of the layer's Jacobian: (n, p) stands for a Binomial(n, p) number."""
         return signal.size, 1.0
+
+    def evaluated(self) -> Layer:
+        """Return the layer that it is in evaluation mode."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -143,8 +150,8 @@ class Activation(Layer):
             return signal
         self._check(signal)
         q = signal.mean_square
-        mean, mean_square = self.phi.mean(q), self.phi.cross(q, 1.0)
-        correlation = self.phi.cross(q, signal.correlation) / mean_square if mean_square else 1.0
+        mean, mean_square = float(self.phi.mean(q)), float(self.phi.cross(q, 1.0))
+        correlation = float(self.phi.cross(q, signal.correlation)) / mean_square if mean_square else 1.0
         return Signal(signal.shape, mean, mean_square - mean**2, correlation, gaussian=False)
 
     def jacobian(self, signal: Signal) -> Expression:
@@ -152,14 +159,91 @@ class Activation(Layer):
         if self.phi == linear:
             return Identity()
         self._check(signal)
-        return Diagonal(signal.size, self.phi.squared_slope(signal.mean_square))
+        return Diagonal(signal.size, self._slopes(signal))
 
     def active(self, signal: Signal) -> tuple[int, float]:
         """Return the number of units whose slope is not zero."""
-        zero = self.phi.squared_slope(signal.mean_square).atoms.get(0.0, 0.0)
-        return signal.size, 1.0 - zero
+        return signal.size, 1.0 - self._slopes(signal).atoms.get(0.0, 0.0)
+
+    def _slopes(self, signal: Signal) -> Law:
+        """Return the law of the squared slopes; layers that have settled on one variance are one factor, many times."""
+        return self.phi.squared_slope(float(f"{signal.mean_square:.12e}"))
 
     def _check(self, signal: Signal) -> None:
         if not signal.gaussian:
             raise UnsupportedStructure(
                 f"{self} needs a Gaussian signal, and what reaches it is not: put a Dense layer before it")
+
+
+@dataclass(frozen=True)
+class Scale(Layer):
+    """Multiplication by a number.
+
+    Parameters
+    ----------
+    a : float
+        Not zero.
+    """
+
+    a: Number
+
+    def __post_init__(self) -> None:
+        if number("a", self.a) == 0:
+            raise ValueError(f"a must not be 0, got {self.a!r}")
+
+    def __str__(self) -> str:
+        return f"Scale {float(self.a):g}"
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape unchanged."""
+        return shape
+
+    def forward(self, signal: Signal) -> Signal:
+        """Return a times the signal."""
+        return replace(signal, mean=float(self.a) * signal.mean, variance=float(self.a) ** 2 * signal.variance)
+
+    def jacobian(self, signal: Signal) -> Expression:
+        """Return a."""
+        return Scalar(Fraction(self.a))
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Zeroes entries with probability p and divides the others by 1 - p, in training only.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1).
+    """
+
+    p: Number
+
+    def __post_init__(self) -> None:
+        number("p", self.p, 0, high=1, open_high=True)
+
+    def __str__(self) -> str:
+        return f"Dropout {float(self.p):g}"
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape unchanged."""
+        return shape
+
+    def forward(self, signal: Signal) -> Signal:
+        """Return E x as it was and E x^2/(1 - p); two inputs have masks of their own."""
+        kept, square = 1 - float(self.p), signal.mean_square
+        return replace(signal, variance=square / kept - signal.mean**2, correlation=kept * signal.correlation,
+                       gaussian=signal.gaussian and kept == 1)
+
+    def jacobian(self, signal: Signal) -> Expression:
+        """Return the mask over 1 - p."""
+        kept = 1 - Fraction(self.p)
+        return Diagonal(signal.size, Discrete((0, 1 / kept**2), (1 - kept, kept))) if kept < 1 else Identity()
+
+    def active(self, signal: Signal) -> tuple[int, float]:
+        """Return the number of entries kept."""
+        return signal.size, 1 - float(self.p)
+
+    def evaluated(self) -> Layer:
+        """Return the identity."""
+        return Scale(1)

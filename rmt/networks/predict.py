@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from rmt.checks import Number, number, positive
 from rmt.finite.chain import Chain
 from rmt.finite.rank import RankDistribution
 from rmt.finite.regime import regime
-from rmt.laws.convolution import ChainLaw
-from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import Spectrum
 from rmt.networks import expression
 from rmt.networks.finite_width import FiniteWidth
@@ -85,7 +84,7 @@ class Prediction:
     @property
     def gradient_growth(self) -> float:
         """E |J^T g|^2 / |g|^2 = (n_0/n_L) mean(x); inf above every float."""
-        return _or_inf(lambda: math.exp(self.log_gradient_growth))
+        return _exp(self.log_gradient_growth)
 
     @property
     def condition_number(self) -> float:
@@ -100,7 +99,8 @@ class Prediction:
         return "\n".join([head, *rows])
 
 
-def predict(network: Network, input_variance: Number = 1.0, input_correlation: Number = 0.0) -> Prediction:
+def predict(network: Network, input_variance: Number = 1.0, input_correlation: Number = 0.0,
+            training: bool = False) -> Prediction:
     """Predict the singular values of the input-output Jacobian.
 
     Parameters
@@ -111,6 +111,8 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         Mean square of an input entry.
     input_correlation : float
         Cosine between two inputs, in [-1, 1].
+    training : bool
+        Whether dropout acts.
 
     Raises
     ------
@@ -122,14 +124,16 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     q, rho = float(positive("input_variance", input_variance)), float(
         number("input_correlation", input_correlation, -1, high=1))
     signal = Signal(network.input_shape, 0.0, q, rho, gaussian=True)
-    n_inputs, chi, total = network.n_inputs, 1.0, MasterCurve()
+    n_inputs, chi = network.n_inputs, 1.0
     parts: list[expression.Expression] = []
+    log_inverse_s = np.zeros(2)  # at w = 0, to first order: mean and variance of the law so far
     rows: list[LayerRow] = []
     active: list[tuple[int, float]] = []
     widths: list[int] = []
     warnings: list[str] = []
     for i, layer in enumerate(network.layers):
-        part, after = _step(i, layer, signal)
+        acting = layer if training else layer.evaluated()
+        part, after = _step(i, acting, signal)
         own = expression.law(part, signal.size)
         if isinstance(layer, Dense) and layer.scheme.entries == "sparse":
             left = layer.width - layer.scheme.zeros(layer.width)
@@ -137,21 +141,29 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         if layer.mixes:
             chi = 1.0
             widths.append(after.size)
-        elif not widths and not isinstance(part, expression.Identity):
+        elif not widths and isinstance(part, expression.Diagonal):
             warnings.append(f"layers[{i}]: {layer} acts on the input itself, taken as Gaussian")
         chi *= own.mean() * signal.size / after.size
-        total = total * expression.curve(part, n_inputs)
-        law = ChainLaw(total)
-        rows.append(LayerRow(str(layer), after.size, after.mean_square, after.correlation, chi,
-                             _or_inf(law.mean), _or_inf(law.var)))
-        active.append(layer.active(signal))
-        parts.append(part)
+        units = acting.active(signal)
+        before = parts[-1] if parts else None
+        if isinstance(part, expression.Diagonal) and isinstance(before, expression.Diagonal):
+            log_inverse_s = log_inverse_s - expression.curve(parts.pop(), n_inputs).log_inverse_s(1)
+            part, units = expression.merged(before, part), (units[0], units[1] * active.pop()[1])
+        log_inverse_s = log_inverse_s + expression.curve(part, n_inputs).log_inverse_s(1)
+        if isinstance(part, expression.Scalar):
+            parts.insert(len(parts) - 1, part)  # it commutes: let two diagonals meet
+        else:
+            parts.append(part)
+            active.append(units)
+        log_mean, spread = map(float, log_inverse_s)
+        rows.append(LayerRow(str(layer), after.size, after.mean_square, after.correlation, chi, _exp(log_mean),
+                             _exp(2 * log_mean) * spread if spread else 0.0))
         signal = after
     by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
     jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active), by_sign)
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
-    norm = expression.log_norm(jacobian, float(total.log_inverse_s(0)[0]))
+    norm = expression.log_norm(jacobian, float(log_inverse_s[0]))
     spectrum, chain = expression.law(jacobian, n_inputs).spectrum, expression.chain(jacobian, n_inputs)
     width = FiniteWidth(spectrum, found, rank, norm, chain if by_sign else None)
     return Prediction(network, spectrum, tuple(rows), width, tuple(warnings))
@@ -170,9 +182,9 @@ def _step(i: int, layer: Layer, signal: Signal) -> tuple[expression.Expression, 
     raise OverflowError(f"layers[{i}]: {layer}: the signal's variance is outside the range of a float")
 
 
-def _or_inf(moment: Callable[[], float]) -> float:
-    """Return a moment, inf where it is above every float (the law itself lives in logs)."""
+def _exp(log: float) -> float:
+    """Return e^log, inf where it is above every float (the law itself lives in logs)."""
     try:
-        return moment()
+        return math.exp(log)
     except OverflowError:
         return math.inf

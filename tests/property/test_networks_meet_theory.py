@@ -30,7 +30,7 @@ def simulated(rng, widths, slope, bias_std, orthogonal, draws=NETWORKS):
 @given(st.lists(WIDTHS, min_size=2, max_size=7), st.sampled_from(["linear", "relu", "leaky_relu(0.2)"]),
        st.sampled_from(["gaussian", "orthogonal"]), st.sampled_from([0.0, 0.5]), st.integers(0, 99))
 def test_drawn_networks_are_what_is_predicted_and_not_what_is_not(widths, activation, init, bias_std, seed):
-    orthogonal, slope = init == "orthogonal", float(activations.activation(activation).slope)
+    orthogonal, slope = init == "orthogonal", float(activations.activation(activation).a)
     prediction = predict(mlp(widths, activation, init, bias_std))
     assume(prediction.spectrum.log.support)  # else all values are 0 or one other
     values = simulated(np.random.default_rng(seed), widths, slope, bias_std, orthogonal)

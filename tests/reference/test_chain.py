@@ -124,7 +124,7 @@ CHAINS = [
 @pytest.mark.parametrize(("widths", "activation", "init", "bias_std"), CHAINS)
 def test_the_means_meet_simulation(widths, activation, init, bias_std):
     found, rng = predict(mlp(widths, activation, init, bias_std)), np.random.default_rng(5)
-    slope = float(activations.activation(activation).slope)
+    slope = float(activations.activation(activation).a)
     values = np.concatenate([
         np.linalg.svd(jacobians(rng, widths, 500, 1.0, slope, bias_std, init == "orthogonal"), compute_uv=False)
         for _ in range(8)])
@@ -146,7 +146,7 @@ def test_the_means_meet_simulation(widths, activation, init, bias_std):
 def test_the_pooled_cdf_meets_simulation(widths, activation):
     """At nine levels, each within 5 standard errors over 4000 networks and 1/n^1.5; the law itself is over 6 off."""
     found, rng = predict(mlp(widths, activation, "gaussian")), np.random.default_rng(9)
-    slope = float(activations.activation(activation).slope)
+    slope = float(activations.activation(activation).a)
     found_jacobians = np.concatenate([jacobians(rng, widths, 500, 1.0, slope) for _ in range(8)])
     values = np.linalg.svd(found_jacobians, compute_uv=False)
     alive = values > 1e-13 * values.max(axis=1, keepdims=True)

@@ -1,0 +1,160 @@
+"""The moment transform psi of the law of g(u)^2, u ~ N(0, variance), as sums over a contour clear of its poles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmt.laws.contour import Contour, contour
+from rmt.laws.logistic import sigmoids, softplus
+from rmt.laws.psi import Array, ComplexArray, Psi
+
+_BLOCK = 2**18  # numbers at a time: they fit the cache
+_SAFE = 300.0  # e^y and X within e^+-_SAFE multiply without leaving the range of a float
+_FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
+_FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2)
+
+
+class Function(Hashable, Protocol):
+    """A function g of real and complex arrays, analytic between its kinks; hashable."""
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where it is another function on either side."""
+
+    def slope(self, u: NDArray[Any]) -> NDArray[Any]:
+        """Return g(u)."""
+
+
+@dataclass(frozen=True)
+class SmoothPsi(Psi):
+    """psi of X = function.slope(u)^2: -sum W sigmoid(y + ln X) over the contour, zeta = -e^y.
+
+    The law is cut at nine standard deviations of u, which leave out 2e-19 of it.
+
+    Attributes
+    ----------
+    function : Function
+        Whose `slope` is g.
+    variance : float
+        Of u.
+    """
+
+    function: Function
+    variance: float
+
+    @property
+    def _contour(self) -> Contour:
+        return _contour(self.function, self.variance)
+
+    @cached_property
+    def _nodes(self) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Ln X, its weights, X."""
+        return self._contour.log_x, self._contour.weights, np.exp(self._contour.log_x)
+
+    @cached_property
+    def mass(self) -> Fraction:
+        """The probability of a non-zero value."""
+        found = float(self._contour.weights.real.sum())
+        return Fraction(1) if abs(found - 1) < 1e-12 else Fraction(found)
+
+    @cached_property
+    def point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The atoms (x, mass) away from zero."""
+        return tuple(sorted((Fraction(x), Fraction(mass)) for x, mass in self._contour.point_masses.items()))
+
+    @property
+    def _zero(self) -> bool:
+        """Whether g has a zero, where the density of X begins like x^(-1/2)."""
+        return self._contour.low == -math.inf
+
+    @property
+    def order(self) -> int:
+        """The order of the zero of 1/S at w = -mass."""
+        return (2 if self._zero else 1) - (self.mass == 1)
+
+    @property
+    def log_range(self) -> tuple[float, float]:
+        """Ln of the least and the greatest value but zero."""
+        return self._contour.low, self._contour.high
+
+    @cached_property
+    def end_odds(self) -> tuple[float, float]:
+        """Ln |psi / (mass + psi)| at zeta = 1/x at both ends: finite where little of the law is near."""
+        low, high = self.log_range
+        ends = np.array([0.0 if self._zero else -low, -high]) + 1j * math.pi
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bottom, top = np.nan_to_num(self.logit(ends)[0].real)
+        return math.inf if self._zero else max(float(bottom), 0.0), min(float(top), 0.0)
+
+    @property
+    def connected(self) -> bool:
+        """Whether its values leave no gap."""
+        return self._contour.connected
+
+    @property
+    def noise(self) -> float:
+        """Relative error of psi beyond rounding: that of the contour."""
+        return 1e-11
+
+    def moments(self, n: int) -> Array:
+        """Return the moments 1..n."""
+        powers = np.exp(np.outer(np.arange(1, n + 1), self._contour.log_x))
+        return np.asarray((powers @ self._contour.weights).real)
+
+    def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return logit(-psi / mass) and its derivative in y."""
+        near, beyond = self._near(y)
+        log_x, weights, x = self._nodes
+        x_w = x * weights
+        up, down, both = np.empty((3, y.size), dtype=complex)
+        for part in self._blocks(y.size):
+            if np.all(np.abs(near[part].real) < _SAFE) and log_x.real.min() > -_SAFE:
+                e = np.exp(near[part])  # one exponential a row
+                rest = 1 / (1 + e[:, None] * x)
+                down[part], up[part], both[part] = rest @ weights, e * (rest @ x_w), e * (rest**2 @ x_w)
+            else:
+                here, rest = sigmoids(near[part, None] + log_x)
+                down[part], up[part], both[part] = rest @ weights, here @ weights, (here * rest) @ weights
+        odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
+        return odds + beyond, float(self.mass) * both / (up * down)
+
+    def _blocks(self, size: int) -> list[slice]:
+        step = max(1, _BLOCK // self._nodes[0].size)
+        return [slice(i, i + step) for i in range(0, size, step)]
+
+    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
+        """Return E log(1 - zeta X) = E log(1 + e^y X)."""
+        log_x, weights, _ = self._nodes
+        return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in self._blocks(y.size)])
+
+    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
+        """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0; their sum is known, the smaller computed."""
+        near, beyond = self._near(y)
+        log_x, weights, _ = self._nodes
+        rises = near.real + (weights @ log_x).real / float(self.mass) > 0
+        small, sign = np.empty(y.size), np.where(rises, -1, 1)
+        for part in self._blocks(y.size):
+            small[part] = np.abs((softplus(sign[part, None] * (near[part, None] + log_x)) @ weights).imag)
+        small *= np.exp(-np.abs(beyond))
+        other = float(self.mass) * y.imag + (weights @ log_x).imag - small
+        return np.where(rises, other, small), np.where(rises, small, other)
+
+    def _near(self, y: ComplexArray) -> tuple[ComplexArray, Array]:
+        """Return y moved to where the contour knows psi, and by how much its logit moves further on."""
+        high, deepest = self.log_range[1], float(self._nodes[0].real.min())
+        near = np.clip(y.real, -_FAR - high, max(_FAR_ZERO - high, -deepest) if self._zero else _FAR - deepest)
+        beyond = y.real - near
+        return near + 1j * y.imag, np.where((beyond > 0) & self._zero, beyond / 2, beyond)
+
+
+@lru_cache(maxsize=256)
+def _contour(function: Function, variance: float) -> Contour:
+    return contour(function.slope, function.kinks, variance)
