@@ -15,6 +15,12 @@ setup: .venv/installed  ## make .venv with the package and every extra (done onc
 report: setup  ## predict, measure and compare studies/initialization.toml -> out/report/index.html
 	$(RUN)/rmt report studies/initialization.toml --out out/report
 
+activations: setup  ## every scheme and activation, critical and not -> out/activations/index.html (six minutes)
+	$(RUN)/rmt report studies/activations.toml --out out/activations
+
+phase: setup  ## the phase diagram of tanh networks, measured -> out/phase/index.html (two minutes)
+	$(RUN)/rmt report studies/phase.toml --out out/phase
+
 test: setup  ## run the tests (two at a time)
 	$(RUN)/python -m pytest -n 2
 
@@ -31,4 +37,4 @@ accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
 calibration: setup  ## false alarms and power of compare, simulated -> docs/calibration.md
 	$(RUN)/python -m benchmarks.calibration
 
-.PHONY: help setup report test lint bench accuracy calibration
+.PHONY: help setup report activations phase test lint bench accuracy calibration

@@ -45,6 +45,13 @@ def quantiles() -> float:
     return best(lambda: (rmt.MarchenkoPastur(0.5) * rmt.MarchenkoPastur(2) * rmt.Bernoulli(0.5)).ppf(q))
 
 
+def smooth_quantiles() -> float:
+    """Seconds to predict 20 tanh layers of 20 variances and give 1000 quantiles."""
+    q = (np.arange(1000) + 0.5) / 1000
+    network = rmt.mlp([100] * 21, "tanh", rmt.schemes.gaussian(1.3), bias_std=0.2)
+    return best(lambda: rmt.predict(network).spectrum.ppf(q), 3)
+
+
 def depth_ratio() -> float:
     """Seconds for 1000 log densities at depth 500 over those at depth 5."""
     y = np.linspace(-8, 2, 1000)
@@ -124,6 +131,7 @@ def main() -> None:
         rows = (
             ("1000 densities at given x, FussCatalan(2..50)", densities() / svd, 0.5, 0.1),
             ("1000 quantiles of a three-fold mixed product", quantiles() / svd, 1.0, 0.3),
+            ("prediction and 1000 quantiles, 20 different tanh layers", smooth_quantiles() / svd, 10.0, 3.0),
             ("depth 500 against depth 5, equal layers", depth_ratio(), 2.0, 1.0),
             ("Jacobian, N = 500, L = 10, batch 8, against its matrix products", jacobian_ratio(), 1.35, 1.1),
             ("accurate values against product + SVD, N = 500, L = 10", accurate_ratio(10), 6.0, 3.0),

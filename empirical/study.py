@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -10,20 +11,26 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from empirical.inputs import Data, Inputs, digits, gaussian
 from empirical.measure import Task, answers
 from empirical.measurement import Measurement, joined
 from empirical.progress import progress as progress_bar
 from empirical.store import Store
-from rmt.checks import choice, integer
+from rmt.checks import choice, integer, number
 from rmt.networks.activations import activation
+from rmt.networks.layers import Dense
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction, predict
 from rmt.networks.schemes import scheme
 
 INPUTS: dict[str, Callable[[], Inputs]] = {"gaussian": gaussian, "digits": digits}
 # Larger is a slip of the pen.
-LIMITS = {"depth": 10_000, "matrices": 10_000, "width": 20_000, "draws": 100_000, "bins": 1_000}
+LIMITS = {"depth": 10_000, "matrices": 10_000, "width": 20_000, "draws": 100_000, "bins": 1_000, "grid": 200}
+_LARGEST = 1e5  # of sigma_w and bias_std, as in rmt.meanfield
+_HUGE = 1e24  # a variance at which every slope is at its limit
 
 
 class StudyError(ValueError):
@@ -41,6 +48,7 @@ class Row:
     inputs: str
     draws: int
     seed: int
+    bias_std: float = 0.0
 
     @property
     def source(self) -> Inputs:
@@ -48,11 +56,16 @@ class Row:
         return INPUTS[self.inputs]()
 
     @property
+    def scheme(self) -> str:
+        """How weights are drawn, and biases where there are any."""
+        return f"{self.init}, bias_std {self.bias_std!r}" if self.bias_std else self.init
+
+    @property
     def network(self) -> Network:
         """The multilayer perceptron: `depth` layers of `width` on inputs of the data's size (Gaussian: `width`)."""
         source = self.source
         first = source.values.shape[1] if isinstance(source, Data) else self.width
-        return mlp([first, *[self.width] * self.depth], self.activation, self.init)
+        return mlp([first, *[self.width] * self.depth], self.activation, self.init, self.bias_std)
 
     def predict(self) -> Prediction:
         """Predict from the network and two numbers of the data."""
@@ -65,7 +78,7 @@ class Row:
         return [Task(network, repr(network), source, 1, self.seed, i, "cpu", "float64") for i in range(self.draws)]
 
     def __str__(self) -> str:
-        return f"{self.init}, {self.activation}, depth {self.depth}, width {self.width}, {self.inputs} inputs"
+        return f"{self.scheme}, {self.activation}, depth {self.depth}, width {self.width}, {self.inputs} inputs"
 
 
 @dataclass(frozen=True)
@@ -85,18 +98,70 @@ class Products:
                      for m in self.matrices)
 
 
+Axis = tuple[float, float, int]  # from, to, how many equally spaced values
+
+
+def spaced(axis: Axis, count: int | None = None) -> NDArray[np.float64]:
+    """Return the values of an axis, or another number of values from end to end."""
+    return np.array([float(f"{x:.12g}") for x in np.linspace(*axis[:2], axis[2] if count is None else count)])
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase diagram: Gaussian networks of every sigma_w and bias_std, some of which are measured.
+
+    `measure` says how many values of sigma_w and of bias_std, from end to end of each axis, are measured together.
+    """
+
+    activation: str
+    sigma_w: Axis
+    bias_std: Axis
+    measure: tuple[int, int]
+    depth: int
+    width: int
+    draws: int
+    seed: int
+
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """The measured (sigma_w, bias_std)."""
+        weights, biases = (spaced(axis, n).tolist() for axis, n in zip((self.sigma_w, self.bias_std), self.measure,
+                                                                       strict=True))
+        return tuple((w, b) for b in biases for w in weights)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row a measured point."""
+        return tuple(Row(f"gaussian(sigma_w={w!r})", self.activation, self.depth, self.width, "gaussian", self.draws,
+                         self.seed, b) for w, b in self.points)
+
+    def log_growth(self, sigma_w: NDArray[np.float64], bias_std: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ln of the predicted gradient growth from inputs of variance 1, a row per bias_std.
+
+        As `predict` has it for one network: the product over layers of sigma_w^2 E phi'^2 at the layer's own variance.
+        """
+        phi, w, b = activation(self.activation), sigma_w[None, :] ** 2, bias_std[:, None] ** 2
+        square, total = np.ones((b.size, w.size)), np.zeros((b.size, w.size))
+        for _ in range(self.depth):
+            q = np.minimum(w * square + b, _HUGE)
+            total += np.log(w * phi.slope_cross(q, 1.0))
+            square = phi.cross(q, 1.0)
+        return total
+
+
 @dataclass(frozen=True)
 class Study:
-    """A title, the rows, and the products if there are any."""
+    """A title, the rows, and the products and the phase diagram if there are any."""
 
     title: str
     rows: tuple[Row, ...]
     products: Products | None
+    phase: Phase | None = None
 
     @property
     def all_rows(self) -> tuple[Row, ...]:
         """Every row that is measured."""
-        return self.rows + (self.products.rows if self.products else ())
+        return self.rows + (self.products.rows if self.products else ()) + (self.phase.rows if self.phase else ())
 
 
 def load(path: str | Path, seed: int | None = None) -> Study:
@@ -115,7 +180,7 @@ def load(path: str | Path, seed: int | None = None) -> Study:
 
 
 def _study(content: Mapping[str, Any]) -> Study:
-    _known("study", content, ("title", "seed", "draws", "rows", "products"))
+    _known("study", content, ("title", "seed", "draws", "rows", "products", "phase"))
     title, seed = content.get("title", "Study"), integer("seed", content.get("seed", 0), 0)
     if not isinstance(title, str):
         raise TypeError(f"title must be a text, got {title!r}")
@@ -125,9 +190,10 @@ def _study(content: Mapping[str, Any]) -> Study:
     draws = _size("draws", content.get("draws", 10))
     rows = tuple(dict.fromkeys(row for table in tables for row in _rows(table, draws, seed)))
     products = _products(content["products"], draws, seed) if "products" in content else None
-    if not rows and products is None:
-        raise ValueError("a study needs [[rows]] or [products]")
-    return Study(title, rows, products)
+    phase = _phase(content["phase"], draws, seed) if "phase" in content else None
+    if not rows and products is None and phase is None:
+        raise ValueError("a study needs [[rows]], [products] or [phase]")
+    return Study(title, rows, products, phase)
 
 
 def _known(place: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
@@ -136,11 +202,11 @@ def _known(place: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
 
 
 def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
-    _known("[[rows]]", table, ("init", "activation", "depth", "width", "inputs", "draws"))
+    _known("[[rows]]", table, ("init", "activation", "depth", "width", "inputs", "bias_std", "draws"))
     for key in ("init", "activation", "depth", "width"):
         if key not in table:
             raise ValueError(f"[[rows]] needs {key}")
-    lists = {"inputs": "gaussian", "draws": draws, **table}
+    lists = {"inputs": "gaussian", "draws": draws, "bias_std": 0.0, **table}
     values = {key: value if isinstance(value, list) else [value] for key, value in lists.items()}
     for key, value in values.items():
         if not value:
@@ -153,14 +219,17 @@ def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
         choice("inputs", name, INPUTS)
     for key in ("depth", "width", "draws"):
         values[key] = [_size(key, n) for n in values[key]]
+    values["bias_std"] = [float(number("bias_std", x, 0, high=_LARGEST)) for x in values["bias_std"]]
+    for init, bias_std in product(values["init"], values["bias_std"]):
+        Dense(1, init, bias_std)  # torch_default brings its own bias
     for combination in product(*values.values()):
         yield Row(**dict(zip(values, combination, strict=True)), seed=seed)
 
 
-def _size(key: str, value: object) -> int:
-    size = integer(key, value)
-    if size > LIMITS[key]:
-        raise ValueError(f"{key} must be at most {LIMITS[key]}, got {size}")
+def _size(key: str, value: object, low: int = 1, limit: str = "") -> int:
+    size, most = integer(key, value, low), LIMITS[limit or key]
+    if size > most:
+        raise ValueError(f"{key} must be at most {most}, got {size}")
     return size
 
 
@@ -173,6 +242,49 @@ def _products(table: Any, draws: int, seed: int) -> Products:
         raise ValueError(f"matrices must be a list of whole numbers, got {matrices!r}")
     return Products(tuple(_size("matrices", m) for m in matrices), _size("width", table.get("width", 1000)),
                     _size("draws", table.get("draws", draws)), _size("bins", table.get("bins", 50)), seed)
+
+
+def _phase(table: Any, draws: int, seed: int) -> Phase:
+    if not isinstance(table, dict):
+        raise TypeError("phase must be one table, written [phase]")
+    _known("[phase]", table, ("activation", "sigma_w", "bias_std", "measure", "depth", "width", "draws"))
+    for key in ("activation", "sigma_w", "bias_std"):
+        if key not in table:
+            raise ValueError(f"[phase] needs {key}")
+    activation(table["activation"])
+    measured = table.get("measure", [5, 4])
+    if not isinstance(measured, list) or len(measured) != 2:
+        raise ValueError(f"measure must be [how many sigma_w, how many bias_std], got {measured!r}")
+    weights, biases = (_size(f"measure[{i}]", n, limit="grid") for i, n in enumerate(measured))
+    return Phase(table["activation"], axis("sigma_w", table["sigma_w"], open_low=True),
+                 axis("bias_std", table["bias_std"]), (weights, biases), _size("depth", table.get("depth", 10)),
+                 _size("width", table.get("width", 200)), _size("draws", table.get("draws", draws), low=2), seed)
+
+
+def axis(key: str, value: object, *, open_low: bool = False) -> Axis:
+    """Return an axis of a phase diagram, given as (low, high, count)."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"{key} must be [low, high, count], got {value!r}")
+    low, high = (float(number(f"{key} ({end})", x, 0, open_low=open_low, high=_LARGEST))
+                 for end, x in zip(("low", "high"), value, strict=False))
+    if not low < high:
+        raise ValueError(f"{key} must be [low, high, count] with low < high, got {value!r}")
+    return low, high, _size(f"{key} (count)", value[2], low=2, limit="grid")
+
+
+def growth(measurement: Measurement) -> tuple[float, float]:
+    """Return ln of the gradient growth, averaged over networks, and the relative standard error of that average.
+
+    The growth of the squared norm of a random gradient, sum s^2 / n_outputs, in logs at any depth; -inf, and no error,
+    where every gradient is lost.
+    """
+    log_growth = np.logaddexp.reduce(2 * measurement.log_singular_values, axis=2) - math.log(measurement.n_outputs)
+    top = float(log_growth.max())
+    if top == -math.inf:
+        return top, 0.0
+    each = np.exp(log_growth - top).mean(axis=1)
+    mean, n = float(each.mean()), len(each)
+    return top + math.log(mean), float(np.std(each, ddof=1)) / math.sqrt(n) / mean if n > 1 else 0.0
 
 
 def run(rows: tuple[Row, ...], store: str | Path, executor: Executor | None = None,

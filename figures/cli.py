@@ -1,4 +1,4 @@
-"""The command line: rmt predict | measure | compare | report."""
+"""The command line: rmt predict | measure | compare | report | phase."""
 
 from __future__ import annotations
 
@@ -18,8 +18,22 @@ from empirical.measure import measure as measure_networks
 from empirical.measurement import Measurement
 from empirical.progress import progress
 from empirical.workers import workers
+from figures import phase as diagrams
 from figures import report as pages
 from figures import style, tables
+from figures.options import (
+    DIFFERENT,
+    DONE,
+    INCOMPLETE,
+    PICTURES,
+    USAGE,
+    check_out,
+    json_number,
+    save,
+    save_table,
+    shared,
+)
+from figures.phase_command import phase
 from figures.tables import FORMATS
 from rmt.agreement import AGREES, DIFFERS, compare
 from rmt.checks import choice, number
@@ -30,9 +44,7 @@ from rmt.networks.predict import Prediction
 from rmt.networks.predict import predict as predict_network
 from rmt.text import exp_text
 
-DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
 _DRAWS = click.IntRange(1, studies.LIMITS["draws"])
-_PICTURES = (".svg", ".png", ".pdf")
 
 
 class _OneLine(click.Group):
@@ -102,11 +114,6 @@ def _network(f: Callable[..., Any]) -> Callable[..., Any]:
     return f
 
 
-def _shared(f: Callable[..., Any]) -> Callable[..., Any]:
-    f = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(f)
-    return click.option("--seed", type=int, default=0, show_default=True, help="Decides weights and inputs.")(f)
-
-
 def _describe(width_text: str, activation: str, init: str, bias_std: float, inputs: str) -> tuple[Network, Any]:
     source = studies.INPUTS[choice("inputs", inputs, studies.INPUTS)]()
     network = mlp(widths(width_text), activation, init, bias_std)
@@ -116,10 +123,6 @@ def _describe(width_text: str, activation: str, init: str, bias_std: float, inpu
 
 def _predicted(network: Network, source: Any) -> Prediction:
     return predict_network(network, source.mean_square, source.correlation)
-
-
-def _number(x: float) -> float | str:
-    return x if math.isfinite(x) else str(x)
 
 
 def _summary(prediction: Prediction) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
         "mean_x": spectrum.squared.mean(), "gradient_growth": prediction.gradient_growth,
         "mass_at_zero": spectrum.atoms.get(0.0, 0.0),
         "mass_at_zero_at_this_width": finite.rank.mass_at_zero,
-        "log_largest_s": spectrum.log_edges[1], "log_smallest_s": _number(spectrum.log_edges[0]),
+        "log_largest_s": spectrum.log_edges[1], "log_smallest_s": json_number(spectrum.log_edges[0]),
         f"log_condition_number_at_{n}_values": spectrum.log_condition_number_at(n),
         "log_condition_number_of_one_network": finite.log_condition_number, **bands,
         "warnings": list(prediction.warnings),
@@ -160,20 +163,6 @@ def _text(key: str, value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "none" if value in ([], None) else str(value)
 
 
-def _check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
-    """Refuse a file that could not be written, before any work is done for it."""
-    if out and Path(out).suffix not in suffixes:
-        raise ValueError(f"--out must end in {', '.join(suffixes)}, got {out!r}")
-    if out and not Path(out).absolute().parent.is_dir():
-        raise ValueError(f"--out {out}: no such folder")
-
-
-def _save(ax: Any, out: str | None) -> None:
-    if out:
-        ax.figure.savefig(out, dpi=160)
-        click.echo(f"picture: {out}", err=True)
-
-
 @click.group(cls=_OneLine)
 def cli() -> None:
     """Predict the singular values of a network's Jacobian from its initialization, measure them, compare.
@@ -184,7 +173,7 @@ def cli() -> None:
 
 @cli.command()
 @_network
-@_shared
+@shared
 @click.option("--out", help="Draw the spectrum into this file (.svg, .png or .pdf).")
 def predict(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
             out: str | None) -> int:
@@ -192,7 +181,7 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
 
     Example: rmt predict --widths 784,500x10,10 --activation relu --init kaiming_normal
     """
-    _check_out(out, _PICTURES)
+    check_out(out, PICTURES)
     prediction = _predicted(*_describe(width_text, activation, init, bias_std, inputs))
     summary = _summary(prediction)
     if as_json:
@@ -205,13 +194,13 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
             click.echo(f"{name:40} {_text(key, value)}")
     if out:
         style.use()
-        _save(prediction.spectrum.plot(), out)
+        save(prediction.spectrum.plot(), out)
     return DONE
 
 
 @cli.command()
 @_network
-@_shared
+@shared
 @click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
 @click.option("--store", help="Folder that keeps every measured network, to go on later.")
 @click.option("--out", help="Save the measurement as this .npz file.")
@@ -221,7 +210,7 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
 
     Example: rmt measure --widths 200x6 --draws 20 --seed 1 --out result.npz
     """
-    _check_out(out, (".npz",))
+    check_out(out, (".npz",))
     network, source = _describe(width_text, activation, init, bias_std, inputs)
     with _resumable(store):
         result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
@@ -232,7 +221,7 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
             for i, (v, g) in enumerate(zip(values, result.gradient_growth.mean(1), strict=True))]
     keys = ("network", "log_largest_s", "log_smallest_s", "mass_at_zero", "gradient_growth")
     if as_json:
-        numbers = [{key: _number(float(x)) for key, x in zip(keys, row, strict=True)} for row in rows]
+        numbers = [{key: json_number(float(x)) for key, x in zip(keys, row, strict=True)} for row in rows]
         click.echo(json.dumps(numbers, indent=2))
     else:
         click.echo(f"{'network':>8} {'largest s':>12} {'smallest s':>12} {'zeros':>8} {'growth':>10}")
@@ -243,7 +232,7 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
 
 @cli.command(name="compare")
 @_network
-@_shared
+@shared
 @click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
 @click.option("--store", help="Folder that keeps every measured network, to go on later.")
 @click.option("--measurement", help="Compare this .npz file (from rmt measure) instead of measuring.")
@@ -255,7 +244,7 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
 
     Example: rmt compare --widths 200x3 --activation linear --init xavier_normal --draws 20 --seed 1
     """
-    _check_out(out, (*_PICTURES, *FORMATS))
+    check_out(out, (*PICTURES, *FORMATS))
     number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)
     network, source = _describe(width_text, activation, init, bias_std, inputs)
     with _resumable(store):
@@ -265,16 +254,15 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
     if as_json:
         click.echo(json.dumps({"verdict": result.verdict, "reason": result.reason, "discrepancy": result.discrepancy,
                                "interval": result.interval, "p_value": result.p_value,
-                               "zscores": [_number(float(z)) for z in result.zscores],
+                               "zscores": [json_number(float(z)) for z in result.zscores],
                                "mass_at_zero": result.mass_at_zero, "wasserstein": result.wasserstein}, indent=2))
     else:
         click.echo(result.table())
     if out and Path(out).suffix in FORMATS:
-        Path(out).write_text(FORMATS[Path(out).suffix](tables.agreement(result)))
-        click.echo(f"table: {out}", err=True)
+        save_table(tables.agreement(result), out)
     elif out:
         style.use()
-        _save(result.plot(), out)
+        save(result.plot(), out)
     return {AGREES: DONE, DIFFERS: DIFFERENT}.get(result.verdict, INCOMPLETE)
 
 
@@ -290,15 +278,37 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
     """
     study = studies.load(study_file, seed)
     folder = Path(out)
+    grown: list[float] = []
     with _resumable(folder / "store"), workers() as pool:
+        if study.phase:
+            futures = [pool.submit(diagrams.predicted, row) for row in study.phase.rows]
+            grown = [future.result() for future in progress(futures, len(futures), "predicting")]
         measured, drawn = {}, {}
         for row, measurement in studies.run(study.all_rows, folder / "store", pool):
             measured[row] = measurement
             if row in study.rows:
                 drawn[row] = pool.submit(pages.row_result, row, measurement)
-        results = {row: future.result() for row, future in progress(drawn.items(), len(drawn), "comparing and drawing")}
-    table = pages.write(study, results, measured, folder)
-    rows = [dict(zip([column.key for column in table.columns], row, strict=True)) for row in table.rows]
-    click.echo(json.dumps(rows, indent=2) if as_json else table.text(), nl=False)
+        results, failed = {}, {}
+        for row, future in progress(drawn.items(), len(drawn), "comparing and drawing"):
+            try:
+                results[row] = future.result()
+            except ConvergenceError as error:
+                failed[row] = str(error)
+    diagram = diagrams.page(study.phase, grown, measured) if study.phase else None
+    summary = pages.write(study, results, measured, folder, diagram, failed)
+    found = {"rows": summary} if study.rows or not diagram else {}
+    if diagram:
+        found["phase"] = diagram.table
+    if as_json:
+        content = {name: [dict(zip([column.key for column in table.columns], map(json_number, row), strict=True))
+                          for row in table.rows] for name, table in found.items()}
+        click.echo(json.dumps(content if diagram else content["rows"], indent=2))
+    else:
+        click.echo("\n".join(table.text() for table in found.values()), nl=False)
+    for row, reason in failed.items():
+        click.echo(f"rmt: incomplete: {row}: {reason}", err=True)
     click.echo(f"page: {folder / 'index.html'}", err=True)
-    return DONE
+    return INCOMPLETE if failed else DONE
+
+
+cli.add_command(phase)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +12,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from empirical.measurement import Measurement, write_atomically
-from empirical.study import Products, Row, Study, groups
-from figures import style
-from figures.tables import Cell, Column, Table
+from empirical.study import Products, Row, Study, groups, growth
+from figures import phase, style
+from figures.tables import FORMATS, Cell, Column, Table
 from rmt import plotting
 from rmt.agreement import AGREES, DIFFERS, UNDECIDED, Agreement, compare
 from rmt.finite.regime import Regime
@@ -23,7 +23,8 @@ from rmt.text import exp_text
 
 _COLUMNS = (
     Column("scheme", "scheme"), Column("activation", "activation"), Column("depth", "depth"),
-    Column("inputs", "inputs"), Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
+    Column("inputs", "inputs"), Column("bias_std", "bias std"),
+    Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
     Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "distance"),
     Column("interval_low", "from"), Column("interval_high", "to (95 %)"),
     Column("p_value", "p"),
@@ -52,6 +53,7 @@ class RowResult:
         """Name of the row's picture on the page."""
         row = self.row
         text = f"{row.init}-{row.activation}-{row.depth}-{row.width}-{row.inputs}-{row.draws}"
+        text += f"-bias {row.bias_std!r}" if row.bias_std else ""
         return "".join(c if c.isalnum() or c == "-" else "_" for c in text)
 
 
@@ -64,10 +66,10 @@ def row_result(row: Row, measurement: Measurement) -> RowResult:
         result.log_edges, result.log_condition_number, result.mass_at_zero, result.interval)
     regime = prediction.finite_width.regime
     cells: tuple[Cell, ...] = (
-        row.init, row.activation, row.depth, row.inputs, row.width, measurement.networks, row.seed, result.verdict,
-             str(regime), result.discrepancy, low, high,
-             "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
-             *map(exp_text, kappa))
+        row.init, row.activation, row.depth, row.inputs, row.bias_std, row.width, measurement.networks, row.seed,
+        result.verdict, str(regime), result.discrepancy, low, high,
+        "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
+        *map(exp_text, kappa))
     picture = _picture(result, row)
     return RowResult(row, result.verdict, result.reason, regime, cells, _with_error(kappa, result),
                      _growth(prediction, measurement), picture)
@@ -82,10 +84,7 @@ def _with_error(kappa: tuple[float, float], result: Agreement) -> tuple[float, f
 
 def _growth(prediction: Prediction, measurement: Measurement) -> tuple[float, float, float]:
     """Return ln of the predicted and mean measured gradient growth, and the standard error of the latter."""
-    growth = measurement.gradient_growth.mean(1)
-    mean = float(growth.mean())
-    error = float(np.std(growth, ddof=1)) / math.sqrt(len(growth)) / mean if len(growth) > 1 and mean > 0 else 0.0
-    return prediction.log_gradient_growth, math.log(mean) if mean > 0 else -math.inf, error
+    return prediction.log_gradient_growth, *growth(measurement)
 
 
 def _picture(result: Agreement, row: Row) -> str:
@@ -96,8 +95,10 @@ def _picture(result: Agreement, row: Row) -> str:
 
 
 def summary(results: Sequence[RowResult]) -> Table:
-    """Return the summary table: a row per (scheme, activation, depth, inputs)."""
-    return Table(_COLUMNS, tuple(result.cells for result in results))
+    """Return the summary table: a row per (scheme, activation, depth, inputs), with the bias where there is one."""
+    shown = [i for i, column in enumerate(_COLUMNS)
+             if column.key != "bias_std" or any(result.row.bias_std for result in results)]
+    return Table(tuple(_COLUMNS[i] for i in shown), tuple(tuple(r.cells[i] for i in shown) for r in results))
 
 
 def trend(results: Sequence[RowResult], name: str) -> str:
@@ -105,9 +106,12 @@ def trend(results: Sequence[RowResult], name: str) -> str:
     figure = style.figure(5.2, 5.6)
     figure.subplots_adjust(left=0.15, right=0.97, top=0.9, bottom=0.09, hspace=0.16)
     top, bottom = figure.subplots(2, 1, sharex=True)
-    schemes = list(dict.fromkeys(result.row.init for result in results))
+    depths: dict[str, set[int]] = {}
+    for result in results:
+        depths.setdefault(result.row.scheme, set()).add(result.row.depth)
+    schemes = [scheme for scheme, several in depths.items() if len(several) > 1]
     for i, init in enumerate(schemes):
-        mine = sorted((r for r in results if r.row.init == init), key=lambda r: r.row.depth)
+        mine = sorted((r for r in results if r.row.scheme == init), key=lambda r: r.row.depth)
         # side by side, so that schemes with the same values stay visible
         depth = np.array([r.row.depth for r in mine]) * 1.03 ** (i - (len(schemes) - 1) / 2)
         look = {"color": style.PALETTE[i % 6]}
@@ -153,22 +157,30 @@ def products(study: Products, measured: dict[Row, Measurement]) -> tuple[str, Ta
     return style.svg(figure, "products"), Table(tuple(Column(k, k) for k in keys), tuple(rows))
 
 
-def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measurement], out: Path) -> Table:
-    """Write index.html, summary.csv, summary.md and summary.tex into a folder; return the summary."""
+def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measurement], out: Path,
+          diagram: phase.Page | None = None, failed: Mapping[Row, str] | None = None) -> Table:
+    """Write index.html, and each table as .csv, .md and .tex, into a folder; return the summary.
+
+    `failed` rows have a reason instead of a result.
+    """
     style.use()
-    ordered = [results[row] for row in study.rows]
+    rows = tuple(row for row in study.rows if row in results)
+    ordered = [results[row] for row in rows]
     table = summary(ordered)
     parts = [(f"{activation}, {inputs} inputs", [results[row] for row in rows])
-             for (activation, inputs), rows in groups(study.rows)]
+             for (activation, inputs), rows in groups(rows)]
     trends = [(name, trend(part, name)) for name, part in parts if len({r.row.depth for r in part}) > 1]
     drawn = products(study.products, measured) if study.products else None
     verdicts = {name: sum(r.verdict == name for r in ordered) for name in (AGREES, UNDECIDED, DIFFERS)}
     environment = Environment(loader=PackageLoader("figures"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html").render(
         study=study, table=table.html([r.anchor for r in ordered]), parts=parts, trends=trends, verdicts=verdicts,
-        products=drawn, version=version("rmt"))
-    files = {"index.html": page, "summary.csv": table.csv(), "summary.md": table.markdown(),
-             "summary.tex": table.latex()}
+        products=drawn, phase=diagram, failed=failed or {}, version=version("rmt"))
+    written = {"summary": table} if study.rows or not diagram else {}
+    if diagram:
+        written["phase"] = diagram.table
+    files = {"index.html": page} | {f"{name}{suffix}": FORMATS[suffix](one) for name, one in written.items()
+                                    for suffix in (".csv", ".md", ".tex")}
     if drawn:
         files["products.csv"] = drawn[1].csv()
     for name, text in files.items():

@@ -20,7 +20,6 @@ LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
 _LN10 = math.log(10)
 _TAIL = 1e-3  # of the mass, left out of a picture at a hard edge
 _NAMED_STEMS = 6
-_ORDERED, _CHAOTIC = "#cfe0ee", "#f3d3c8"
 _DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # where the colour of a phase diagram changes
 
 
@@ -163,17 +162,13 @@ def histogram(bins: np.ndarray, counts: np.ndarray, predicted: np.ndarray, ax: A
 
 
 def phase_diagram(diagram: PhaseDiagram, ax: Axes | None = None) -> Axes:
-    """Draw the line chi = 1 and the regions over sigma_w and bias_std; colours: the trainable depth, if known."""
+    """Draw the line chi = 1 and the regions over sigma_w and bias_std; colours: the trainable depth."""
     ax = _axes(ax)
     critical_line(diagram, ax)
-    if hasattr(diagram, "trainable_depth"):
-        _trainable_depth(diagram, ax)
-    else:
-        ax.contourf(diagram.sigma_w, diagram.bias_std, _bounded(diagram, diagram.chi), [-1, 1, np.inf],
-                    colors=[_ORDERED, _CHAOTIC])
+    _trainable_depth(diagram, ax)
     for name in ("ordered", "chaotic", "unbounded"):
         _name_region(diagram, name, ax)
-    ax.set_title("mean field at infinite width", fontsize=8)
+    ax.set_title(f"{diagram.activation}, mean field at infinite width", fontsize=8)
     return ax
 
 

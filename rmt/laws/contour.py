@@ -42,7 +42,7 @@ _NEAR_ZERO = 32.0  # below top: next to a zero u0 of g, ln X = 2 ln|u - u0| + a 
 _DEEPEST = 80.0  # below that; e^-56 of the mass is left
 _CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(40)
-_SPECK = 1e-15  # the mass of a piece whose law does not matter
+_SPECK = 1e-14  # a mass whose law does not matter
 _NOTHING = 1e-21  # a weight at the end of all there is
 _SETTLED = 1e-10  # of the moments 0 to 3: what is aimed at
 _WRONG = 1e-7  # and what raises
@@ -261,7 +261,7 @@ def _on_piece(piece: Piece, scale: float) -> tuple[ComplexArray, ComplexArray]:
         if off < _SETTLED * mass + 1e-18:
             break
         c /= 2
-    if best > _WRONG * mass:
+    if best > _WRONG * mass + _SPECK:
         raise _not_analytic(*piece.ends)
     return found
 

@@ -102,7 +102,7 @@ class SmoothPsi(Psi):
     @property
     def noise(self) -> float:
         """Relative error of psi beyond rounding: that of the contour."""
-        return 1e-11
+        return 3e-10
 
     def moments(self, n: int) -> Array:
         """Return the moments 1..n."""

@@ -76,15 +76,18 @@ class PhaseDiagram:
 
     variance is that of `fixed_point`, chi and correlation (c*) are taken there. region is "critical" (|chi - 1| <=
     1e-6), "ordered" (chi < 1), "chaotic" or "unbounded": no fixed point. The variance is then inf, chi its limit as the
-    variance grows, and the correlation 1, towards which it goes if phi ends up like a leaky ReLU.
+    variance grows, and the correlation 1, towards which it goes if phi ends up like a leaky ReLU. trainable_depth is
+    that of `trainable_depth`, and NaN where the variance is unbounded.
     """
 
+    activation: str
     sigma_w: Array
     bias_std: Array
     variance: Array
     chi: Array
     correlation: Array
     region: NDArray[np.str_]
+    trainable_depth: Array
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the regions and the critical line; return the axes."""
@@ -218,8 +221,12 @@ def phase_diagram(activation: str | ActivationFunction, sigma_w: ArrayLike, bias
     c[bounded] = _correlation(phi, weight[bounded], bias[bounded], q[bounded])
     region = np.select([~bounded, np.abs(growth - 1) <= _CRITICAL, growth < 1],
                        ["unbounded", "critical", "ordered"], "chaotic")
+    depth = np.full(q.size, math.nan)
+    slope = weight[bounded] * phi.slope_cross(np.maximum(q[bounded], _BARELY), c[bounded])
+    depth[bounded] = [6 * _scale(x) for x in slope.tolist()]
     shape = axes[1].size, axes[0].size
-    return PhaseDiagram(*axes, q.reshape(shape), growth.reshape(shape), c.reshape(shape), region.reshape(shape))
+    return PhaseDiagram(str(phi), *axes, q.reshape(shape), growth.reshape(shape), c.reshape(shape),
+                        region.reshape(shape), depth.reshape(shape))
 
 
 @lru_cache(maxsize=32)

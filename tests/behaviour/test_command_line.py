@@ -33,7 +33,7 @@ def refused(result, *says):
 
 
 def test_the_commands_of_a_first_version_are_there():
-    assert {"predict", "measure", "compare", "report"} <= set(cli.commands)
+    assert {"predict", "measure", "compare", "report", "phase"} <= set(cli.commands)
     bare = rmt()
     assert bare.exit_code == 2
     assert "\n  predict" in bare.output  # help, not squeezed into a line
@@ -84,6 +84,15 @@ BAD = [
     (("compare", "--widths", "9x2", "--measurement", "none.npz"), ("none.npz",)),
     (("compare", "--widths", "9x2", "--out", "picture.foo"), ("foo", "svg")),
     (("report", "none.toml"), ("none.toml: no such file",)),
+    (("phase", "--activation", "tahn"), ("did you mean 'tanh'",)),
+    (("phase", "--sigma-w", "0.5,3"), ("sigma_w", "low,high,count", "'0.5,3'")),
+    (("phase", "--sigma-w", "0,3,5"), ("sigma_w (low)", "(0, 100000]", "0")),
+    (("phase", "--sigma-w", "nan,3,5"), ("sigma_w (low)", "nan")),
+    (("phase", "--bias-std", "1,0,5"), ("bias_std", "low < high")),
+    (("phase", "--bias-std", "0,1,1"), ("bias_std (count)", ">= 2", "1")),
+    (("phase", "--bias-std", "0,1,1000"), ("bias_std (count)", "at most 200", "1000")),
+    (("phase", "--out", "picture.foo"), ("foo", "svg", "csv")),
+    (("phase", "--out", "/proc/none/p.svg"), ("no such folder",)),
 ]
 
 

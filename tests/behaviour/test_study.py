@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from empirical.study import Products, Row, StudyError, groups, load
+from empirical.measurement import Measurement
+from empirical.study import Phase, Products, Row, StudyError, groups, growth, load, spaced
+from rmt import mlp, schemes
+from rmt.networks import meanfield
 
 ROOT = Path(__file__).parents[2]
 GOOD = {"init": '"xavier_normal"', "activation": '"relu"', "depth": "3", "width": "20"}
@@ -14,6 +18,13 @@ def study(head="", table="[[rows]]", **keys):
     """Return the text of a study with one table of rows; a value "" leaves the key out."""
     lines = [f"{key} = {value}" for key, value in {**GOOD, **keys}.items() if value]
     return "\n".join([head, table, *lines])
+
+
+def phase(**keys):
+    """Return the text of a study of a phase diagram; a value "" leaves the key out."""
+    good = {"activation": '"tanh"', "sigma_w": "[0.5, 3, 6]", "bias_std": "[0, 1, 3]"}
+    return study(table="[phase]", init="", activation="", depth="", width="").replace(
+        "[phase]", "\n".join(["[phase]", *(f"{key} = {value}" for key, value in {**good, **keys}.items() if value)]))
 
 
 # name -> (content, what the one line must say)
@@ -52,6 +63,27 @@ BAD = {
     "matrices of zero": ("[products]\nmatrices = [0]", ("matrices", ">= 1", "0")),
     "matrices not a list": ("[products]\nmatrices = 3", ("matrices", "3")),
     "bins of zero": ("[products]\nbins = 0", ("bins", ">= 1", "0")),
+    "bias_std is negative": (study(bias_std="[0.0, -0.1]"), ("bias_std", "[0, 100000]", "-0.1")),
+    "bias_std is text": (study(bias_std='"0.1"'), ("bias_std", "[0, 100000]", "'0.1'")),
+    "bias_std is empty": (study(bias_std="[]"), ("bias_std", "empty")),
+    "a second bias": (study(init='"torch_default"', bias_std="0.1"), ("bias_std", "torch_default", "0.1")),
+    "misspelt bias_std": (study(bias_sdt="0.1"), ("bias_sdt", "did you mean 'bias_std'")),
+    "phase is tables": ("[[phase]]\nactivation = 'tanh'", ("phase", "[phase]")),
+    "misspelt key of phase": (phase(sigma="[1, 2, 3]"), ("sigma", "did you mean 'sigma_w'", "[phase]")),
+    "phase without an activation": (phase(activation=""), ("[phase]", "activation")),
+    "phase without bias_std": (phase(bias_std=""), ("[phase]", "bias_std")),
+    "phase of an unknown activation": (phase(activation='"tahn"'), ("activation", "did you mean 'tanh'")),
+    "axis of two numbers": (phase(sigma_w="[1, 2]"), ("sigma_w", "[low, high, count]", "[1, 2]")),
+    "axis is a number": (phase(bias_std="1"), ("bias_std", "[low, high, count]", "1")),
+    "axis from zero": (phase(sigma_w="[0, 2, 3]"), ("sigma_w (low)", "(0, 100000]", "0")),
+    "axis to nan": (phase(sigma_w="[1, nan, 3]"), ("sigma_w (high)", "(0, 100000]", "nan")),
+    "axis downwards": (phase(bias_std="[1, 0.5, 3]"), ("bias_std", "low < high", "[1, 0.5, 3]")),
+    "axis of one value": (phase(sigma_w="[1, 2, 1]"), ("sigma_w (count)", ">= 2", "1")),
+    "axis of many values": (phase(sigma_w="[1, 2, 1000]"), ("sigma_w (count)", "at most 200", "1000")),
+    "one number measured": (phase(measure="3"), ("measure", "how many sigma_w", "3")),
+    "none measured": (phase(measure="[3, 0]"), ("measure[1]", ">= 1", "0")),
+    "one network a point": (phase(draws="1"), ("draws", ">= 2", "1")),
+    "phase of depth 0": (phase(depth="0"), ("depth", ">= 1", "0")),
 } | {
     f"{key} {value}": (study(**{key: value}), (key, "whole number >= 1", shown))
     for key in ("depth", "width", "draws")
@@ -125,3 +157,62 @@ def test_the_regime_is_known_without_measuring(monkeypatch):
     row = Row("kaiming_normal", "relu", 10, 50, "digits", 4, 0)
     assert row.network.shapes[0] == (64,)
     assert row.predict().finite_width.regime.name == "fluctuating"
+
+
+def test_biases_are_crossed_too_and_a_row_without_one_is_what_it_was(tmp_path):
+    path = tmp_path / "biases.toml"
+    path.write_text(study(bias_std="[0, 0.0, 0.25]", depth="[1, 2]"))
+    rows = load(path).rows
+    assert [(row.bias_std, row.depth) for row in rows] == [(0.0, 1), (0.0, 2), (0.25, 1), (0.25, 2)]
+    plain, biased = rows[0], rows[2]
+    assert plain == Row("xavier_normal", "relu", 1, 20, "gaussian", 10, 0)
+    assert "bias" not in str(plain)
+    assert "bias_std 0.25" in str(biased)
+    # the name under which networks measured before there were biases are stored
+    assert plain.tasks()[0].label == repr(mlp([20, 20], "relu", "xavier_normal"))
+    assert biased.network == mlp([20, 20], "relu", "xavier_normal", 0.25)
+
+
+def test_the_measured_points_of_a_phase_diagram_are_a_coarser_grid(tmp_path):
+    path = tmp_path / "phase.toml"
+    path.write_text("seed = 3\ndraws = 4\n" + phase(measure="[2, 3]", depth="5", width="30"))
+    found = load(path)
+    assert found.rows == ()
+    assert found.phase == Phase("tanh", (0.5, 3.0, 6), (0.0, 1.0, 3), (2, 3), 5, 30, 4, 3)
+    assert found.phase.points == ((0.5, 0.0), (3.0, 0.0), (0.5, 0.5), (3.0, 0.5), (0.5, 1.0), (3.0, 1.0))
+    assert found.all_rows == found.phase.rows
+    assert found.phase.rows[2] == Row("gaussian(sigma_w=0.5)", "tanh", 5, 30, "gaussian", 4, 3, 0.5)
+    assert spaced((0.1, 0.7, 3)).tolist() == [0.1, 0.4, 0.7]
+
+
+def test_the_study_of_activations_has_every_scheme_and_its_critical_points_are_critical():
+    found = load(ROOT / "studies" / "activations.toml").rows
+    drawn = {row.network.layers[0].scheme.call.partition("(")[0] for row in found}
+    assert drawn == {name for name in schemes.REGISTRY if not name.startswith(("glorot", "he_"))}
+    critical = {}
+    for row in found:
+        if row.init.startswith("gaussian(") and (row.activation, row.bias_std) not in critical:
+            point = meanfield.critical_point(row.activation, bias_std=row.bias_std)
+            critical[row.activation, row.bias_std] = point.sigma_w
+    assert {activation for activation, _ in critical} == {"linear", "relu", "tanh", "gelu", "hardtanh", "selu"}
+    for kind, sigma_w in critical.items():
+        mine = [row.network.layers[0].scheme for row in found if (row.activation, row.bias_std) == kind]
+        assert min(abs(float(scheme.gain_squared) - sigma_w**2) for scheme in mine) < 1e-6
+
+
+def test_the_study_of_a_phase_diagram():
+    found = load(ROOT / "studies" / "phase.toml").phase
+    assert (found.activation, found.width, found.depth) == ("tanh", 200, 10)
+    assert set(spaced(found.sigma_w, found.measure[0])) <= set(spaced(found.sigma_w))
+    assert set(spaced(found.bias_std, found.measure[1])) <= set(spaced(found.bias_std))
+
+
+def test_growth_is_averaged_in_logs():
+    rng = np.random.default_rng(1)
+    values = np.sort(rng.normal(size=(4, 2, 3)))[..., ::-1]
+    each = (np.exp(2 * values).sum(-1) / 5).mean(1)
+    for shift in (0.0, -3000.0, 3000.0):
+        found = growth(Measurement(values + shift, np.full((4, 2), -np.inf), 5, "a", "b", 0, "cpu", "float64"))
+        assert found == pytest.approx((np.log(each.mean()) + 2 * shift, each.std(ddof=1) / 2 / each.mean()), rel=1e-12)
+    zeros = Measurement(np.full((3, 1, 2), -np.inf), np.full((3, 1), -np.inf), 2, "a", "b", 0, "cpu", "float64")
+    assert growth(zeros) == (-np.inf, 0.0)

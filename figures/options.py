@@ -1,0 +1,47 @@
+"""What the commands share: exit statuses, options, and where pictures and tables go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from figures.tables import FORMATS, Cell, Table
+
+DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
+PICTURES = (".svg", ".png", ".pdf")
+
+
+def shared(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command has: --json and --seed."""
+    f = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(f)
+    return click.option("--seed", type=int, default=0, show_default=True, help="Decides weights and inputs.")(f)
+
+
+def check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file that could not be written, before any work is done for it."""
+    if out and Path(out).suffix not in suffixes:
+        raise ValueError(f"--out must end in {', '.join(suffixes)}, got {out!r}")
+    if out and not Path(out).absolute().parent.is_dir():
+        raise ValueError(f"--out {out}: no such folder")
+
+
+def save(ax: Any, out: str | None) -> None:
+    """Write the picture that an axes is of into a file, if one is given."""
+    if out:
+        ax.figure.savefig(out, dpi=160)
+        click.echo(f"picture: {out}", err=True)
+
+
+def save_table(table: Table, out: str) -> None:
+    """Write a table in the form that the file's name asks for."""
+    Path(out).write_text(FORMATS[Path(out).suffix](table))
+    click.echo(f"table: {out}", err=True)
+
+
+def json_number(x: Cell) -> Cell:
+    """Return a value as strict JSON has it: text for a number that is not finite."""
+    return x if not isinstance(x, float) or math.isfinite(x) else "none" if math.isnan(x) else str(x)
