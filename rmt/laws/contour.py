@@ -158,7 +158,7 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
     first, times = (0.0, 2) if even else (-reach, 1)
     ends = [first, *sorted(k for k in kinks if first < k < reach), reach]
     parts: list[tuple[ComplexArray, ComplexArray]] = []
-    points, ranges = dict[float, float](), list[tuple[float, float]]()
+    points, ranges, total = dict[float, float](), list[tuple[float, float]](), 0.0
     for left, right in itertools.pairwise(ends):
         u = np.r_[math.nextafter(left, right), grid[(grid > left) & (grid < right)], math.nextafter(right, left)]
         stretches, pieces = _cut(slope, u, (left in kinks, right in kinks), reach)
@@ -169,10 +169,14 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
             square = np.real(slope(u)) ** 2
             x = float(square[0] if np.ptp(square) == 0 else share @ square / share.sum())
             points[x] = points.get(x, 0.0) + mass
+            total += mass
         for piece in pieces:
             log_x, weights = _on_piece(piece, scale)
             parts.append((log_x, times * weights))
             ranges.append(piece.logs[::-1])
+            total += times * float(weights.real.sum())
+    if abs(total - 1) > _WRONG:
+        raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
     points = {x: mass for x, mass in points.items() if x > 0 and mass > 1e-16}
     ranges = sorted([*ranges, *((math.log(x), math.log(x)) for x in points)])
     highest = np.maximum.accumulate([high for _, high in ranges])
@@ -198,13 +202,14 @@ def _cut(slope: Slope, u: Array, kinked: tuple[bool, bool],
     stretches = []
     low, high = 0, u.size - 1
     for i, side in ((0, 1), (u.size - 1, -1)):  # flat toward infinity
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             moved = np.abs(2 * np.log(np.abs(g / g[i])))[::side] > _FLAT
         steps = int(np.argmax(moved)) - 1
         if abs(u[i]) > 0.99 * reach and steps > 0 and alive[i]:
             j = i + side * steps
             stretches.append((float(min(u[i], u[j])), float(max(u[i], u[j]))))
             low, high = (j, high) if side == 1 else (low, j)
+    ends = (u[0], u[-1])
     u, g, bends = (a[low : high + 1] for a in (u, g, bends))
     alive = alive[low : high + 1]
     zeros, cuts = set[float](), [float(u[0]), float(u[-1])]
@@ -216,20 +221,26 @@ def _cut(slope: Slope, u: Array, kinked: tuple[bool, bool],
         found += [float(x) for x in u[inside]]
         zeros |= set(found) if values is g else set()
         cuts += found
-    cuts += [float(u[i] if alive[i] else u[i + 1]) for i in np.flatnonzero(alive[1:] != alive[:-1])]
+    for i in (0, -1):
+        if u[i] == ends[i] and abs(u[i]) < 0.99 * reach and not alive[i] and alive[1 if i == 0 else -2]:
+            zeros, alive[i] = zeros | {float(u[i])}, True  # at a kink, or in the middle of an even slope
+    last = {float(u[i] if alive[i] else u[i + 1]) for i in np.flatnonzero(alive[1:] != alive[:-1])}
+    cuts += last
     if not bends.any():
         raise _not_analytic(u[0], u[-1])
     radius = 0.05 * min(1.0, float(np.max(np.abs(g)) / np.max(np.abs(bends))))
     pieces = []
     for left, right in itertools.pairwise(sorted(set(cuts))):
-        dead = any(abs(value(u)) < _UNDER and u not in zeros for u in (left, (left + right) / 2, right))
-        if right - left < 1e-12 * reach or dead:
+        dead = [abs(value(u)) < _UNDER and u not in zeros for u in (left, (left + right) / 2, right)]
+        if dead[1] or ({left, right} & last and any(dead)):
+            stretches.append((left, right))
+        if right - left < 1e-12 * reach or any(dead):
             continue
-        ends, kinks = (left, right), (kinked[0] and left == u[0], kinked[1] and right == u[-1])
+        sides, kinks = (left, right), (kinked[0] and left == ends[0], kinked[1] and right == ends[1])
         if right in zeros or (left not in zeros and abs(value(left)) > abs(value(right))):
-            pieces.append(Piece(slope, ends, kinks, right in zeros, radius))
+            pieces.append(Piece(slope, sides, kinks, right in zeros, radius))
         else:
-            pieces.append(Piece(slope, ends[::-1], kinks[::-1], left in zeros, radius))
+            pieces.append(Piece(slope, sides[::-1], kinks[::-1], left in zeros, radius))
     return stretches, pieces
 
 
@@ -268,7 +279,7 @@ def _on_piece(piece: Piece, scale: float) -> tuple[ComplexArray, ComplexArray]:
 
 def _not_analytic(low: float, high: float) -> ConvergenceError:
     return ConvergenceError(f"slope: not analytic between {min(low, high):.6g} and {max(low, high):.6g}: does it bend "
-                            "there (name it in kinks=) or not take complex arrays?")
+                            "there (name it in kinks=), vanish like a power, or not take complex arrays?")
 
 
 def _trapezoid(piece: Piece, scale: float, c: float) -> tuple[ComplexArray, ComplexArray]:

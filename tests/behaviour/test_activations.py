@@ -138,3 +138,17 @@ def test_a_dropout_in_training_is_one_mask_for_signal_and_jacobian():
     kept = int(np.sum(values > 0))
     assert 8 <= kept <= 32
     np.testing.assert_allclose(values[:kept], 2.0, rtol=1e-12)
+
+
+def test_slopes_that_vanish():
+    """At a kink, in the middle of an even slope, on half the line; to a higher power it is refused."""
+    half = custom("half", lambda u: np.where(u > 0, u * u, 0.0), lambda u: np.where(u.real > 0, 2 * u, 0 * u), (0,))
+    law = SquaredSlope(half, 1.3)
+    assert law.atoms == {0.0: pytest.approx(0.5)}
+    assert law.mean() == pytest.approx(2 * 1.3, rel=1e-9)  # E 4 u^2 over half the line
+    bump = SquaredSlope(custom("bump", lambda u: np.exp(-u * u), lambda u: -2 * u * np.exp(-u * u)), 0.3)
+    assert bump.atoms == {}
+    assert bump.support[0][0] == 0
+    assert bump.mean() == pytest.approx(4 * 0.3 * (1 + 4 * 0.3) ** -1.5, rel=1e-9)
+    with pytest.raises(ConvergenceError, match="vanish like a power"):
+        _ = SquaredSlope(custom("cube", lambda u: u**3, lambda u: 3 * u**2), 1.0).mean()
