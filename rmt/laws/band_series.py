@@ -61,7 +61,7 @@ def tail_series(tails: Callable[[Array], tuple[Array, Array]], end: float, *, ha
     """Return the series of tails(smooth) = (lower, upper), None where it does not settle."""
     def values(smooth: Array) -> tuple[Array, Array]:
         lower, upper = tails(smooth)
-        return (np.log(lower) if hard else lower), upper
+        return (np.log(np.maximum(lower, 1e-300)) if hard else lower), upper
 
     between = end * (np.arange(_CHECKS) + 0.37) / _CHECKS
     true = values(between)

@@ -175,6 +175,8 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
             parts.append((log_x, times * weights))
             ranges.append(piece.logs[::-1])
             total += times * float(weights.real.sum())
+    if not parts:
+        raise ConvergenceError(f"slope: under {_UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
     if abs(total - 1) > _WRONG:
         raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
     points = {x: mass for x, mass in points.items() if x > 0 and mass > 1e-16}

@@ -23,6 +23,7 @@ from rmt.laws.bands import Local
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+_BELOW = 1e-5
 _FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
 
 
@@ -100,8 +101,11 @@ class Distribution(ABC):
                 masses[i] = self._continuous - found
             elif piece not in atoms:  # another band follows: P(T <= t) in the gap before it
                 # not the middle: there G may vanish by symmetry, and with it the digits of a subordination
-                gap = np.array([0.53 * piece[1] + 0.47 * intervals[i + 1][0]])
-                masses[i] = float(self._local(gap).lower[0]) + self._at_bottom - sum(masses[:i])
+                gap, weights = np.array([0.53 * piece[1] + 0.47 * intervals[i + 1][0]]), np.ones(1)
+                if piece[1] == intervals[i + 1][0]:  # an atom inside a band: P(T < t) from below, extrapolated
+                    gap = piece[1] - _BELOW * self._unit * np.array([1.0, 2.0, 3.0])
+                    weights = np.array([3.0, -3.0, 1.0])
+                masses[i] = float(self._local(gap).lower @ weights) + self._at_bottom - sum(masses[:i])
                 found += masses[i]
         return intervals, np.array(masses)
 

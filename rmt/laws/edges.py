@@ -10,6 +10,7 @@ refined wherever P(X > x) differs across what should be a gap, and wherever the 
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from functools import partial
@@ -24,7 +25,8 @@ from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve
 from rmt.laws.rational import log_of
 
-_GRID = np.geomspace(1e-9, 60.0, 400)
+# steps of .4 at most: between zeros of x at -c and at -c (1 + d) there is a turn, and another ln 2 behind it
+_GRID = np.unique(np.r_[np.geomspace(1e-9, 60.0, 400), np.arange(5.0, 60.0, 0.4)])
 _ROUNDING = 1e-11  # in ln x
 
 
@@ -44,7 +46,8 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     if curve.slopes:
         bottom, top = singular[0][0] if bottom is None else bottom, singular[-1][0] if top is None else top
         if all(law.connected for law, *_ in curve.slopes):
-            return ((bottom, top),)
+            inner = [x for x, mass in singular if mass > 0 and bottom + _ROUNDING < x < top - _ROUNDING]
+            return tuple(itertools.pairwise([bottom, *inner, top]))  # cut at an atom inside
         return _bands(curve, bottom, top, thin_bottom, thin_top)
     if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
         top = _branch_end(curve, _GRID)[0] if singular[-1][1] else singular[-1][0]
@@ -71,8 +74,6 @@ def _outside(curve: MasterCurve, a: Array) -> tuple[Array, Array]:
 
 def _branch_end(curve: MasterCurve, a: Array) -> tuple[float | None, bool]:
     """Return ln x where the branch along the grid ends, None where it does not, and whether it ends without a turn."""
-    if curve.slopes and all(law.connected for law, *_ in curve.slopes):
-        a = np.r_[a[:-1:8], a[-1]]  # no gap, no narrow turn
     ends = np.flatnonzero(_room(curve, a) < 0)
     reached = a[: ends[0]] if ends.size else a
     slope = _outside(curve, reached)[1]

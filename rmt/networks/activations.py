@@ -186,13 +186,15 @@ def custom(name: str, value: Callable[[Array], Array], slope: Callable[[Array], 
     torch : callable
         A torch module or function of tensors; only `empirical.build` needs it.
     """
-    if not isinstance(name, str) or not name or name in REGISTRY:
-        raise ValueError(f"name must be a text that no function of rmt.activations has, got {name!r}")
+    if not isinstance(name, str) or not name.isidentifier() or name in REGISTRY:
+        raise ValueError(f"name must be a word that no function of rmt.activations has, got {name!r}")
     for key, f in (("value", value), ("slope", slope)):
         if not callable(f):
             raise TypeError(f"{key} must be a function of an array, got {f!r}")
     if torch is not None and not callable(torch):
         raise TypeError(f"torch must be a torch module or a function of tensors, got {torch!r}")
+    if not isinstance(kinks, Sequence):
+        raise TypeError(f"kinks must be a sequence of numbers, got {kinks!r}")
     bends = tuple(sorted({float(number(f"kinks[{i}]", kink)) for i, kink in enumerate(kinks)}))
     _check(name, value, slope, bends)
     return Pointwise(name, value, slope, bends, torch)
@@ -203,15 +205,25 @@ def _check(name: str, value: Callable[[Array], Array], slope: Callable[[Array], 
     u = np.linspace(-4.03, 3.97, 33)
     if kinks:
         u = u[np.min(np.abs(u[:, None] - np.array(kinks)), axis=1) > 0.05]
-    step = 1e-3
-    with np.errstate(all="ignore"):
-        phi, d = np.asarray(value(u)), np.asarray(slope(u))
-        ahead = (8 * (value(u + step) - value(u - step)) - value(u + 2 * step) + value(u - 2 * step)) / (12 * step)
-        turned = np.asarray(slope(u + 1e-4j))
-        across = (slope(u + 1e-4) - slope(u - 1e-4)) / 2
-    for key, found in (("value", phi), ("slope", d), ("slope of complex arrays", turned)):
-        if found.shape != u.shape or not np.all(np.isfinite(found)):
+    if not u.size:
+        raise ValueError(f"kinks must be further than .1 apart somewhere in [-4, 4], got {len(kinks)} of them")
+    step, across_step = 1e-3, 1e-4
+
+    def at(key: str, f: Callable[[Array], Array], points: Array) -> Array:
+        try:
+            with np.errstate(all="ignore"):
+                found = np.asarray(f(points))
+            valid = found.shape == points.shape and bool(np.all(np.isfinite(found)))
+        except Exception as error:  # whatever a function of the user's own may raise
+            raise ValueError(f"{key} of {name!r} must take real arrays, and slope complex ones: {error}") from None
+        if not valid:
             raise ValueError(f"{key} of {name!r} must be finite and of the shape of its argument")
+        return found
+
+    ahead = (8 * (at("value", value, u + step) - at("value", value, u - step)) - at("value", value, u + 2 * step)
+             + at("value", value, u - 2 * step)) / (12 * step)
+    d, turned = at("slope", slope, u), at("slope", slope, u + 1j * across_step)
+    across = (at("slope", slope, u + across_step) - at("slope", slope, u - across_step)) / 2
     off = np.abs(ahead - d) > 1e-6 * (1 + np.abs(d).max())
     if off.any():
         raise ValueError(f"slope of {name!r} must be the derivative of value: at u = {u[off][0]:.4g} it is "

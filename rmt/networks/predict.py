@@ -152,7 +152,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         log_inverse_s = log_inverse_s + expression.curve(part, n_inputs).log_inverse_s(1)
         if isinstance(part, expression.Scalar):
             parts.insert(len(parts) - 1, part)  # it commutes: let two diagonals meet
-        else:
+        elif not isinstance(part, expression.Identity):
             parts.append(part)
             active.append(units)
         log_mean, spread = map(float, log_inverse_s)

@@ -64,7 +64,7 @@ def test_a_piecewise_linear_function_has_atoms():
 
 
 @pytest.mark.parametrize(("arguments", "error", "words"), [
-    (("tanh", np.tanh, lambda u: 1 / np.cosh(u) ** 2), ValueError, "name must be a text that no function"),
+    (("tanh", np.tanh, lambda u: 1 / np.cosh(u) ** 2), ValueError, "name must be a word that no function"),
     (("", np.sin, np.cos), ValueError, "name must be"),
     ((7, np.sin, np.cos), ValueError, "name must be"),
     (("mine", 3.0, np.cos), TypeError, "value must be a function of an array, got 3.0"),
@@ -74,8 +74,12 @@ def test_a_piecewise_linear_function_has_atoms():
     (("mine", np.sqrt, lambda u: 0.5 / np.sqrt(u)), ValueError, "value of 'mine' must be finite"),
     (("mine", lambda u: u / (1 + np.abs(u)), lambda u: (1 + np.abs(u)) ** -2.0, (0,)), ValueError,
      "analytic between kinks"),
-    (("mine", lambda u: np.zeros(3), np.cos), ValueError, "of the shape of its argument|could not be broadcast"),
+    (("mine", lambda u: np.zeros(3), np.cos), ValueError, "value of 'mine' must be finite and of the shape"),
     (("mine", np.sin, np.cos, (math.nan,)), ValueError, r"kinks\[0\] must be"),
+    (("leaky_relu(0.2)", np.sin, np.cos), ValueError, "name must be a word"),
+    (("mine", math.tanh, lambda u: 1 - math.tanh(u) ** 2), ValueError, "value of 'mine' must take real arrays"),
+    (("mine", np.sin, np.cos, 0), TypeError, "kinks must be a sequence"),
+    (("mine", np.sin, np.cos, [k / 20 for k in range(-100, 100)]), ValueError, "kinks must be further than .1 apart"),
     (("mine", np.sin, np.cos, (), "torch.sin"), TypeError, "torch must be a torch module or a function"),
 ])
 def test_what_cannot_be_an_activation_is_refused(arguments, error, words):
@@ -127,6 +131,15 @@ def test_dropout_acts_in_training_only():
     exact = np.log(torch.linalg.svdvals(empirical.jacobian(module, x)).numpy())
     np.testing.assert_allclose(found, exact, rtol=1e-9)
     assert pickle.loads(pickle.dumps(network)) == network
+
+
+def test_an_identity_between_two_diagonals_keeps_neither_free():
+    def atoms(*layers):
+        return predict(Network(20, [Dense(20), *layers]), training=True).spectrum.atoms
+
+    relu, half = Activation("relu"), Dropout(0.5)
+    assert atoms(relu, half) == atoms(relu, Dropout(0), half) == atoms(relu, Scale(2), half) == {0.0: 0.75}
+    assert atoms(Activation("tanh"), Activation("linear"), half) == {0.0: 0.5}
 
 
 def test_a_dropout_in_training_is_one_mask_for_signal_and_jacobian():

@@ -164,3 +164,42 @@ def test_a_constant_slope_is_a_point(name):
 def test_a_slope_that_is_no_function_of_complex_numbers_is_refused():
     with pytest.raises(ConvergenceError, match="kinks="):
         contour(lambda u: 1 / (1 + np.abs(u)), (), 1.0)
+
+
+@pytest.mark.parametrize(("name", "q", "ratio"), [
+    ("tanh", 1e-3, 0.9), ("tanh", 1e-6, 1.13), ("tanh", 0.488, 1.118), ("silu", 0.00201, 1.472),
+    ("sigmoid", 0.0237, 0.849)])
+def test_a_narrow_turn_is_an_edge(name, q, ratio):
+    """Nearly constant slopes: Marchenko-Pastur's edges, moved to first order by the mean and spread of the slopes."""
+    law, slopes = SquaredSlope(name, q) * MarchenkoPastur(ratio), SquaredSlope(name, q)
+    (low, high), = law.support
+    assert 0 < low < high
+    root = math.sqrt(ratio)
+    spread = 3 * math.sqrt(slopes.var()) / slopes.mean() + 1e-9
+    assert high == pytest.approx(slopes.mean() * (1 + root) ** 2, rel=4 * spread)
+    assert low == pytest.approx(slopes.mean() * (1 - root) ** 2, rel=40 * spread)
+    assert law.pdf(low * (1 + 1e-6)) > 0
+    median = law.ppf((1 + law.atoms.get(0.0, 0.0)) / 2)
+    assert law.cdf(median) == pytest.approx((1 + law.atoms.get(0.0, 0.0)) / 2, abs=1e-10)
+
+
+def test_an_atom_inside_a_band_cuts_it():
+    """SELU: half the slopes are lambda, the others lambda alpha e^u on both sides of it."""
+    law, q = SquaredSlope("selu", 1.0), np.array([0.1, 0.3, 0.4, 0.45, 0.5, 0.7, 0.9, 0.999])
+    place = activations.SELU_SCALE**2
+    assert law.support[0][1] == law.support[1][0] == pytest.approx(place)
+    u = np.linspace(-9, 0, 400001)
+    x = np.r_[(activations.SELU_SCALE * activations.SELU_ALPHA * np.exp(u)) ** 2, place]
+    mass = np.r_[normal(u) * (u[1] - u[0]), 0.5]
+    order = np.argsort(x)
+    exact = x[order][np.searchsorted(np.cumsum(mass[order]), q)]
+    np.testing.assert_allclose(law.ppf(q), exact, rtol=1e-4)
+    off = np.abs(law.ppf(q) - place) > 1e-9
+    np.testing.assert_allclose(law.cdf(law.ppf(q[off])), q[off], rtol=1e-9)
+
+
+def test_a_few_dead_units_leave_an_edge():
+    """Hard-tanh at variance .0282: 2.6e-9 of the units are dead, the bottom edge is far down."""
+    (low, high), = (SquaredSlope("hardtanh", 0.0282) * MarchenkoPastur(1)).support
+    assert high == pytest.approx(4, rel=1e-6)
+    assert math.log(low) == pytest.approx(2 * math.log(math.erfc(1 / math.sqrt(2 * 0.0282)) / 2), rel=1e-6)
