@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.chebyshev import chebder, chebval
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 Array = NDArray[np.float64]
 
-_SIZES = (64, 128, 256, 512)
+_SIZES = (128, 256, 512)
 _CHECKS = 13
 _RIGHT = 2e-11  # of a tail, and of ln of the lower one at a hard edge: the error allowed between nodes
 _STEPS = 40
@@ -59,6 +58,8 @@ class TailSeries:
 
 def tail_series(tails: Callable[[Array], tuple[Array, Array]], end: float, *, hard: bool) -> TailSeries | None:
     """Return the series of tails(smooth) = (lower, upper), None where it does not settle."""
+    from scipy.fft import dct  # slow to import
+
     def values(smooth: Array) -> tuple[Array, Array]:
         lower, upper = tails(smooth)
         return (np.log(np.maximum(lower, 1e-300)) if hard else lower), upper

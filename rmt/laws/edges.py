@@ -76,6 +76,8 @@ def _branch_end(curve: MasterCurve, a: Array) -> tuple[float | None, bool]:
     """Return ln x where the branch along the grid ends, None where it does not, and whether it ends without a turn."""
     ends = np.flatnonzero(_room(curve, a) < 0)
     reached = a[: ends[0]] if ends.size else a
+    if a[0] < 0 and all(law.connected for law, *_ in curve.slopes) and curve.slopes:
+        reached = np.r_[reached[:-8:8], reached[-8:]]  # dear, and at the top a turn is only narrow next to the end
     slope = _outside(curve, reached)[1]
     turns = np.flatnonzero((slope[:-1] < 0) & (slope[1:] >= 0) | (slope[:-1] <= 0) & (slope[1:] > 0))
     if turns.size:

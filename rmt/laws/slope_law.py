@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.integrate import cubature
 
 from rmt.laws.contour import REACH
 from rmt.laws.distribution import Array
@@ -38,6 +37,8 @@ class SlopeLaw(PositiveLaw):
 
     def expect(self, f: Callable[[Array], ArrayLike]) -> float:
         """Return E f(X), an average over u: scipy's adaptive rule between kinks, to 1e-12 of E |f(X)|."""
+        from scipy.integrate import cubature  # slow to import
+
         scale = math.sqrt(self.variance)
         ends = [-REACH, *(kink / scale for kink in self.function.kinks if abs(kink) < REACH * scale), REACH]
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
-from scipy.optimize.elementwise import find_root
 
 from rmt.laws.errors import ConvergenceError
 from rmt.networks.activations import ActivationFunction
@@ -87,6 +86,8 @@ def _hermite(phi: ActivationFunction, q: Array, terms: int) -> Array:
 
 def root(f: Callable[..., Array], low: Array, high: Array, *args: NDArray[Any]) -> Array:
     """Return a root of f(x, *args) in every bracket, to rounding (Chandrupatla)."""
+    from scipy.optimize.elementwise import find_root  # slow to import
+
     if not low.size:
         return np.empty(0)
     result = find_root(f, (low, high), args=args, maxiter=400)
