@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeGuard, cast
 
 import numpy as np
@@ -33,24 +33,21 @@ def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
         signal = x.detach().clone()
         for stage in _leaves(module):
             kind = None if _has_hooks(stage) else type(stage)  # a subclass or a hook may do anything
+            step: Callable[[torch.Tensor], torch.Tensor] = stage
             if kind is nn.Linear and signal.ndim == 2:
                 parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(x)
             elif kind in _POINTWISE:
                 parts = [[slopes] for slopes in _numpy(_slopes(stage, signal))]
             elif kind in (nn.Dropout, Scaling):  # in training a mask of its own, which the signal must meet too
                 mask = stage(torch.ones_like(signal))
-                parts = [[slopes] for slopes in _numpy(mask.flatten(1))]
-                for chain, part in zip(chains, parts, strict=True):
-                    chain.extend(part)
-                signal = signal * mask
-                continue
+                parts, step = [[slopes] for slopes in _numpy(mask.flatten(1))], mask.mul
             elif kind in (nn.Identity, nn.Flatten):
                 parts = [[]] * len(x)
             else:
                 parts = [_full_rank(block) for block in _numpy(jacobian(stage, signal))]
             for chain, part in zip(chains, parts, strict=True):
                 chain.extend(part)
-            signal = stage(signal)
+            signal = step(signal)
             if not torch.isfinite(signal).all():
                 raise ValueError(f"the output of {stage} is not finite")
     return chains

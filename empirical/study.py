@@ -22,6 +22,7 @@ from empirical.store import Store
 from rmt.checks import choice, integer, number
 from rmt.networks.activations import activation
 from rmt.networks.layers import Dense
+from rmt.networks.meanfield import LARGEST
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction, predict
 from rmt.networks.schemes import scheme
@@ -29,7 +30,6 @@ from rmt.networks.schemes import scheme
 INPUTS: dict[str, Callable[[], Inputs]] = {"gaussian": gaussian, "digits": digits}
 # Larger is a slip of the pen.
 LIMITS = {"depth": 10_000, "matrices": 10_000, "width": 20_000, "draws": 100_000, "bins": 1_000, "grid": 200}
-_LARGEST = 1e5  # of sigma_w and bias_std, as in rmt.meanfield
 _HUGE = 1e24  # a variance at which every slope is at its limit
 
 
@@ -219,7 +219,7 @@ def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
         choice("inputs", name, INPUTS)
     for key in ("depth", "width", "draws"):
         values[key] = [_size(key, n) for n in values[key]]
-    values["bias_std"] = [float(number("bias_std", x, 0, high=_LARGEST)) for x in values["bias_std"]]
+    values["bias_std"] = [float(number("bias_std", x, 0, high=LARGEST)) for x in values["bias_std"]]
     for init, bias_std in product(values["init"], values["bias_std"]):
         Dense(1, init, bias_std)  # torch_default brings its own bias
     for combination in product(*values.values()):
@@ -265,7 +265,7 @@ def axis(key: str, value: object, *, open_low: bool = False) -> Axis:
     """Return an axis of a phase diagram, given as (low, high, count)."""
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise ValueError(f"{key} must be [low, high, count], got {value!r}")
-    low, high = (float(number(f"{key} ({end})", x, 0, open_low=open_low, high=_LARGEST))
+    low, high = (float(number(f"{key} ({end})", x, 0, open_low=open_low, high=LARGEST))
                  for end, x in zip(("low", "high"), value, strict=False))
     if not low < high:
         raise ValueError(f"{key} must be [low, high, count] with low < high, got {value!r}")

@@ -23,7 +23,7 @@ from rmt.laws.bands import Local
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-_BELOW = 1e-5
+_BELOW = 1e-5  # of the unit of t: how near below an atom inside a band its mass is looked at
 _FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
 
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from rmt.checks import Number, by_name, number
+from rmt.laws.contour import REACH
 from rmt.laws.law import Law
 from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
@@ -24,7 +25,6 @@ from rmt.networks.gaussian_average import average, product_average
 
 Array = NDArray[Any]
 
-_REACH = 9.0  # standard deviations of u; 2e-19 of the mass is outside
 _CONSTANT = 1e-13  # a slope that varies less is a constant
 
 
@@ -66,7 +66,7 @@ class ActivationFunction(ABC):
 
         Finitely many values where the slope is constant between kinks, as far as u reaches.
         """
-        reach = max(_REACH * math.sqrt(q), 1e-150)
+        reach = max(REACH * math.sqrt(q), 1e-150)
         cuts = [kink for kink in self.kinks if -reach < kink < reach]
         pieces = [*itertools.pairwise([-reach, *cuts, reach])]
         slopes = np.array([np.real(self.slope(np.linspace(low, high, 41)[1:-1])) for low, high in pieces])

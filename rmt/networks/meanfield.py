@@ -25,7 +25,7 @@ from rmt.networks.gaussian_average import average
 
 Array = NDArray[np.float64]
 
-_LARGEST = 1e5  # of sigma_w and bias_std: their fixed points are then inside the table
+LARGEST = 1e5  # of sigma_w and bias_std: their fixed points are then inside the table
 _DECADES = ((-12, -4, 8), (-4, 4, 48), (4, 24, 4))  # from, to, how many a decade: dense where phi turns
 _ROUNDING = 1e-14  # of F(q) / q - 1
 _CRITICAL = 1e-6  # of chi - 1, in the phase diagram
@@ -318,8 +318,8 @@ def _door(activation: str | ActivationFunction, sigma_w: Number,
           bias_std: Number) -> tuple[ActivationFunction, float, float]:
     """Return the function, sigma_w^2 and bias_std^2."""
     phi = activations.activation(activation)
-    w = float(number("sigma_w", sigma_w, 0, open_low=True, high=_LARGEST))
-    return phi, w**2, float(number("bias_std", bias_std, 0, high=_LARGEST)) ** 2
+    w = float(number("sigma_w", sigma_w, 0, open_low=True, high=LARGEST))
+    return phi, w**2, float(number("bias_std", bias_std, 0, high=LARGEST)) ** 2
 
 
 def _here(phi: ActivationFunction, sigma_w: Number, bias_std: Number) -> str:
@@ -331,6 +331,6 @@ def _array(name: str, values: ArrayLike, *, open_low: bool = False, axis: bool =
     array = np.asarray(values)
     if not array.size or (axis and array.ndim != 1):
         raise ValueError(f"{name} must be a sequence of at least one number, got an array of shape {array.shape}")
-    high = _LARGEST if axis else math.inf
+    high = LARGEST if axis else math.inf
     return np.array([float(number(name, x, 0, open_low=open_low, high=high)) for x in array.ravel().tolist()]
                     ).reshape(array.shape)
