@@ -11,6 +11,7 @@ from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.empirical import Empirical
 from rmt.laws.named.fuss_catalan import FussCatalan
 from rmt.laws.named.marchenko_pastur import MarchenkoPastur
+from rmt.laws.named.multiplicative_brownian import MultiplicativeBrownian
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.named.semicircle import Semicircle
 from rmt.laws.views import Spectrum
@@ -41,6 +42,7 @@ __all__ = [
     "Empirical",
     "FussCatalan",
     "MarchenkoPastur",
+    "MultiplicativeBrownian",
     "Network",
     "PointMass",
     "Prediction",

@@ -29,7 +29,6 @@ from sympy import Poly
 
 from rmt.checks import integer
 from rmt.laws.convolution import FreeProduct, PositiveCorner
-from rmt.laws.discrete_psi import DiscretePsi
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.free_sum import Affine, FreeSum
@@ -94,7 +93,7 @@ def _law(law: Any) -> Any:
             parts = [term for term, _ in terms]
         case Affine(law=inner):
             parts = [inner]
-        case PositiveLaw() if all(isinstance(slope, DiscretePsi | LawPsi) for slope, _, _ in law.curve.slopes):
+        case PositiveLaw() if law.curve.algebraic:
             parts = [_inside(slope) for slope, _, _ in law.curve.slopes]
         case _ if not isinstance(law, FiniteLaw | Semicircle):
             raise TypeError(f"{law!r} is not algebraic: it has no polynomial, exact moments or exact edges")

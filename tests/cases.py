@@ -8,14 +8,24 @@ from rmt import (
     Empirical,
     FussCatalan,
     MarchenkoPastur,
+    MultiplicativeBrownian,
     PointMass,
     Semicircle,
     mlp,
     predict,
 )
+from rmt.laws.convolution import ChainLaw
+from rmt.laws.residual_psi import residual_block
 
 LEAKY = Discrete((Fraction(1, 100), 1), (Fraction(1, 2), Fraction(1, 2)))  # squared slopes of a leaky ReLU
 THREE = Discrete((0, 1, 4), (0.25, 0.5, 0.25))
+
+
+
+def block(law):
+    """Return the law of |1 + A|^2 from that of A^T A."""
+    return ChainLaw(residual_block(law.curve))
+
 
 NAMED = (
     *(MarchenkoPastur(ratio) for ratio in (0.01, 0.5, 1, 2)),
@@ -25,6 +35,7 @@ NAMED = (
     PointMass(3),
     Discrete((0.5, 2), (0.25, 0.75)),
     THREE,
+    MultiplicativeBrownian(Fraction(1, 4)),
 )
 
 COMPOSED = (
@@ -70,6 +81,13 @@ COMPOSED = (
     THREE * MarchenkoPastur(1),
     LEAKY * MarchenkoPastur(0.5),
     (LEAKY * MarchenkoPastur(1)) ** 30,
+    # residual blocks: a band away from zero, borderline and hard edges; two bands that meet in an atom; nested
+    *map(block, (Fraction(1, 4) * MarchenkoPastur(1), MarchenkoPastur(1), 2 * MarchenkoPastur(1), PointMass(9))),
+    block(MarchenkoPastur(1) * Bernoulli(0.25) * MarchenkoPastur(1)),
+    block(MarchenkoPastur(1) * block(0.5 * MarchenkoPastur(1))) * MarchenkoPastur(1),
+    block(Fraction(1, 8000) * MarchenkoPastur(1)) ** 2000,
+    block(0.5 * MarchenkoPastur(1) * LEAKY) ** 3 * MarchenkoPastur(0.5),
+    MultiplicativeBrownian(1) * THREE,
 )
 
 COIN = Discrete((-1, 1), (0.5, 0.5))

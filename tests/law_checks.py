@@ -13,9 +13,11 @@ from scipy.integrate import cubature
 import rmt
 from rmt.laws.discrete_psi import DiscretePsi
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.residual_psi import ResidualPsi
 from rmt.networks.expression import ChainLaw
 
-INSIDE = {part.__name__: part for part in (ChainLaw, MasterCurve, DiscretePsi, Fraction)}  # the repr of a prediction
+# of the repr of a prediction
+INSIDE = {part.__name__: part for part in (ChainLaw, MasterCurve, DiscretePsi, ResidualPsi, Fraction)}
 NAMES = {name: getattr(rmt, name) for name in rmt.__all__} | INSIDE
 
 

@@ -214,7 +214,7 @@ class Chain:
         """Return -ln D_l of the space behind a layer: D_l = 1/(1 + w_l/mass) for slopes of one value and zero."""
         m, own = Fraction(layer.rows, self.n_inputs), layer.slopes.curve
         total = self._log_unit(at, m * own.mass)
-        for (law, place, _), y_l in zip(self.curve.slopes, y, strict=True):
+        for (law, place, _), y_l in zip(self.curve.explicit, y, strict=True):
             if place == m and any(law == other for other, *_ in own.slopes):
                 total = total + np.log(law.logit(y_l)[1])
         return total

@@ -14,7 +14,7 @@ def candidates(curve: MasterCurve) -> tuple[tuple[Fraction, Fraction], ...]:
     atom of each factor, and its mass is one minus what the others of every factor weigh (Bercovici and
     Voiculescu 1998, Theorem 7.4). Mass zero: an edge with a diverging density. Negative mass: nothing there.
     """
-    if sum((k for _, k in curve.powers), Fraction(0)) != 0:
+    if curve.drift or sum((k for _, k in curve.powers), Fraction(0)) != 0:
         return ()
     found = [(curve.scale, 1 + sum((k * m for m, k in curve.powers), Fraction(0)))]
     for m, k in curve.powers:

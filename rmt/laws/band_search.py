@@ -34,7 +34,8 @@ def find_bands(look: Look, polish: Callable[[float, float], float], low: float, 
     """
     x = np.unique([*np.linspace(low, top, _SCAN + 2)[1:-1], *near])
     phase, tail = look(x)
-    low_points = [i for i in range(1, x.size - 1) if REAL < phase[i] <= min(phase[i - 1], phase[i + 1])]
+    low_points = [i for i in range(1, x.size - 1) if REAL < phase[i] <= min(phase[i - 1], phase[i + 1])
+                  and phase[i] < max(phase[i - 1], phase[i + 1])]
     dips = [_dip(look, x[i - 1], x[i + 1], unit) for i in low_points]
     gaps = np.array([dip for dip in dips if dip is not None])
     if gaps.size:

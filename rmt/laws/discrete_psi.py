@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from rmt.laws.logistic import angle, logistic, sigmoids
-from rmt.laws.psi import Array, ComplexArray, Psi
+from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
 
 @dataclass(frozen=True)
-class DiscretePsi(Psi):
+class DiscretePsi(ExplicitPsi):
     """psi_D(zeta) = sum p d zeta / (1 - d zeta) = -sum p sigmoid(y + ln d), zeta = -e^y.
 
     Attributes
@@ -25,6 +25,11 @@ class DiscretePsi(Psi):
 
     values: tuple[Fraction, ...]
     weights: tuple[Fraction, ...]
+
+    @property
+    def algebraic(self) -> bool:
+        """Whether it is psi of a finite law, or of a law that may be algebraic itself."""
+        return True
 
     @cached_property
     def mass(self) -> Fraction:
@@ -71,12 +76,12 @@ class DiscretePsi(Psi):
         s, rest = up @ p, down @ p
         return np.asarray(np.log(s / rest) + far, dtype=complex), (up * down) @ p / (s * rest)
 
-    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
+    def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta D) = sum p log(1 + e^(y + ln d))."""
-        z = y[..., None] + self._log_d
+        z = rows[0][..., None] + self._log_d
         return -logistic(z).log_rest @ self._p
 
-    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
+    def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y D) and E arg sigmoid(y + ln D) over D > 0."""
-        up, down = sigmoids(y[..., None] + self._log_d)
+        up, down = sigmoids(rows[0][..., None] + self._log_d)
         return angle(down) @ self._p, angle(up) @ self._p

@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 from scipy.optimize import brentq
 
-from rmt.laws.atoms import candidates
-from rmt.laws.band_search import find_bands, polished, turning_point
+from rmt.laws.atoms import candidates, positive_atoms
+from rmt.laws.band_search import REAL, find_bands, polished, turning_point
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve
@@ -28,6 +28,8 @@ from rmt.laws.rational import log_of
 # steps of .4 at most: between zeros of x at -c and at -c (1 + d) there is a turn, and another ln 2 behind it
 _GRID = np.unique(np.r_[np.geomspace(1e-9, 60.0, 400), np.arange(5.0, 60.0, 0.4)])
 _ROUNDING = 1e-11  # in ln x
+_NO_MASS = 1e-12
+_BESIDE = 1e-9
 
 
 def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
@@ -35,6 +37,10 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     singular = [(log_of(x), mass) for x, mass in candidates(curve) if mass >= 0]  # where w is infinite
     if sum((mass for _, mass in singular), Fraction(0)) == curve.mass:
         return ()
+    if curve.implicit:
+        return _bands(curve, -math.inf if curve.order > 1 else _beyond(curve, -1), _beyond(curve, 1), False, False)
+    top: float | None
+    bottom: float | None
     top, thin_top = _branch_end(curve, -_GRID[::-1])
     bottom, thin_bottom = (-math.inf, False) if curve.order > 1 else _branch_end(curve, _GRID[::-1])
     if curve.slopes and not singular:  # w is infinite at an end of a slope law
@@ -46,8 +52,7 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     if curve.slopes:
         bottom, top = singular[0][0] if bottom is None else bottom, singular[-1][0] if top is None else top
         if all(law.connected for law, *_ in curve.slopes):
-            inner = [x for x, mass in singular if mass > 0 and bottom + _ROUNDING < x < top - _ROUNDING]
-            return tuple(itertools.pairwise([bottom, *inner, top]))  # cut at an atom inside
+            return _cut((bottom, top), [x for x, mass in singular if mass > 0])
         return _bands(curve, bottom, top, thin_bottom, thin_top)
     if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
         top = _branch_end(curve, _GRID)[0] if singular[-1][1] else singular[-1][0]
@@ -58,11 +63,26 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     return ((bottom, top),)
 
 
+def _beyond(curve: MasterCurve, side: int) -> float:
+    """Return a point above (side 1) or below the support: outside, with no mass behind it."""
+    for step in 2.0 ** np.arange(-2, 12):
+        log_x = float(curve.log_inverse_s(0)[0]) + side * step
+        phase, above = _look(curve, np.array([log_x]))
+        if phase[0] <= REAL and abs(above[0] - (0 if side > 0 else _whole(curve))) < _NO_MASS:
+            return log_x
+    raise ConvergenceError(f"no end of the support found for {curve}")
+
+
+def _whole(curve: MasterCurve) -> float:
+    """Return the continuous mass."""
+    return float(curve.mass - sum((mass for _, mass in positive_atoms(curve)), Fraction(0)))
+
+
 def _outside(curve: MasterCurve, a: Array) -> tuple[Array, Array]:
     """Return ln x and its derivative at v = a + i pi, on the branches that leave x = inf and x = 0."""
     v: ComplexArray = a + np.complex128(1j * math.pi)
     y: list[ComplexArray] = []
-    for law, m, _ in curve.slopes:
+    for law, m, _ in curve.explicit:
         odds = curve.target(law, m, v).real
         s = float(curve.mass / (m * law.mass)) * sigmoids(v)[0].real  # -psi_D / mass
         low, high = law.log_range
@@ -93,7 +113,7 @@ def _branch_end(curve: MasterCurve, a: Array) -> tuple[float | None, bool]:
 def _room(curve: MasterCurve, a: Array) -> Array:
     """Return how far the odds of the slope laws at v = a + i pi are from those at the ends of the laws; < 0: beyond."""
     v, room = a + np.complex128(1j * math.pi), np.full(a.size, 1.0)
-    for law, m, _ in curve.slopes:
+    for law, m, _ in curve.explicit:
         bottom, top = law.end_odds
         odds, s = curve.target(law, m, v).real, float(curve.mass / (m * law.mass)) * sigmoids(v)[0].real
         room = np.minimum(room, np.where(s < 0, top - odds, np.where(s > 1, np.minimum(odds - bottom, 1.0), 1.0)))
@@ -108,12 +128,25 @@ def _bands(curve: MasterCurve, bottom: float, top: float, thin_bottom: bool,
     places = [(log_of(x), mass) for x, mass in candidates(curve)]
     poles, atoms = [x for x, mass in places if mass == 0], [x for x, mass in places if mass > 0]
     near = [pole + side for pole in poles for side in (-1e-6, 1e-6) if low < pole + side < top]
-    whole = float(curve.mass) - sum(float(mass) for _, mass in places if mass > 0)
-    look, turn_near = partial(_look, curve), partial(_turn_near, curve)
+    pole_places = np.array(poles).reshape(-1, 1)
+
+    def look(log_x: Array) -> tuple[Array, Array]:
+        at_pole = np.any(np.abs(log_x - pole_places) < _BESIDE, axis=0)  # where there may be no root
+        return _look(curve, log_x + _BESIDE * at_pole)
+
+    turn_near = partial(_turn_near, curve)
     known = [end for end in (low, top, *poles) if end not in atoms]
-    found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, known, 1.0, whole,
+    found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, known, 1.0, _whole(curve),
                        starts_inside=thin_bottom or math.isinf(bottom), ends_inside=thin_top,)
-    return ((bottom, found[0][1]), *found[1:]) if math.isinf(bottom) else found
+    bands = ((bottom, found[0][1]), *found[1:]) if math.isinf(bottom) else found
+    return tuple(part for band in bands for part in _cut(band, poles)) if curve.implicit else bands
+
+
+def _cut(band: tuple[float, float], places: list[float]) -> tuple[tuple[float, float], ...]:
+    """Cut a band at the places inside it, where the density may diverge."""
+    low, top = band
+    inner = [x for x in places if low + _ROUNDING < x < top - _ROUNDING]
+    return tuple(itertools.pairwise([low, *inner, top]))
 
 
 def _look(curve: MasterCurve, log_x: Array) -> tuple[Array, Array]:

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from rmt.laws.psi import Array, ComplexArray, Psi
+from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
 _TERMS = 12
 
 
 @dataclass(frozen=True)
-class LawPsi(Psi):
+class LawPsi(ExplicitPsi):
     """psi_X of any law on x >= 0.
 
     Attributes
@@ -31,6 +31,11 @@ class LawPsi(Psi):
     """
 
     law: Any
+
+    @property
+    def algebraic(self) -> bool:
+        """Whether it is psi of a finite law, or of a law that may be algebraic itself."""
+        return True
 
     @cached_property
     def mass(self) -> Fraction:
@@ -98,11 +103,11 @@ class LawPsi(Psi):
         s, rest, ds = self._parts(y)
         return np.log(s / rest), ds / (s * rest)
 
-    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
+    def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
-        return np.asarray(self.law._potential(-np.exp(-y))[0] + y - 1j * math.pi)
+        return np.asarray(self.law._potential(-np.exp(-rows[0]))[0] + rows[0] - 1j * math.pi)
 
-    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
+    def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0."""
-        first = self.mean_softplus(y).imag
-        return first, float(self.mass) * y.imag - first
+        first = self.mean_log(rows).imag
+        return first, float(self.mass) * rows[0].imag - first

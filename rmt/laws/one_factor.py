@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from rmt.laws.logistic import in_strip, log_lower
-from rmt.laws.psi import ComplexArray, Psi
+from rmt.laws.psi import ComplexArray, ExplicitPsi
 
 
 def gaussian_root(log_x: ComplexArray, m: float) -> ComplexArray:
@@ -21,7 +21,7 @@ def gaussian_root(log_x: ComplexArray, m: float) -> ComplexArray:
     return in_strip(np.where(np.abs(one_over_w) < 0.5, -np.log(1 + one_over_w), far) + 1j * math.pi)
 
 
-def slope_root(log_x: ComplexArray, law: Psi) -> tuple[ComplexArray, ComplexArray]:
+def slope_root(log_x: ComplexArray, law: ExplicitPsi) -> tuple[ComplexArray, ComplexArray]:
     """Return v and y for x = 1/zeta, the curve of a law that is given by its psi."""
     y = 1j * math.pi - log_x
     return in_strip(law.logit(y)[0]), y

@@ -59,7 +59,7 @@ class PositiveLaw(Law):
 
     @property
     def _dear(self) -> bool:
-        return any(law.noise for law, *_ in self.curve.slopes)
+        return self.curve.noisy
 
     def _at(self, t: Array, state: Any = None) -> Local:
         v, y = self._root(t.astype(complex), state)

@@ -13,10 +13,14 @@ from rmt.laws.errors import ConvergenceError
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
+BoolArray = NDArray[np.bool_]
 
 
 class Psi(ABC):
-    """psi of a law on x >= 0, on the strip 0 <= Im y <= pi where zeta = -e^y; hashable, equal where the laws are."""
+    """psi of a law on x >= 0 as a factor of a master curve; hashable, equal where the laws are.
+
+    It is known by rows of numbers on the strip 0 <= Im <= pi, the first of which is y, zeta = -e^y.
+    """
 
     @property
     @abstractmethod
@@ -30,18 +34,13 @@ class Psi(ABC):
 
     @property
     @abstractmethod
-    def order(self) -> int:
+    def order(self) -> Fraction | int:
         """The order of the zero of 1/S at w = -mass."""
 
     @property
-    @abstractmethod
-    def log_range(self) -> tuple[float, float]:
-        """Ln of the least and the greatest value but zero."""
-
-    @property
-    def end_odds(self) -> tuple[float, float]:
-        """Ln |psi / (mass + psi)| at zeta = 1/x at both ends: 0 where psi is infinite, inf at x = 0."""
-        return (math.inf if self.log_range[0] == -math.inf else 0.0), 0.0
+    def algebraic(self) -> bool:
+        """Whether it is psi of a finite law, or of a law that may be algebraic itself."""
+        return False
 
     @property
     def connected(self) -> bool:
@@ -57,17 +56,66 @@ class Psi(ABC):
     def moments(self, n: int) -> Array:
         """Return the moments 1..n."""
 
+    # ---- by rows ---------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many rows there are, y the first."""
+
+    @abstractmethod
+    def correction(self, rows: list[ComplexArray], goal: ComplexArray,
+                   goal_slope: ComplexArray) -> tuple[list[ComplexArray], list[ComplexArray], ComplexArray]:
+        """Return Newton's steps in the rows toward logit(-psi / mass) = goal, their slopes given that of the goal.
+
+        And the slope of the logit in y.
+        """
+
+    def valid(self, inner: list[ComplexArray]) -> BoolArray | bool:
+        """Return where the rows behind y are those of a root, not of one on another sheet."""
+        return True
+
+    @abstractmethod
+    def real_rows(self, log_odds: Array, tolerance: float) -> list[Array]:
+        """Return the rows on the negative axis, where ln |s / (1 - s)| = log_odds, s = -psi / mass."""
+
+    @abstractmethod
+    def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
+        """Return E log(1 - zeta X) = E log(1 + e^y X)."""
+
+    @abstractmethod
+    def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
+        """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0: each is small where its end is near."""
+
+
+class ExplicitPsi(Psi):
+    """psi as a function of y, the only row."""
+
+    rows = 1
+
+    @property
+    @abstractmethod
+    def log_range(self) -> tuple[float, float]:
+        """Ln of the least and the greatest value but zero."""
+
+    @property
+    def end_odds(self) -> tuple[float, float]:
+        """Ln |psi / (mass + psi)| at zeta = 1/x at both ends: 0 where psi is infinite, inf at x = 0."""
+        return (math.inf if self.log_range[0] == -math.inf else 0.0), 0.0
+
     @abstractmethod
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y: nearly linear, so Newton is quick."""
 
-    @abstractmethod
-    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
-        """Return E log(1 - zeta X) = E log(1 + e^y X)."""
+    def correction(self, rows: list[ComplexArray], goal: ComplexArray,
+                   goal_slope: ComplexArray) -> tuple[list[ComplexArray], list[ComplexArray], ComplexArray]:
+        """Return one step of Newton in y."""
+        logit, slope = self.logit(rows[0])
+        return [(goal - logit) / slope], [goal_slope / slope], slope
 
-    @abstractmethod
-    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
-        """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0: each is small where its end is near."""
+    def real_rows(self, log_odds: Array, tolerance: float) -> list[Array]:
+        """Return y on the negative axis."""
+        return [self.real_root(log_odds, tolerance=tolerance)]
 
     def real_root(self, log_odds: Array, above: Array | float = -np.inf, below: Array | float = np.inf,
                   tolerance: float = 1e-13) -> Array:

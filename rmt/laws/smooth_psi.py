@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rmt.laws.contour import Contour, contour
 from rmt.laws.logistic import sigmoids, softplus
-from rmt.laws.psi import Array, ComplexArray, Psi
+from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
 _BLOCK = 2**18  # numbers at a time: they fit the cache
 _SAFE = 300.0  # e^y and X within e^+-_SAFE multiply without leaving the range of a float
@@ -34,7 +34,7 @@ class Function(Hashable, Protocol):
 
 
 @dataclass(frozen=True)
-class SmoothPsi(Psi):
+class SmoothPsi(ExplicitPsi):
     """psi of X = function.slope(u)^2: -sum W sigmoid(y + ln X) over the contour, zeta = -e^y.
 
     The law is cut at nine standard deviations of u, which leave out 2e-19 of it.
@@ -130,15 +130,15 @@ class SmoothPsi(Psi):
         step = max(1, _BLOCK // self._nodes[0].size)
         return [slice(i, i + step) for i in range(0, size, step)]
 
-    def mean_softplus(self, y: ComplexArray) -> ComplexArray:
+    def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
-        log_x, weights, _ = self._nodes
+        (y,), (log_x, weights, _) = rows, self._nodes
         return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in self._blocks(y.size)])
 
-    def angles(self, y: ComplexArray) -> tuple[Array, Array]:
+    def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0; their sum is known, the smaller computed."""
+        (y,), (log_x, weights, _) = rows, self._nodes
         near, beyond = self._near(y)
-        log_x, weights, _ = self._nodes
         rises = near.real + (weights @ log_x).real / float(self.mass) > 0
         small, sign = np.empty(y.size), np.where(rises, -1, 1)
         for part in self._blocks(y.size):

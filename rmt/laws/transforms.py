@@ -96,32 +96,33 @@ def s_transform(law: Law, w: ArrayLike) -> Any:
 
 
 def _log_inverse_s(curve: MasterCurve, w: ComplexArray) -> ComplexArray:
-    """Return log(1/S) at w != 0 off the cut; each slope law's y is followed there along a straight ln w."""
-    value = np.full(w.shape, curve.log_scale, dtype=complex)
+    """Return log(1/S) at w != 0 off the cut; the rows of each factor are followed there along a straight ln w."""
+    value = curve.log_scale + float(curve.drift) * w
     for m, k in curve.powers:
         value += float(k) * np.log(1 + w / float(m))
     for law, m, k in curve.slopes:
         goal = np.log(np.where(w.imag > 0, w.conj(), w) / -float(m * law.mass))
         goal = goal.real + 1j * np.abs(goal.imag)  # of s = -psi/mass, in the upper half plane
         start = np.minimum(goal.real, math.log(0.5 * float(curve.mass / (m * law.mass))))
-        y = law.real_root(start - np.log(-np.expm1(start))).astype(complex)
+        rows = [row.astype(complex) for row in law.real_rows(start - np.log(-np.expm1(start)), 1e-13)]
         for step in np.linspace(0, 1, _STEPS + 1)[1:]:
             log_s = start + step * (goal - start)
-            y = _follow(law, y, log_s - np.log(1 - np.exp(log_s)))
+            rows = _follow(law, rows, log_s - np.log(1 - np.exp(log_s)))
         log_u = np.log(1 - float(law.mass) * np.exp(goal))
-        part = goal + math.log(law.mass) - y - log_u
+        part = goal + math.log(law.mass) - rows[0] - log_u
         value += float(k) * np.where(w.imag > 0, part.conj(), part)
     return value
 
 
-def _follow(law: Psi, y: ComplexArray, log_odds: ComplexArray) -> ComplexArray:
-    """Return y with logit(-psi/mass) = log_odds, from one nearby."""
+def _follow(law: Psi, rows: list[ComplexArray], log_odds: ComplexArray) -> list[ComplexArray]:
+    """Return the rows with logit(-psi/mass) = log_odds, from those nearby."""
     for _ in range(60):
-        found, slope = law.logit(y)
-        step = (log_odds - found) / slope
-        y = in_strip(y + step * np.minimum(1, 0.4 / np.maximum(np.abs(step), 1e-100)))
-        if np.all(np.abs(step) <= 1e-14 * (1 + np.abs(y))):
-            return y
+        steps, *_ = law.correction(rows, log_odds, np.ones_like(log_odds))
+        size = np.max(np.abs(steps), axis=0)
+        rows = [in_strip(row + step * np.minimum(1, 0.4 / np.maximum(size, 1e-100)))
+                for row, step in zip(rows, steps, strict=True)]
+        if np.all(np.abs(steps) <= 1e-14 * (1 + np.abs(rows))):
+            return rows
     raise ConvergenceError("S-transform: psi does not reach w")
 
 

@@ -1,0 +1,186 @@
+"""The root of a master curve at x: Newton in v and the rows of every factor, from the negative axis if need be.
+
+Rows are what a factor needs beside v: the first is its y, zeta = -e^y; a residual block has more (`residual_psi`).
+Every y lies on the strip 0 <= Im <= pi.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmt.laws.errors import ConvergenceError
+from rmt.laws.logistic import in_strip, logistic
+from rmt.laws.one_factor import gaussian_root, slope_root
+from rmt.laws.psi import Array, ComplexArray
+
+if TYPE_CHECKING:
+    from rmt.laws.master_curve import MasterCurve
+
+BoolArray = NDArray[np.bool_]
+Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
+
+# Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
+_ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
+_SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 52)), 0.0)
+_SMALL = 1e-6  # no residual of rounding is larger
+_REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
+
+
+def solve(curve: MasterCurve, log_x: ComplexArray) -> Root:
+    """Return v and the rows of every factor at ln x; see `MasterCurve.solve`."""
+    if curve.one_gaussian and np.all(np.abs(log_x.real - curve.log_scale) < 600):
+        return gaussian_root(log_x - curve.log_scale, float(curve.powers[0][0])), []
+    alone = len(curve.slopes) == 1 and not curve.powers and not curve.drift
+    if alone and [(m, k) for _, m, k in curve.explicit] == [(1, 1)]:
+        v, y = slope_root(log_x - curve.log_scale, curve.explicit[0][0])
+        return v, [y]
+    return newton_or(_turned, curve, log_x, *_guess(curve, log_x))
+
+
+def newton_or(otherwise: Callable[[MasterCurve, ComplexArray], Root], curve: MasterCurve, log_x: ComplexArray,
+              v: ComplexArray, y: list[ComplexArray]) -> Root:
+    """Return the root at ln x by Newton from (v, y), and otherwise where that is not proved."""
+    v, y, done = _newton(curve, log_x, v, y, np.zeros(v.size))
+    done &= _proved(curve, log_x, v, y)
+    if not done.all():
+        v_other, y_other = otherwise(curve, log_x[~done])
+        for root, other in zip((v, *y), (v_other, *y_other), strict=True):
+            root[~done] = other
+    return v, y
+
+
+def follow_slopes(curve: MasterCurve, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
+    """Return the rows at v, from those at a nearby v."""
+    at = logistic(v)
+    for _ in range(30):
+        steps = [step for correction in curve.system(at, y)[2] for step in correction.shift]
+        y = _kept(curve, y, steps)
+        if all(np.all(np.abs(step) <= 1e-13 * (1 + np.abs(y_l))) for step, y_l in zip(steps, y, strict=True)):
+            return y
+    raise ConvergenceError("master curve: the slope laws do not follow the curve")
+
+
+def _guess(curve: MasterCurve, log_x: ComplexArray) -> Root:
+    """Return v and y right at both ends of x and not far between, from the negative axis.
+
+    Im v falls from pi to pi / order with x; Re v moves as for one zero of that order, to second order in the turn.
+    """
+    v, y, rates = _negative_axis(curve, log_x.real)
+    order, turn = max(float(curve.order), 2.0), math.pi - log_x.imag
+    u = 1 / (1 + np.exp(-np.maximum(v.real, -50)))
+    share = (1 - u) / (1 - u + (1 + order) * u)
+    move = 1j * turn * (1 / order + (1 - 1 / order) * share)
+    move += turn**2 / 2 * (order - 1) * u * (1 - u) / (1 + (order - 1) * u) ** 3
+    return v + move, [row + rate * move for row, rate in zip(y, rates, strict=True)]
+
+
+def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> BoolArray:
+    """Return where a solution is certainly the root.
+
+    The y inside the strip that are turned at least as far as x are unique (Belinschi and Bercovici 2007), and
+    so is v inside the strip without them. A real solution is the root if x + i0 moves it into the strip.
+    """
+    inside = np.minimum(v.imag, math.pi - v.imag) > _REAL
+    for (y_l, *inner), (law, *_) in zip(curve.rows(y), curve.slopes, strict=True):
+        inside &= y_l.imag + log_x.imag <= math.pi + 1e-9
+        inside &= law.valid(inner)
+    nearly = _REAL if curve.noisy else 1e-14
+    real = math.pi - v.imag <= nearly
+    if not real.any():
+        return inside
+    with np.errstate(all="ignore"):
+        _, slope, corrections = curve.system(logistic(v), y)
+        real &= slope.real < 0
+        for correction, rows in zip(corrections, curve.rows(y), strict=True):
+            real &= (math.pi - rows[0].imag <= nearly) & (correction.gain[0].real / slope.real <= -1 + 1e-9)
+            for row, gain in zip(rows[1:], correction.gain[1:], strict=True):
+                real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
+    return inside | real
+
+
+def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
+    """Return the root at ln x, followed from the negative axis; raise if it is lost."""
+    for angles in (_ANGLES, _SMALL_STEPS):
+        v, y, _ = _negative_axis(curve, log_x.real)
+        least = log_x.imag.min(initial=math.pi)
+        for turn in (*(a for a in angles if a > least), least):
+            behind = np.maximum(turn - log_x.imag, 0.0)
+            v, y, done = _newton(curve, log_x + 1j * behind, v, y, 1e-3 * behind)
+            if not done.all():
+                break
+        else:
+            return v, y
+    raise ConvergenceError(f"master curve: no root at ln x = {log_x[~done][0]:.6g}")
+
+
+@np.errstate(all="ignore")  # where it strays there is no root, and it says so
+def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[ComplexArray],
+            loose: Array) -> tuple[ComplexArray, list[ComplexArray], BoolArray]:
+    """Return a solution at ln x = target near (v, y), and where there is: Newton in both, the y eliminated."""
+    tolerance = 1e-15 * (curve.rounding + np.abs(target))  # of the target and of the sum over a deep product
+    ends, done = [v.copy(), *(y_l.copy() for y_l in y)], np.zeros(target.size, dtype=bool)
+    todo, last = np.arange(target.size), np.full(target.size, np.inf)
+    for i in range(60):
+        value, derivative, corrections = curve.system(logistic(v), y)
+        miss = sum((k * shift[0] for k, shift, _, _ in corrections), target - value)
+        off = sum((np.abs(shift[0]) for _, shift, _, _ in corrections), np.abs(miss))
+        step = miss / derivative
+        size, reach = np.abs(step), np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # far from |v| ~ 1 nearly linear
+        if (far := size > reach).any():
+            step[far] *= reach[far] / size[far]
+        steps = [shift + gain * step for correction in corrections
+                 for shift, gain in zip(correction.shift, correction.gain, strict=True)]
+        v, y = in_strip(v + step), _kept(curve, y, steps)
+        whole = sum((np.abs(move) for move in steps), size)
+        settled = (whole <= 1e-15 * (1 + np.abs(v))) | (off <= loose)
+        if (off < _SMALL).any():
+            # y is only known to its rounding over the slope of the logit, and to that of v times its gain
+            rounding = sum((1e-15 * (1 + k) * ((8 + np.abs(v) + noise) / np.abs(slope) + np.abs(v * gain[0]))
+                            for (k, _, gain, slope), noise in zip(corrections, curve.noises, strict=True)), tolerance)
+            # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
+            settled |= (off <= rounding) & (whole >= 0.5 * last)
+        if i:  # the error that a quadratic convergence leaves
+            settled |= whole**2 * np.maximum(whole / last**2, 1) <= 1e-16
+        if settled.any():
+            for end, part in zip(ends, (v, *y), strict=True):
+                end[todo] = part
+            done[todo] = settled
+            left = ~settled
+            todo, v, y = todo[left], v[left], [y_l[left] for y_l in y]
+            target, tolerance, loose, whole = target[left], tolerance[left], loose[left], whole[left]
+            if todo.size == 0:
+                break
+        last = whole
+    for end, part in zip(ends, (v, *y), strict=True):
+        end[todo] = part
+    return ends[0], ends[1:], done
+
+
+def _kept(curve: MasterCurve, y: list[ComplexArray], steps: list[ComplexArray]) -> list[ComplexArray]:
+    """Return the rows after a step, every y in its strip and every other row in its own."""
+    moved = [row + step for row, step in zip(y, steps, strict=True)]
+    for first, *others in curve.rows(moved):
+        in_strip(first)
+        for row in others:
+            row.imag = np.minimum(np.maximum(row.imag, -math.pi), math.pi)
+    return moved
+
+
+def _negative_axis(curve: MasterCurve, log_x: Array) -> tuple[ComplexArray, list[ComplexArray], list[Array]]:
+    """Return the unique real root at -|x|, near enough for Newton, and how fast the rows move with v.
+
+    Ln |x| falls from inf to -inf with v. Beyond the table it and the rows are straight lines.
+    """
+    v_table, log_table, rows = curve.axis_table
+    v = np.interp(-log_x, -log_table, v_table)
+    left, right = np.maximum(log_x - log_table[0], 0), np.maximum(log_table[-1] - log_x, 0)
+    v = v - left + right / float(curve.order)
+    rates = [np.gradient(row, v_table) for row in rows]
+    y = [np.interp(v, v_table, row) + np.minimum(v - v_table[0], 0) + np.maximum(v - v_table[-1], 0) * rate[-1]
+         for row, rate in zip(rows, rates, strict=True)]
+    return v.astype(complex), [row.astype(complex) for row in y], [np.interp(v, v_table, rate) for rate in rates]
