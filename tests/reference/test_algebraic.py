@@ -7,9 +7,19 @@ import pytest
 import sympy
 from numpy.testing import assert_allclose
 
-from rmt import Bernoulli, Discrete, FussCatalan, MarchenkoPastur, PointMass, Semicircle, algebraic, mlp, predict
-from rmt.laws.convolution import ChainLaw
-from rmt.laws.master_curve import MasterCurve
+from rmt import (
+    Bernoulli,
+    Discrete,
+    FussCatalan,
+    MarchenkoPastur,
+    MultiplicativeBrownian,
+    PointMass,
+    Semicircle,
+    SquaredSlope,
+    algebraic,
+    mlp,
+    predict,
+)
 
 X, G = sympy.symbols("x g")
 HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
@@ -179,5 +189,6 @@ def test_what_is_refused():
             call(MarchenkoPastur(1).spectrum)
         with pytest.raises(ValueError, match="may be a rounded root"):
             call((2 * MarchenkoPastur(1)) ** 1.5)
-    with pytest.raises(TypeError, match="is not algebraic"):
-        algebraic.moments(ChainLaw(MasterCurve(slopes=((object(), Fraction(1), Fraction(1)),))), 2)
+    for law in (MultiplicativeBrownian(1), SquaredSlope("tanh", 1.0) * MarchenkoPastur(1)):
+        with pytest.raises(TypeError, match="is not algebraic"):
+            algebraic.moments(law, 2)
