@@ -30,6 +30,10 @@ class Gaussian:
         """Cosine between two inputs."""
         return 0.0
 
+    def most(self, count: int) -> int:
+        """Return how many different inputs there are, up to count."""
+        return count
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Accept every shape."""
 
@@ -58,6 +62,10 @@ class Data(ABC):
         unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
         n = len(unit)
         return float((np.linalg.norm(unit.sum(0)) ** 2 - n) / (n * (n - 1)))
+
+    def most(self, count: int) -> int:
+        """Return how many different inputs there are, up to count."""
+        return min(count, len(self.values))
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise unless an input of the data fits a network that takes this shape."""

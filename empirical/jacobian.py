@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+from empirical.calibration import untrained
 
 
 def jacobian(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -58,8 +61,11 @@ def check(module: nn.Module, x: torch.Tensor) -> None:
     if not torch.isfinite(x).all():
         raise ValueError("x must be finite, got NaN or inf")
     for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training:
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.training or part.running_mean is None):
             raise ValueError(f"{name or 'module'}: BatchNorm in training mode mixes the samples; call eval() first")
+    if names := list(untrained(module)):
+        warnings.warn(f"{', '.join(names)}: BatchNorm without statistics is the identity in evaluation mode; pass "
+                      "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)
 
 
 def _shape(x: object) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from empirical.calibration import calibrated, untrained
 from empirical.inputs import Inputs, gaussian
 from empirical.measurement import Measurement, joined
 from empirical.modules import build, torch_dtype
@@ -20,6 +22,8 @@ from empirical.store import Store
 from empirical.threads import one_blas_thread
 from rmt.checks import integer
 from rmt.networks.network import Network
+
+CALIBRATION = 2048  # inputs, or the whole data set if that is smaller
 
 Factory = Callable[[], nn.Module]
 
@@ -45,17 +49,24 @@ class Task:
 
     def run(self) -> Measurement:
         """Build the network, draw its inputs and measure it, on one BLAS thread."""
-        weights, data = np.random.SeedSequence(self.seed, spawn_key=(self.index,)).spawn(2)
+        weights, data, statistics = np.random.SeedSequence(self.seed, spawn_key=(self.index,)).spawn(3)
         seed = int(weights.generate_state(1, np.uint64)[0] >> 1)
         with one_blas_thread():
             module, shape = self._module(seed)
             x = self.inputs.draw(self.inputs_per_network, shape, np.random.default_rng(data))
-            tensor = torch.as_tensor(x, dtype=torch_dtype(self.dtype), device=self.device)
+            tensor = self._tensor(x)
+            count = self.inputs.most(CALIBRATION) if any(untrained(module)) else 0
+            if count:
+                many = self.inputs.draw(count, shape, np.random.default_rng(statistics))
+                module = calibrated(module, self._tensor(many))
             values, resolution = log_singular_values_and_resolution(module, tensor)
             with torch.no_grad():
                 n_outputs = module(tensor).flatten(1).shape[1]
         return Measurement(values[None], resolution[None], n_outputs, self.label, repr(self.inputs), self.seed,
-                           self.device, self.dtype)
+                           self.device, self.dtype, count)
+
+    def _tensor(self, x: NDArray[np.float64]) -> torch.Tensor:
+        return torch.as_tensor(x, dtype=torch_dtype(self.dtype), device=self.device)
 
     def _module(self, seed: int) -> tuple[nn.Module, tuple[int, ...]]:
         if isinstance(self.source, Network):
@@ -78,6 +89,9 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
             seed: int = 0, executor: Executor | None = None, device: str = "cpu", dtype: str = "float64",
             store: str | Path | None = None, label: str | None = None, progress: bool = True) -> Measurement:
     """Measure the singular values of `draws` independent networks.
+
+    Batch normalizations without statistics are given those of 2048 further inputs (or of the whole data set) on a copy;
+    `Measurement.calibrated` says so.
 
     Parameters
     ----------

@@ -36,6 +36,8 @@ class Measurement:
         Rows of the Jacobian.
     source, inputs, seed, device, dtype
         Provenance.
+    calibrated : int
+        Inputs whose statistics untrained batch normalizations were given, on a copy; 0 where there was none.
     """
 
     log_singular_values: Array
@@ -46,6 +48,7 @@ class Measurement:
     seed: int
     device: str
     dtype: str
+    calibrated: int = 0
 
     def __post_init__(self) -> None:
         shape = self.log_singular_values.shape
@@ -81,7 +84,7 @@ class Measurement:
     def save(self, path: str | Path) -> None:
         """Write an .npz file, whole or not at all."""
         about = {"n_outputs": self.n_outputs, "source": self.source, "inputs": self.inputs, "seed": self.seed,
-                 "device": self.device, "dtype": self.dtype}
+                 "device": self.device, "dtype": self.dtype, "calibrated": self.calibrated}
         buffer = io.BytesIO()
         np.savez(buffer, log_singular_values=self.log_singular_values, resolution=self.resolution,
                  about=np.array(json.dumps(about)))

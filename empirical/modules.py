@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import singledispatch
+from typing import cast
 
 import torch
 from torch import nn
 
 from rmt.checks import integer
 from rmt.networks.activations import ActivationFunction, LeakyReLU, Pointwise
-from rmt.networks.layers import Activation, Dense, Dropout, Layer, Scale
+from rmt.networks.convolution import AvgPool2d, Conv2d
+from rmt.networks.layers import Activation, Dense, Dropout, Flatten, Layer, Scale, Weighted
 from rmt.networks.network import Network
+from rmt.networks.normalization import BatchNorm, LayerNorm, RMSNorm
+from rmt.networks.residual import Residual
 from rmt.networks.schemes import Scheme
 
 
@@ -32,8 +36,16 @@ def build(network: Network, seed: int, device: str | torch.device = "cpu",
         Where the module goes and its precision, "float64" or "float32".
     """
     generator = torch.Generator().manual_seed(integer("seed", seed, 0) % 2**63)
-    modules = [module_of(layer, shape, generator) for layer, shape in zip(network.layers, network.shapes, strict=False)]
-    return nn.Sequential(*modules).to(device=device, dtype=torch_dtype(dtype)).eval()
+    return sequence(network.layers, network.input_shape, generator).to(device=device, dtype=torch_dtype(dtype)).eval()
+
+
+def sequence(layers: Sequence[Layer], shape: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
+    """Return the modules of layers, one behind the other."""
+    modules = []
+    for layer in layers:
+        modules.append(module_of(layer, shape, generator))
+        shape = layer.output_shape(shape)
+    return nn.Sequential(*modules)
 
 
 def torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -52,14 +64,30 @@ def module_of(layer: Layer, shape: tuple[int, ...], generator: torch.Generator) 
 
 @module_of.register
 def _(layer: Dense, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
-    bias = layer.bias_variance(shape[0]) ** 0.5
-    linear = nn.utils.skip_init(nn.Linear, shape[0], layer.width, bias=bias > 0, dtype=torch.float64)
-    draw(linear.weight, layer.scheme, generator)
+    bias = layer.bias_variance(shape[0]) > 0
+    linear = nn.utils.skip_init(nn.Linear, shape[0], layer.width, bias=bias, dtype=torch.float64)
+    return _drawn(linear, layer, shape, generator)
+
+
+@module_of.register
+def _(layer: Conv2d, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    bias = layer.bias_variance(layer.fans(shape)[0]) > 0
+    convolution = nn.utils.skip_init(
+        nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, layer.padding, groups=layer.groups, bias=bias,
+        padding_mode=layer.padding_mode, dtype=torch.float64)
+    return _drawn(convolution, layer, shape, generator)
+
+
+def _drawn(module: nn.Linear | nn.Conv2d, layer: Weighted, shape: tuple[int, ...],
+           generator: torch.Generator) -> nn.Module:
+    fan_in, fan_out = layer.fans(shape)
+    draw(module.weight, layer.scheme, generator, fan_in, fan_out, getattr(module, "groups", 1))
+    bias = layer.bias_variance(fan_in) ** 0.5
     if layer.scheme.bias_gain_squared:
-        nn.init.uniform_(linear.bias, -(3**0.5) * bias, 3**0.5 * bias, generator=generator)
+        nn.init.uniform_(cast(torch.Tensor, module.bias), -(3**0.5) * bias, 3**0.5 * bias, generator=generator)
     elif bias:
-        nn.init.normal_(linear.bias, 0.0, bias, generator=generator)
-    return linear
+        nn.init.normal_(cast(torch.Tensor, module.bias), 0.0, bias, generator=generator)
+    return module
 
 
 @module_of.register
@@ -70,6 +98,40 @@ def _(layer: Activation, shape: tuple[int, ...], generator: torch.Generator) -> 
 @module_of.register
 def _(layer: Scale, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
     return nn.Identity() if layer.a == 1 else Scaling(float(layer.a))
+
+
+@module_of.register
+def _(layer: Flatten, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return nn.Flatten()
+
+
+@module_of.register
+def _(layer: AvgPool2d, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return nn.AvgPool2d(layer.kernel_size)
+
+
+@module_of.register
+def _(layer: BatchNorm, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+    module = kind(shape[0], float(layer.eps))
+    nn.init.constant_(module.weight, float(layer.weight))
+    return module
+
+
+@module_of.register
+def _(layer: LayerNorm, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return nn.LayerNorm(shape, float(layer.eps))
+
+
+@module_of.register
+def _(layer: RMSNorm, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return nn.RMSNorm(shape, float(layer.eps))
+
+
+@module_of.register
+def _(layer: Residual, shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    return ResidualBlock(sequence(layer.layers, shape, generator), sequence(layer.shortcut, shape, generator),
+                         float(layer.scale))
 
 
 @module_of.register
@@ -116,6 +178,22 @@ class Elementwise(nn.Module):
         return self.function(x)
 
 
+class ResidualBlock(nn.Module):
+    """shortcut(x) + scale * branch(x)."""
+
+    branch: nn.Sequential
+    shortcut: nn.Sequential
+    scale: float
+
+    def __init__(self, branch: nn.Sequential, shortcut: nn.Sequential, scale: float) -> None:
+        super().__init__()
+        self.branch, self.shortcut, self.scale = branch, shortcut, scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return shortcut(x) + scale * branch(x)."""
+        return self.shortcut(x) + self.scale * self.branch(x)
+
+
 class Scaling(nn.Module):
     """Multiplication by a number."""
 
@@ -128,13 +206,19 @@ class Scaling(nn.Module):
         return self.a * x
 
 
-def draw(weight: torch.Tensor, scheme: Scheme, generator: torch.Generator) -> None:
-    """Fill a matrix (fan_out, fan_in) as the scheme says, by torch's own functions."""
-    fan_out, fan_in = weight.shape
-    std = float(scheme.variance(fan_in, fan_out)) ** 0.5
+def draw(weight: torch.Tensor, scheme: Scheme, generator: torch.Generator, fan_in: int, fan_out: int,
+         groups: int = 1) -> None:
+    """Fill a matrix (outputs, inputs) or a kernel (outputs, inputs, height, width), by torch's own functions."""
+    std, gain = float(scheme.variance(fan_in, fan_out)) ** 0.5, float(scheme.gain_squared) ** 0.5
     match scheme.entries:
         case "orthogonal":
-            nn.init.orthogonal_(weight, float(scheme.gain_squared) ** 0.5, generator=generator)
+            nn.init.orthogonal_(weight, gain, generator=generator)
+        case "delta":
+            nn.init.zeros_(weight)
+            row, column = ((n - 1) // 2 for n in weight.shape[2:])
+            for block in weight.detach().chunk(groups):
+                centre = nn.init.orthogonal_(torch.empty_like(block[:, :, 0, 0]), gain, generator=generator)
+                block[:, :, row, column] = centre
         case "uniform":
             nn.init.uniform_(weight, -(3**0.5) * std, 3**0.5 * std, generator=generator)
         case "truncated":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TypeGuard, cast
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from empirical.jacobian import as_found, check, jacobian
-from empirical.modules import Elementwise, Scaling
+from empirical.modules import Elementwise, ResidualBlock, Scaling
 
 Array = NDArray[np.float64]
 
@@ -28,29 +29,53 @@ def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
     if not _is_chain(module):
         return None
     check(module, x)
-    chains: list[list[Array]] = [[] for _ in x]
     with as_found(module, x):
-        signal = x.detach().clone()
-        for stage in _leaves(module):
-            kind = None if _has_hooks(stage) else type(stage)  # a subclass or a hook may do anything
-            step: Callable[[torch.Tensor], torch.Tensor] = stage
-            if kind is nn.Linear and signal.ndim == 2:
-                parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(x)
-            elif kind in _POINTWISE:
-                parts = [[slopes] for slopes in _numpy(_slopes(stage, signal))]
-            elif kind in (nn.Dropout, Scaling):  # in training a mask of its own, which the signal must meet too
-                mask = stage(torch.ones_like(signal))
-                parts, step = [[slopes] for slopes in _numpy(mask.flatten(1))], mask.mul
-            elif kind in (nn.Identity, nn.Flatten):
-                parts = [[]] * len(x)
-            else:
-                parts = [_full_rank(block) for block in _numpy(jacobian(stage, signal))]
-            for chain, part in zip(chains, parts, strict=True):
-                chain.extend(part)
-            signal = step(signal)
-            if not torch.isfinite(signal).all():
-                raise ValueError(f"the output of {stage} is not finite")
-    return chains
+        return _chains(module, x.detach().clone())[0]
+
+
+def _chains(module: nn.Sequential, signal: torch.Tensor) -> tuple[list[list[Array]], torch.Tensor]:
+    """Return for every sample its factors, and the output."""
+    chains: list[list[Array]] = [[] for _ in signal]
+    for stage in _leaves(module):
+        kind = None if _has_hooks(stage) else type(stage)  # a subclass or a hook may do anything
+        step: Callable[[torch.Tensor], torch.Tensor] = stage
+        if kind is nn.Linear and signal.ndim == 2:
+            parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(signal)
+        elif kind in _POINTWISE:
+            parts = [[slopes] for slopes in _numpy(_slopes(stage, signal))]
+        elif kind in (nn.Dropout, Scaling):  # in training a mask of its own, which the signal must meet too
+            mask = stage(torch.ones_like(signal))
+            parts, step = [[slopes] for slopes in _numpy(mask.flatten(1))], mask.mul
+        elif kind in (nn.BatchNorm1d, nn.BatchNorm2d):  # in evaluation mode: a line in every entry
+            line = stage(torch.ones_like(signal[:1])) - stage(torch.zeros_like(signal[:1]))
+            parts = [[_numpy(line.flatten())]] * len(signal)
+        elif kind in (nn.Identity, nn.Flatten):
+            parts = [[]] * len(signal)
+        elif kind is nn.Conv2d:
+            parts = [[_numpy(jacobian(stage, signal[:1]))[0]]] * len(signal)
+        elif isinstance(stage, ResidualBlock) and kind is ResidualBlock:
+            (through, branch), (past, shortcut) = _chains(stage.branch, signal), _chains(stage.shortcut, signal)
+            size = math.prod(signal.shape[1:])
+            parts = [[multiplied(a, size) + stage.scale * multiplied(b, size)]
+                     for a, b in zip(past, through, strict=True)]
+            step = (shortcut + stage.scale * branch).add  # of zero: the branch may have drawn a mask
+            signal = torch.zeros_like(shortcut)
+        else:
+            parts = [_full_rank(block) for block in _numpy(jacobian(stage, signal))]
+        for chain, part in zip(chains, parts, strict=True):
+            chain.extend(part)
+        signal = step(signal)
+        if not torch.isfinite(signal).all():
+            raise ValueError(f"the output of {stage} is not finite")
+    return chains, signal
+
+
+def multiplied(chain: list[Array], n_inputs: int) -> Array:
+    """Return the product of factors, matrices and vectors for diagonals."""
+    product = np.eye(n_inputs)
+    for factor in chain:
+        product = factor[:, None] * product if factor.ndim == 1 else factor @ product
+    return product
 
 
 def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:

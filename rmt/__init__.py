@@ -16,9 +16,12 @@ from rmt.laws.named.point_mass import PointMass
 from rmt.laws.named.semicircle import Semicircle
 from rmt.laws.views import Spectrum
 from rmt.networks import activations, batchnorm, meanfield, schemes
-from rmt.networks.layers import Activation, Dense, Dropout, Scale, UnsupportedStructure
+from rmt.networks.convolution import AvgPool2d, Conv2d
+from rmt.networks.layers import Activation, Dense, Dropout, Flatten, Scale, UnsupportedStructure
 from rmt.networks.network import Network, mlp
+from rmt.networks.normalization import BatchNorm, LayerNorm, RMSNorm
 from rmt.networks.predict import Prediction, predict
+from rmt.networks.residual import Residual
 from rmt.networks.slopes import SquaredSlope
 
 
@@ -34,18 +37,25 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "Agreement",
+    "AvgPool2d",
+    "BatchNorm",
     "Bernoulli",
+    "Conv2d",
     "ConvergenceError",
     "Dense",
     "Discrete",
     "Dropout",
     "Empirical",
+    "Flatten",
     "FussCatalan",
+    "LayerNorm",
     "MarchenkoPastur",
     "MultiplicativeBrownian",
     "Network",
     "PointMass",
     "Prediction",
+    "RMSNorm",
+    "Residual",
     "Scale",
     "Semicircle",
     "Spectrum",

@@ -5,8 +5,9 @@ Matrices are output by input. J^T J lives on the n_0 inputs; a factor on n_l dim
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -20,6 +21,7 @@ from rmt.laws.law import Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
+from rmt.laws.residual_psi import residual_block
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,19 @@ class Gaussian:
     """Independent entries of the given variance, rows x columns.
 
     Any entry law with a fourth moment has the same law; `normal` says that what a finite width adds is known too.
+    |J u|^2 of a fixed u is about a chi-squared variable of `freedom` degrees: `rows`, unless weights are shared.
     """
 
     rows: int
     columns: int
     variance: Fraction
     normal: bool = True
+    freedom: Fraction | None = None
+
+    @property
+    def degrees(self) -> float:
+        """The degrees of freedom of |J u|^2."""
+        return float(self.rows if self.freedom is None else self.freedom)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,32 @@ class Product:
     factors: tuple[Expression, ...]
 
 
-Expression = Gaussian | Haar | Diagonal | Scalar | Identity | Product
+@dataclass(frozen=True)
+class Block:
+    """shortcut + branch on a space of `size` dimensions, shortcut a number, not zero."""
+
+    size: int
+    shortcut: Fraction
+    branch: Product
+
+    @property
+    def relative(self) -> MasterCurve:
+        """The curve of the branch over the shortcut."""
+        return MasterCurve(1 / self.shortcut**2) * curve(self.branch, self.size)
+
+    @property
+    def share(self) -> float:
+        """The branch's share of the mean square."""
+        gain = math.exp(self.relative.log_inverse_s(0)[0])
+        return gain / (1 + gain)
+
+
+Expression = Gaussian | Haar | Diagonal | Scalar | Identity | Product | Block
+
+
+def mixes(expression: Expression) -> bool:
+    """Return whether there is a random matrix among the factors: it makes them R-diagonal (Nica and Speicher 1997)."""
+    return any(isinstance(factor, Gaussian | Haar) for factor in _leaves(expression))
 
 
 def curve(expression: Expression, n_inputs: int) -> MasterCurve:
@@ -85,7 +119,9 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
             return MasterCurve.product(curve(factor, n_inputs) for factor in factors)
         case Diagonal(size, law):
             return law.curve.at(Fraction(size, n_inputs))
-        case Gaussian(rows, _, variance, _):
+        case Block(size, shortcut, _):
+            return MasterCurve(shortcut**2) * residual_block(expression.relative).at(Fraction(size, n_inputs))
+        case Gaussian(rows=rows, variance=variance):
             return gaussian_weights(rows, n_inputs, variance)
         case Haar(rows, columns, gain_squared):
             if rows >= columns:
@@ -129,18 +165,18 @@ def log_norm(expression: Expression, log_mean: float) -> LogNorm:
     mean, variance, exact = log_mean, 0.0, True
     for factor in _leaves(expression):
         match factor:
-            case Diagonal():
+            case Diagonal() | Block():
                 beta = log_norm_variance(expression)
                 return LogNorm(log_mean - beta / 2, beta, False)
-            case Gaussian(rows, _, _, normal):
-                signed: tuple[tuple[int, int], ...] = ((1, rows),)
+            case Gaussian(normal=normal):
+                signed: tuple[tuple[int, float], ...] = ((1, factor.degrees),)
                 exact = exact and normal
             case Haar(rows, columns, _) if rows < columns:
-                signed = ((1, rows), (-1, columns))
+                signed = ((1, float(rows)), (-1, float(columns)))
             case _:
                 signed = ()
         for sign, n in signed:
-            shift, spread = chi_squared(np.array(float(n)))
+            shift, spread = chi_squared(np.array(n))
             mean, variance = mean + sign * float(shift), variance + sign * float(spread)
     return LogNorm(mean, variance, exact)
 
@@ -150,7 +186,7 @@ def chain(expression: Expression, n_inputs: int) -> Chain | None:
     layers, scale = list[ChainLayer](), Fraction(1)
     for factor in _leaves(expression):
         match factor:
-            case Gaussian(rows, columns, _, normal=True) | Haar(rows, columns, _):
+            case Gaussian(rows, columns, normal=True) | Haar(rows, columns, _):
                 turned = max(rows, columns) if isinstance(factor, Haar) else 0
                 layers.append(ChainLayer(rows, curve(factor, n_inputs), turned))
             case Diagonal(_, FiniteLaw() as slopes) if layers and layers[-1].slopes == PointMass(1):
@@ -188,7 +224,22 @@ def log_norm_variance(expression: Expression) -> float:
             return sum(map(log_norm_variance, factors))
         case Diagonal(size, law):
             return 3 * law.var() / law.mean() ** 2 / size
-        case Gaussian(rows, _, _, _):
-            return 2 / rows
+        case Gaussian():
+            return 2 / expression.degrees
+        case Block(size, _, branch):  # |u + A u|^2 = 1 + 2 u.Au + |Au|^2, the middle term of variance 4 E |Au|^2 / size
+            share = expression.share
+            return 4 * share * (1 - share) / size + share**2 * log_norm_variance(branch)
         case Haar(rows, columns, _):
             return max(0.0, 2 / rows - 2 / columns)
+
+
+def units(factors: Iterable[Expression]) -> tuple[tuple[int, float], ...]:
+    """Return the rank of every factor: (n, p) stands for a Binomial(n, p) number."""
+    found = list[tuple[int, float]]()
+    for factor in factors:
+        match factor:
+            case Gaussian(rows=rows) | Haar(rows=rows):
+                found.append((rows, 1.0))
+            case Diagonal(size, law):
+                found.append((size, 1 - law.atoms.get(0.0, 0.0)))
+    return tuple(found)

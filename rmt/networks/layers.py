@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rmt.checks import Number, integer, number
 from rmt.laws.law import Law
@@ -14,6 +19,10 @@ from rmt.networks.activations import ActivationFunction, activation, linear
 from rmt.networks.expression import Diagonal, Expression, Gaussian, Haar, Identity, Scalar
 from rmt.networks.schemes import Scheme, scheme
 from rmt.networks.signal import Signal
+
+Array = NDArray[np.float64]
+
+_SPREAD = 0.005  # of a share of active units: less is not worth a warning
 
 
 class UnsupportedStructure(ValueError):
@@ -31,9 +40,9 @@ class Layer(ABC):
 
     mixes: ClassVar[bool] = False
 
-    @abstractmethod
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output for an input of this shape; raise where it does not fit."""
+        return shape
 
     @abstractmethod
     def forward(self, signal: Signal) -> Signal:
@@ -43,17 +52,74 @@ class Layer(ABC):
     def jacobian(self, signal: Signal) -> Expression:
         """Return the layer's Jacobian at this input signal."""
 
-    def active(self, signal: Signal) -> tuple[int, float]:
-        """Return the rank of the layer's Jacobian: (n, p) stands for a Binomial(n, p) number."""
-        return signal.size, 1.0
-
     def evaluated(self) -> Layer:
         """Return the layer that it is in evaluation mode."""
         return self
 
+    def trained(self) -> Layer:
+        """Return the layer that it is in training mode, or raise."""
+        return self
+
+    def warnings(self, signal: Signal) -> Iterator[str]:
+        """Yield what the theory leaves out of this layer at this input signal."""
+        yield from ()
+
+    def border(self, profile: Array, signal: Signal) -> Array:
+        """Return how the mean square of the Jacobian is spread over positions (height, width) behind the layer."""
+        return profile
+
+
+class Weighted(Layer):
+    """A layer of random weights, drawn as `init` says, and of normal biases of standard deviation `bias_std`."""
+
+    mixes: ClassVar[bool] = True
+    init: str | Scheme
+    bias_std: Number
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "init", scheme(self.init))
+        object.__setattr__(self, "bias_std", number("bias_std", self.bias_std, 0))
+        if self.bias_std and self.scheme.bias_gain_squared:
+            raise ValueError(f"bias_std must be 0 with init={str(self.scheme)!r}, which brings its own bias, "
+                             f"got {self.bias_std!r}")
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme, whatever way `init` was given."""
+        return scheme(self.init)
+
+    @property
+    def _text(self) -> str:
+        return f"{self.scheme}" + (f", bias_std={float(self.bias_std):g}" if self.bias_std else "")
+
+    @abstractmethod
+    def fans(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return fan_in, the number of weights of one output, and fan_out as torch counts it."""
+
+    @abstractmethod
+    def gain(self, shape: tuple[int, ...]) -> Fraction:
+        """Return the variance of an output entry over the mean square of an input entry, without the bias."""
+
+    def forward(self, signal: Signal) -> Signal:
+        """Return q = gain E x^2 + E b^2 (Poole et al. 2016)."""
+        gain, bias = float(self.gain(signal.shape)), self.bias_variance(self.fans(signal.shape)[0])
+        variance, shared = gain * signal.mean_square + bias, gain * signal.mean_square * signal.correlation + bias
+        return Signal(self.output_shape(signal.shape), 0.0, variance, shared / variance if variance else 1.0,
+                      gaussian=True)
+
+    def bias_variance(self, fan_in: int) -> float:
+        """Return the variance of a bias."""
+        return float(self.bias_std) ** 2 + float(self.scheme.bias_gain_squared) / fan_in
+
+    def warnings(self, signal: Signal) -> Iterator[str]:
+        """Sparse weights: how many are left."""
+        rows = self.output_shape(signal.shape)[0]
+        if self.scheme.entries == "sparse" and (left := rows - self.scheme.zeros(rows)) < rows:
+            yield f"{self} has {left} non-zero entries a column; the law is that of many"
+
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(Weighted):
     """A fully connected layer W x + b, b normal.
 
     Parameters
@@ -66,44 +132,32 @@ class Dense(Layer):
         Standard deviation of a bias.
     """
 
-    mixes: ClassVar[bool] = True
     width: int
     init: str | Scheme = "kaiming_normal"
     bias_std: Number = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", integer("width", self.width))
-        object.__setattr__(self, "init", scheme(self.init))
-        object.__setattr__(self, "bias_std", number("bias_std", self.bias_std, 0))
-        if self.bias_std and self.scheme.bias_gain_squared:
-            raise ValueError(f"bias_std must be 0 with init={str(self.scheme)!r}, which brings its own bias, "
-                             f"got {self.bias_std!r}")
-
-    @property
-    def scheme(self) -> Scheme:
-        """The scheme, whatever way `init` was given."""
-        return scheme(self.init)
+        super().__post_init__()
+        if self.scheme.entries == "delta":
+            raise ValueError(f"init must not be {str(self.scheme)!r}, which is for convolutions: use orthogonal")
 
     def __str__(self) -> str:
-        bias = f", bias_std={float(self.bias_std):g}" if self.bias_std else ""
-        return f"Dense {self.width} {self.scheme}{bias}"
+        return f"Dense {self.width} {self._text}"
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (width,)."""
         if len(shape) != 1:
-            raise ValueError(f"Dense needs a flat input, got shape {shape}")
+            raise ValueError(f"Dense needs a flat input, got shape {shape}: put Flatten() before it")
         return (self.width,)
 
-    def forward(self, signal: Signal) -> Signal:
-        """Return q = n_in Var(w) E x^2 + bias_std^2 (Poole et al. 2016)."""
-        gain = float(self.scheme.variance(signal.size, self.width)) * signal.size
-        bias = self.bias_variance(signal.size)
-        variance, shared = gain * signal.mean_square + bias, gain * signal.mean_square * signal.correlation + bias
-        return Signal((self.width,), 0.0, variance, shared / variance if variance else 1.0, gaussian=True)
+    def fans(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return columns and rows."""
+        return shape[0], self.width
 
-    def bias_variance(self, fan_in: int) -> float:
-        """Return the variance of a bias."""
-        return float(self.bias_std) ** 2 + float(self.scheme.bias_gain_squared) / fan_in
+    def gain(self, shape: tuple[int, ...]) -> Fraction:
+        """Return n_in Var(w)."""
+        return self.scheme.variance(shape[0], self.width) * shape[0]
 
     def jacobian(self, signal: Signal) -> Expression:
         """Return W."""
@@ -111,10 +165,6 @@ class Dense(Layer):
             return Haar(self.width, signal.size, self.scheme.gain_squared)
         variance = self.scheme.variance(signal.size, self.width)
         return Gaussian(self.width, signal.size, variance, normal=self.scheme.entries == "normal")
-
-    def active(self, signal: Signal) -> tuple[int, float]:
-        """W has full rank."""
-        return self.width, 1.0
 
 
 @dataclass(frozen=True)
@@ -140,10 +190,6 @@ class Activation(Layer):
     def __str__(self) -> str:
         return str(self.phi)
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape unchanged."""
-        return shape
-
     def forward(self, signal: Signal) -> Signal:
         """Return the averages over the Gaussian preactivation."""
         if self.phi == linear:
@@ -161,9 +207,18 @@ class Activation(Layer):
         self._check(signal)
         return Diagonal(signal.size, self._slopes(signal))
 
-    def active(self, signal: Signal) -> tuple[int, float]:
-        """Return the number of units whose slope is not zero."""
-        return signal.size, 1.0 - self._slopes(signal).atoms.get(0.0, 0.0)
+    def warnings(self, signal: Signal) -> Iterator[str]:
+        """Few channels: the share of active units, which the law takes for granted, differs from network to network.
+
+        Positions of one channel share its weights: their signs have the covariance arcsin(rho) / 2 pi.
+        """
+        if len(signal.shape) == 3 and self.phi.by_sign and self.phi != linear and signal.gaussian:
+            channels, positions = signal.shape[0], signal.shape[1] * signal.shape[2]
+            shared = math.asin(min(1.0, max(0.0, signal.correlation))) / (2 * math.pi)
+            spread = math.sqrt((shared + (0.25 - shared) / positions) / channels)
+            if spread > _SPREAD:
+                yield (f"{self} on {channels} channels: the share of active units is .5 with a standard deviation of "
+                       f"{spread:.3f} from network to network; the law is that of many channels")
 
     def _slopes(self, signal: Signal) -> Law:
         """Return the law of the squared slopes; layers that have settled on one variance are one factor, many times."""
@@ -194,10 +249,6 @@ class Scale(Layer):
     def __str__(self) -> str:
         return f"Scale {float(self.a):g}"
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape unchanged."""
-        return shape
-
     def forward(self, signal: Signal) -> Signal:
         """Return a times the signal."""
         return replace(signal, mean=float(self.a) * signal.mean, variance=float(self.a) ** 2 * signal.variance)
@@ -225,10 +276,6 @@ class Dropout(Layer):
     def __str__(self) -> str:
         return f"Dropout {float(self.p):g}"
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape unchanged."""
-        return shape
-
     def forward(self, signal: Signal) -> Signal:
         """Return E x as it was and E x^2/(1 - p); two inputs have masks of their own."""
         kept, square = 1 - float(self.p), signal.mean_square
@@ -240,10 +287,26 @@ class Dropout(Layer):
         kept = 1 - Fraction(self.p)
         return Diagonal(signal.size, Discrete((0, 1 / kept**2), (1 - kept, kept))) if kept < 1 else Identity()
 
-    def active(self, signal: Signal) -> tuple[int, float]:
-        """Return the number of entries kept."""
-        return signal.size, 1 - float(self.p)
-
     def evaluated(self) -> Layer:
         """Return the identity."""
         return Scale(1)
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """The entries in one row, channels first."""
+
+    def __str__(self) -> str:
+        return "Flatten"
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (size,)."""
+        return (math.prod(shape),)
+
+    def forward(self, signal: Signal) -> Signal:
+        """Return the signal in its new shape."""
+        return replace(signal, shape=(signal.size,))
+
+    def jacobian(self, signal: Signal) -> Expression:
+        """Return the identity."""
+        return Identity()

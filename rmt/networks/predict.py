@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from rmt.finite.regime import regime
 from rmt.laws.views import Spectrum
 from rmt.networks import expression
 from rmt.networks.finite_width import FiniteWidth
-from rmt.networks.layers import Activation, Dense, Layer, UnsupportedStructure
+from rmt.networks.layers import Activation, Array, Layer, UnsupportedStructure
 from rmt.networks.network import Network
+from rmt.networks.sequence import appended, steps
 from rmt.networks.signal import Signal
+
+_BORDER = 1e-3  # of the mean of x: less is not worth a warning
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     input_correlation : float
         Cosine between two inputs, in [-1, 1].
     training : bool
-        Whether dropout acts.
+        Whether dropout acts; batch normalization, which then couples the samples of a batch, is refused.
 
     Raises
     ------
@@ -124,62 +128,52 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     q, rho = float(positive("input_variance", input_variance)), float(
         number("input_correlation", input_correlation, -1, high=1))
     signal = Signal(network.input_shape, 0.0, q, rho, gaussian=True)
+    acting = [_acting(i, layer, training) for i, layer in enumerate(network.layers)]
     n_inputs, chi = network.n_inputs, 1.0
-    parts: list[expression.Expression] = []
-    log_inverse_s = np.zeros(2)  # at w = 0, to first order: mean and variance of the law so far
+    factors: tuple[expression.Expression, ...] = ()
+    logs: list[Array] = []  # of every factor's 1/S at w = 0, to first order: mean and variance of the law so far
     rows: list[LayerRow] = []
-    active: list[tuple[int, float]] = []
     widths: list[int] = []
-    warnings: list[str] = []
-    for i, layer in enumerate(network.layers):
-        acting = layer if training else layer.evaluated()
-        part, after = _step(i, acting, signal)
-        own = expression.law(part, signal.size)
-        if isinstance(layer, Dense) and layer.scheme.entries == "sparse":
-            left = layer.width - layer.scheme.zeros(layer.width)
-            warnings.append(f"layers[{i}]: {layer} has {left} non-zero entries a column; the law is that of many")
+    notes: dict[str, list[str]] = {}
+    log_mean, spread = 0.0, 0.0
+    profile = np.ones(network.input_shape[1:] if len(network.input_shape) == 3 else ())
+    for i, (layer, step) in enumerate(zip(network.layers, steps(acting, signal), strict=True)):
+        for note in step.layer.warnings(step.before):
+            notes.setdefault(note, []).append(f"layers[{i}]")
         if layer.mixes:
             chi = 1.0
-            widths.append(after.size)
-        elif not widths and isinstance(part, expression.Diagonal):
-            warnings.append(f"layers[{i}]: {layer} acts on the input itself, taken as Gaussian")
-        chi *= own.mean() * signal.size / after.size
-        units = acting.active(signal)
-        before = parts[-1] if parts else None
-        if isinstance(part, expression.Diagonal) and isinstance(before, expression.Diagonal):
-            log_inverse_s = log_inverse_s - expression.curve(parts.pop(), n_inputs).log_inverse_s(1)
-            part, units = expression.merged(before, part), (units[0], units[1] * active.pop()[1])
-        log_inverse_s = log_inverse_s + expression.curve(part, n_inputs).log_inverse_s(1)
-        if isinstance(part, expression.Scalar):
-            parts.insert(len(parts) - 1, part)  # it commutes: let two diagonals meet
-        elif not isinstance(part, expression.Identity):
-            parts.append(part)
-            active.append(units)
-        log_mean, spread = map(float, log_inverse_s)
-        rows.append(LayerRow(str(layer), after.size, after.mean_square, after.correlation, chi, _exp(log_mean),
-                             _exp(2 * log_mean) * spread if spread else 0.0))
-        signal = after
+            widths.append(step.after.size)
+        elif not widths and isinstance(step.part, expression.Diagonal):
+            notes[f"{layer} acts on the input itself, taken as Gaussian"] = [f"layers[{i}]"]
+        profile = step.layer.border(profile, step.before)
+        chi *= expression.law(step.part, step.before.size).mean() * step.before.size / step.after.size
+        before, factors = factors, appended(factors, step.part)
+        kept = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(before, factors, strict=False)))
+        logs[kept:] = [expression.curve(factor, n_inputs).log_inverse_s(1) for factor in factors[kept:]]
+        log_mean, spread = map(float, np.sum([np.zeros(2), *logs], axis=0))
+        rows.append(LayerRow(str(layer), step.after.size, step.after.mean_square, step.after.correlation, chi,
+                             _exp(log_mean), _exp(2 * log_mean) * spread if spread else 0.0))
+    warnings = [f"{', '.join(places)}: {note}" for note, places in notes.items()]
+    if (loss := float(profile.mean())) < 1 - _BORDER:
+        warnings.append(f"zero padding: the border lowers the mean of x to {loss:.3g} of it (ln s by "
+                        f"{-math.log(loss) / 2:.2g}); the law is that of padding_mode='circular'")
     by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
-    jacobian, rank = expression.Product(tuple(parts)), RankDistribution(n_inputs, tuple(active), by_sign)
+    jacobian = expression.Product(factors)
+    rank = RankDistribution(n_inputs, expression.units(factors), by_sign)
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
-    norm = expression.log_norm(jacobian, float(log_inverse_s[0]))
+    norm = expression.log_norm(jacobian, log_mean)
     spectrum, chain = expression.law(jacobian, n_inputs).spectrum, expression.chain(jacobian, n_inputs)
     width = FiniteWidth(spectrum, found, rank, norm, chain if by_sign else None)
     return Prediction(network, spectrum, tuple(rows), width, tuple(warnings))
 
 
-def _step(i: int, layer: Layer, signal: Signal) -> tuple[expression.Expression, Signal]:
-    """Return a layer's expression and its output signal; errors name the layer."""
+def _acting(i: int, layer: Layer, training: bool) -> Layer:
+    """Return the layer that acts in this mode."""
     try:
-        part, after = layer.jacobian(signal), layer.forward(signal)
-        if math.isfinite(after.mean_square):
-            return part, after
+        return layer.trained() if training else layer.evaluated()
     except UnsupportedStructure as error:
         raise UnsupportedStructure(f"layers[{i}]: {error}") from None
-    except OverflowError:
-        pass
-    raise OverflowError(f"layers[{i}]: {layer}: the signal's variance is outside the range of a float")
 
 
 def _exp(log: float) -> float:

@@ -31,7 +31,8 @@ class Scheme:
     fan : str
         "fan_in", "fan_out", "average", or "none" where the variance does not know the shape.
     entries : str
-        "normal", "uniform", "truncated", "sparse", or "orthogonal" for semi-orthogonal (Haar) matrices.
+        "normal", "uniform", "truncated", "sparse", "orthogonal" for semi-orthogonal (Haar) matrices, or "delta" for
+        such a matrix at the centre of a convolution's kernel.
     numbers : tuple
         What else torch is told: (std, bound) of truncated entries, (sparsity, std) of sparse ones.
     bias_gain_squared : Fraction
@@ -173,6 +174,12 @@ def orthogonal(gain: Number = 1) -> Scheme:
     return Scheme(f"orthogonal(gain={_text(gain)})", Fraction(gain) ** 2, entries="orthogonal")
 
 
+def delta_orthogonal(gain: Number = 1) -> Scheme:
+    """A kernel that is zero but for a semi-orthogonal matrix times gain at its centre (Xiao et al. 2018)."""
+    gain = positive("gain", gain)
+    return Scheme(f"delta_orthogonal(gain={_text(gain)})", Fraction(gain) ** 2, entries="delta")
+
+
 REGISTRY: dict[str, Callable[..., Scheme]] = {
     "gaussian": gaussian,
     "uniform": uniform,
@@ -189,6 +196,7 @@ REGISTRY: dict[str, Callable[..., Scheme]] = {
     "trunc_normal": trunc_normal,
     "sparse": sparse,
     "orthogonal": orthogonal,
+    "delta_orthogonal": delta_orthogonal,
 }
 
 

@@ -1,0 +1,131 @@
+"""Residual blocks x -> shortcut(x) + scale * branch(x)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from rmt.checks import Number, number
+from rmt.networks.expression import Block, Expression, Identity, Scalar, mixes
+from rmt.networks.layers import Array, Layer, UnsupportedStructure
+from rmt.networks.sequence import product, steps
+from rmt.networks.signal import Signal
+
+
+@dataclass(frozen=True, init=False)
+class Residual(Layer):
+    """x -> shortcut(x) + scale * branch(x); blocks nest.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The branch, with a layer of weights in it; its output has the shape of its input.
+    scale : float
+        Of the branch; 0 leaves the shortcut alone (its training then begins at the identity).
+    shortcut : sequence of Layer
+        The identity if empty; to be predicted, only layers that multiply by a number.
+    """
+
+    layers: tuple[Layer, ...]
+    scale: Number
+    shortcut: tuple[Layer, ...]
+
+    def __init__(self, layers: Sequence[Layer], scale: Number = 1.0, shortcut: Sequence[Layer] = ()) -> None:
+        for name, value in (("layers", layers), ("shortcut", shortcut)):
+            if not isinstance(value, Sequence) or not all(isinstance(layer, Layer) for layer in value):
+                raise TypeError(f"{name} must be a sequence of layers, got {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        if not layers:
+            raise ValueError("layers must not be empty: a residual block needs a branch")
+        object.__setattr__(self, "scale", number("scale", scale))
+
+    @property
+    def mixes(self) -> bool:  # type: ignore[override]
+        """Whether its branch has weights."""
+        return any(layer.mixes for layer in (*self.layers, *self.shortcut))
+
+    def __str__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(str(layer) for layer in self.layers))
+        scale = f" scale={float(self.scale):g}" if self.scale != 1 else ""
+        shortcut = f" shortcut=({', '.join(map(str, self.shortcut))})" if self.shortcut else ""
+        return f"Residual({kinds}){scale}{shortcut}"
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape that branch and shortcut share."""
+        found = []
+        for name, layers in (("layers", self.layers), ("shortcut", self.shortcut)):
+            end = shape
+            for i, layer in enumerate(layers):
+                try:
+                    end = layer.output_shape(end)
+                except ValueError as error:
+                    raise ValueError(f"Residual: {name}[{i}]: {error}") from None
+            found.append(end)
+        if found[0] != found[1]:
+            raise ValueError(f"Residual: the branch ends in shape {found[0]}, the shortcut in {found[1]}")
+        return found[0]
+
+    def forward(self, signal: Signal) -> Signal:
+        """Return the sum of two independent signals: the branch's weights have mean zero."""
+        *_, branch = steps(self.layers, signal)
+        a, b, through = self._shortcut(signal), float(self.scale), branch.after
+        mean = a * signal.mean + b * through.mean
+        variance = a**2 * signal.variance + b**2 * through.variance
+        shared = (a**2 * signal.mean_square * signal.correlation + b**2 * through.mean_square * through.correlation
+                  + 2 * a * b * signal.mean * through.mean)
+        square = mean**2 + variance
+        return replace(signal, mean=mean, variance=variance, correlation=shared / square if square else 1.0,
+                       gaussian=signal.gaussian and (through.gaussian or b == 0))
+
+    def jacobian(self, signal: Signal) -> Expression:
+        """Return the shortcut's number and the branch."""
+        branch = product([step.part for step in steps(self.layers, signal)])
+        shortcut, scale = Fraction(self._shortcut(signal)), Fraction(self.scale)
+        if not scale:
+            return Scalar(shortcut) if shortcut != 1 else Identity()
+        if not mixes(branch):
+            raise UnsupportedStructure(f"{self}: a branch without weights is not free of the shortcut; put a Dense or "
+                                       "Conv2d layer into it")
+        return Block(signal.size, shortcut, product([branch, Scalar(scale)]))
+
+    def _shortcut(self, signal: Signal) -> float:
+        """Return the number by which the shortcut multiplies."""
+        a = 1.0
+        for step in steps(self.shortcut, signal):
+            match step.part:
+                case Identity():
+                    pass
+                case Scalar(factor):
+                    a *= float(factor)
+                case _:
+                    raise UnsupportedStructure(f"{self}: a shortcut with {step.layer} is not covered; use one that "
+                                               "multiplies by a number (Scale), or a chain without shortcut there")
+        if a == 0:
+            raise UnsupportedStructure(f"{self}: a shortcut of 0 is no shortcut; use the branch alone")
+        return a
+
+    def evaluated(self) -> Layer:
+        """Return the block of the layers in evaluation mode."""
+        return Residual([layer.evaluated() for layer in self.layers], self.scale,
+                        [layer.evaluated() for layer in self.shortcut])
+
+    def trained(self) -> Layer:
+        """Return the block of the layers in training mode."""
+        return Residual([layer.trained() for layer in self.layers], self.scale,
+                        [layer.trained() for layer in self.shortcut])
+
+    def warnings(self, signal: Signal) -> Iterator[str]:
+        """Yield those of the branch."""
+        for step in steps(self.layers, signal):
+            yield from step.layer.warnings(step.before)
+
+    def border(self, profile: Array, signal: Signal) -> Array:
+        """Return the shortcut's profile and the branch's, each by its share of the mean square."""
+        part = self.jacobian(signal)
+        if not isinstance(part, Block):
+            return profile
+        through, share = profile, part.share
+        for step in steps(self.layers, signal):
+            through = step.layer.border(through, step.before)
+        return (1 - share) * profile + share * through
