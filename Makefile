@@ -21,6 +21,9 @@ activations: setup  ## every scheme and activation, critical and not -> out/acti
 phase: setup  ## the phase diagram of tanh networks, measured -> out/phase/index.html (two minutes)
 	$(RUN)/rmt report studies/phase.toml --out out/phase
 
+residual: setup  ## residual branches against depth, with and without norm -> out/residual/index.html (three minutes)
+	$(RUN)/rmt report studies/residual.toml --out out/residual
+
 test: setup  ## run the tests (two at a time)
 	$(RUN)/python -m pytest -n 2
 
@@ -37,4 +40,4 @@ accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
 calibration: setup  ## false alarms and power of compare, simulated -> docs/calibration.md
 	$(RUN)/python -m benchmarks.calibration
 
-.PHONY: help setup report activations phase test lint bench accuracy calibration
+.PHONY: help setup report activations phase residual test lint bench accuracy calibration

@@ -26,7 +26,9 @@ from rmt.networks.meanfield import LARGEST
 from rmt.networks.network import Network, mlp
 from rmt.networks.predict import Prediction, predict
 from rmt.networks.schemes import scheme
+from rmt.networks.zoo import NORMS, branch_scale, residual_mlp, resnet
 
+BLOCKS = {"resnet": resnet, "residual_mlp": residual_mlp}
 INPUTS: dict[str, Callable[[], Inputs]] = {"gaussian": gaussian, "digits": digits}
 # Larger is a slip of the pen.
 LIMITS = {"depth": 10_000, "matrices": 10_000, "width": 20_000, "draws": 100_000, "bins": 1_000, "grid": 200}
@@ -49,6 +51,9 @@ class Row:
     draws: int
     seed: int
     bias_std: float = 0.0
+    architecture: str = "mlp"
+    norm: str = "none"
+    scale: float | str = 1.0
 
     @property
     def source(self) -> Inputs:
@@ -57,15 +62,24 @@ class Row:
 
     @property
     def scheme(self) -> str:
-        """How weights are drawn, and biases where there are any."""
-        return f"{self.init}, bias_std {self.bias_std!r}" if self.bias_std else self.init
+        """How weights are drawn, biases where there are any, and blocks if it is made of them."""
+        bias = f", bias_std {self.bias_std!r}" if self.bias_std else ""
+        return self.init + bias + (f", {self.blocks}" if self.blocks else "")
+
+    @property
+    def blocks(self) -> str:
+        """What a residual network's blocks are; empty for a multilayer perceptron."""
+        return "" if self.architecture == "mlp" else f"{self.architecture}, norm {self.norm}, scale {self.scale}"
 
     @property
     def network(self) -> Network:
-        """The multilayer perceptron: `depth` layers of `width` on inputs of the data's size (Gaussian: `width`)."""
+        """`depth` layers or blocks of `width` on inputs of the data's size (Gaussian: `width`, and no stem)."""
         source = self.source
         first = source.values.shape[1] if isinstance(source, Data) else self.width
-        return mlp([first, *[self.width] * self.depth], self.activation, self.init, self.bias_std)
+        if self.architecture == "mlp":
+            return mlp([first, *[self.width] * self.depth], self.activation, self.init, self.bias_std)
+        return BLOCKS[self.architecture](self.depth, self.width, self.activation, self.init, self.norm, self.scale,
+                                         inputs=None if first == self.width else first)
 
     def predict(self) -> Prediction:
         """Predict from the network and two numbers of the data."""
@@ -202,11 +216,13 @@ def _known(place: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
 
 
 def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
-    _known("[[rows]]", table, ("init", "activation", "depth", "width", "inputs", "bias_std", "draws"))
+    _known("[[rows]]", table, ("init", "activation", "depth", "width", "inputs", "bias_std", "draws", "architecture",
+                               "norm", "scale"))
     for key in ("init", "activation", "depth", "width"):
         if key not in table:
             raise ValueError(f"[[rows]] needs {key}")
-    lists = {"inputs": "gaussian", "draws": draws, "bias_std": 0.0, **table}
+    lists = {"inputs": "gaussian", "draws": draws, "bias_std": 0.0, "architecture": "mlp", "norm": "none", "scale": 1.0,
+             **table}
     values = {key: value if isinstance(value, list) else [value] for key, value in lists.items()}
     for key, value in values.items():
         if not value:
@@ -222,6 +238,16 @@ def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
     values["bias_std"] = [float(number("bias_std", x, 0, high=LARGEST)) for x in values["bias_std"]]
     for init, bias_std in product(values["init"], values["bias_std"]):
         Dense(1, init, bias_std)  # torch_default brings its own bias
+    for name, allowed in (("architecture", ("mlp", *BLOCKS)), ("norm", NORMS)):
+        for value in values[name]:
+            choice(name, value, allowed)
+    for scale in values["scale"]:
+        branch_scale(scale, 1)
+    blocks = set(values["architecture"]) - {"mlp"}
+    if blocks and any(values["bias_std"]):
+        raise ValueError(f"bias_std must be 0 with architecture {min(blocks)!r}")
+    if "mlp" in values["architecture"] and (values["norm"], values["scale"]) != (["none"], [1.0]):
+        raise ValueError(f"norm and scale need an architecture of blocks ({', '.join(BLOCKS)}), got 'mlp'")
     for combination in product(*values.values()):
         yield Row(**dict(zip(values, combination, strict=True)), seed=seed)
 

@@ -23,7 +23,7 @@ from rmt.text import exp_text
 
 _COLUMNS = (
     Column("scheme", "scheme"), Column("activation", "activation"), Column("depth", "depth"),
-    Column("inputs", "inputs"), Column("bias_std", "bias std"),
+    Column("inputs", "inputs"), Column("bias_std", "bias std"), Column("blocks", "blocks"),
     Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
     Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "distance"),
     Column("interval_low", "from"), Column("interval_high", "to (95 %)"),
@@ -54,6 +54,7 @@ class RowResult:
         row = self.row
         text = f"{row.init}-{row.activation}-{row.depth}-{row.width}-{row.inputs}-{row.draws}"
         text += f"-bias {row.bias_std!r}" if row.bias_std else ""
+        text += f"-{row.blocks}" if row.blocks else ""
         return "".join(c if c.isalnum() or c == "-" else "_" for c in text)
 
 
@@ -66,7 +67,8 @@ def row_result(row: Row, measurement: Measurement) -> RowResult:
         result.log_edges, result.log_condition_number, result.mass_at_zero, result.interval)
     regime = prediction.finite_width.regime
     cells: tuple[Cell, ...] = (
-        row.init, row.activation, row.depth, row.inputs, row.bias_std, row.width, measurement.networks, row.seed,
+        row.init, row.activation, row.depth, row.inputs, row.bias_std, row.blocks, row.width, measurement.networks,
+        row.seed,
         result.verdict, str(regime), result.discrepancy, low, high,
         "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
         *map(exp_text, kappa))
@@ -95,9 +97,9 @@ def _picture(result: Agreement, row: Row) -> str:
 
 
 def summary(results: Sequence[RowResult]) -> Table:
-    """Return the summary table: a row per (scheme, activation, depth, inputs), with the bias where there is one."""
+    """Return the summary table: a row per (scheme, activation, depth, inputs); biases and blocks if there are any."""
     shown = [i for i, column in enumerate(_COLUMNS)
-             if column.key != "bias_std" or any(result.row.bias_std for result in results)]
+             if column.key not in ("bias_std", "blocks") or any(getattr(result.row, column.key) for result in results)]
     return Table(tuple(_COLUMNS[i] for i in shown), tuple(tuple(r.cells[i] for i in shown) for r in results))
 
 
@@ -127,7 +129,7 @@ def trend(results: Sequence[RowResult], name: str) -> str:
     ticks = sorted({result.row.depth for result in results})
     bottom.set_xticks(ticks, [str(tick) for tick in ticks])
     bottom.minorticks_off()
-    bottom.set_xlabel("depth (weight matrices)")
+    bottom.set_xlabel("depth (blocks)" if results[0].row.blocks else "depth (weight matrices)")
     row = results[0].row
     figure.suptitle(f"{row.activation}, {row.inputs} inputs, N = {row.width}, {row.draws} networks, seed {row.seed}\n"
                     "lines: theory; markers: mean over networks ± 2 standard errors", fontsize=8)

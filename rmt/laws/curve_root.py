@@ -56,12 +56,15 @@ def newton_or(otherwise: Callable[[MasterCurve, ComplexArray], Root], curve: Mas
 
 def follow_slopes(curve: MasterCurve, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
     """Return the rows at v, from those at a nearby v."""
-    at = logistic(v)
+    at, last = logistic(v), math.inf
     for _ in range(30):
         steps = [step for correction in curve.system(at, y)[2] for step in correction.shift]
         y = _kept(curve, y, steps)
-        if all(np.all(np.abs(step) <= 1e-13 * (1 + np.abs(y_l))) for step, y_l in zip(steps, y, strict=True)):
+        size = max((float(np.max(np.abs(step) / (1 + np.abs(y_l)))) for step, y_l in zip(steps, y, strict=True)),
+                   default=0.0)
+        if size <= 1e-13 or last / 2 < size <= 1e-9:  # down to rounding, which many factors raise
             return y
+        last = size
     raise ConvergenceError("master curve: the slope laws do not follow the curve")
 
 

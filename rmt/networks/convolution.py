@@ -16,9 +16,9 @@ import numpy as np
 
 from rmt.checks import Number, choice, integer
 from rmt.networks.expression import Expression, Gaussian, Haar, Product
-from rmt.networks.layers import Array, Layer, UnsupportedStructure, Weighted
+from rmt.networks.layers import Layer, UnsupportedStructure, Weighted
 from rmt.networks.schemes import Scheme
-from rmt.networks.signal import Signal
+from rmt.networks.signal import Array, Signal
 
 _FEW = 16  # channels a group, under which a kernel is no large random matrix
 
@@ -165,28 +165,38 @@ class Conv2d(Weighted):
                                        "independent entries")
 
     @property
-    def _border(self) -> bool:
+    def padded(self) -> bool:
+        """Whether zeros beyond the border are seen."""
         return self._pads and self.padding_mode == "zeros" and self.scheme.entries != "delta"
 
-    def border(self, profile: Array, signal: Signal) -> Array:
-        """Return the profile averaged over each patch, with zeros beyond the border."""
-        if not self._border:
-            return profile if self.stride == 1 else np.ones(self.output_shape(signal.shape)[1:])
-        high, wide = (_patches(k, n) for k, n in zip(self.kernel, signal.shape[1:], strict=True))
+    def seen(self, profile: Array) -> Array:
+        """Return the average over each patch."""
+        height, width = profile.shape
+        if self.stride > 1:
+            return np.asarray(profile.reshape(height // self.stride, self.stride, width // self.stride, self.stride)
+                              .mean((1, 3)))
+        if self.scheme.entries == "delta":
+            return profile
+        circle = self.padding_mode == "circular"
+        high, wide = (_patches(k, n, circle) for k, n in zip(self.kernel, profile.shape, strict=True))
         return np.asarray(high @ profile @ wide.T)
 
-    def warnings(self, signal: Signal) -> Iterator[str]:
+    def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
         """Yield what is left out where a group has few channels."""
         few = min(signal.shape[0], self.channels) // self.groups
         if few < _FEW:
-            yield f"{self}: {few} channels a group are few; the law is that of many"
+            yield f"{self}: {few} channels a group are few; the law is that of many", 0.0
         yield from super().warnings(signal)
 
 
-def _patches(k: int, n: int) -> Array:
-    """Return the average over k neighbours, zeros beyond the ends: (n, n); torch puts the odd one behind."""
-    offset = np.subtract.outer(np.arange(n), np.arange(n))
-    return np.where((offset <= (k - 1) // 2) & (-offset <= k // 2), 1 / k, 0.0)
+def _patches(k: int, n: int, circle: bool) -> Array:
+    """Return the average over k neighbours, zeros beyond the ends or on a circle: (n, n)."""
+    taps = np.arange(k) - (k - 1) // 2  # torch puts the odd one behind
+    place = np.arange(n)[:, None] + taps
+    weight = np.full(place.shape, 1 / k) if circle else ((place >= 0) & (place < n)) / k
+    found = np.zeros((n, n))
+    np.add.at(found, (np.arange(n)[:, None], place % n), weight)
+    return found
 
 
 @dataclass(frozen=True)

@@ -243,3 +243,20 @@ def units(factors: Iterable[Expression]) -> tuple[tuple[int, float], ...]:
             case Diagonal(size, law):
                 found.append((size, 1 - law.atoms.get(0.0, 0.0)))
     return tuple(found)
+
+
+def shared_slopes(factors: Iterable[Expression]) -> bool:
+    """Return whether two diagonals meet on one stream, one of them at the beginning of a residual branch."""
+    met = 0
+    for factor in factors:
+        match factor:
+            case Gaussian() | Haar():
+                met = 0
+            case Diagonal():
+                met += 1
+            case Block(branch=Product(inner)):
+                first = next(part for part in inner if not isinstance(part, Scalar))
+                met += isinstance(first, Diagonal)
+                if met > 1:
+                    return True
+    return False

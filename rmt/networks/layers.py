@@ -10,7 +10,6 @@ from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmt.checks import Number, integer, number
 from rmt.laws.law import Law
@@ -18,9 +17,7 @@ from rmt.laws.named.discrete import Discrete
 from rmt.networks.activations import ActivationFunction, activation, linear
 from rmt.networks.expression import Diagonal, Expression, Gaussian, Haar, Identity, Scalar
 from rmt.networks.schemes import Scheme, scheme
-from rmt.networks.signal import Signal
-
-Array = NDArray[np.float64]
+from rmt.networks.signal import Array, Border, Signal
 
 _SPREAD = 0.005  # of a share of active units: less is not worth a warning
 
@@ -39,6 +36,11 @@ class Layer(ABC):
     """
 
     mixes: ClassVar[bool] = False
+
+    @property
+    def inside(self) -> tuple[Layer, ...]:
+        """The layers that it is made of."""
+        return ()
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output for an input of this shape; raise where it does not fit."""
@@ -60,13 +62,18 @@ class Layer(ABC):
         """Return the layer that it is in training mode, or raise."""
         return self
 
-    def warnings(self, signal: Signal) -> Iterator[str]:
-        """Yield what the theory leaves out of this layer at this input signal."""
+    def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
+        """Yield what the theory leaves out of this layer at this input signal: a text, and the number it says ({})."""
         yield from ()
 
-    def border(self, profile: Array, signal: Signal) -> Array:
-        """Return how the mean square of the Jacobian is spread over positions (height, width) behind the layer."""
-        return profile
+    @property
+    def padded(self) -> bool:
+        """Whether it sees zeros beyond a border."""
+        return any(layer.padded for layer in self.inside)
+
+    def border(self, border: Border, before: Signal, after: Signal) -> Border:
+        """Return what is left behind the layer of what there is before it."""
+        return border
 
 
 class Weighted(Layer):
@@ -82,6 +89,16 @@ class Weighted(Layer):
         if self.bias_std and self.scheme.bias_gain_squared:
             raise ValueError(f"bias_std must be 0 with init={str(self.scheme)!r}, which brings its own bias, "
                              f"got {self.bias_std!r}")
+
+    def border(self, border: Border, before: Signal, after: Signal) -> Border:
+        """Return what an average over the entries that each output sees leaves."""
+        square, gain = (self.seen(part) for part in border)
+        share = float(self.gain(before.shape)) * before.mean_square / after.mean_square if after.mean_square else 1.0
+        return Border(share * square + 1 - share, gain)
+
+    def seen(self, profile: Array) -> Array:
+        """Return the average of a profile over positions that each output sees: over all."""
+        return np.full((), profile.mean())
 
     @property
     def scheme(self) -> Scheme:
@@ -111,11 +128,11 @@ class Weighted(Layer):
         """Return the variance of a bias."""
         return float(self.bias_std) ** 2 + float(self.scheme.bias_gain_squared) / fan_in
 
-    def warnings(self, signal: Signal) -> Iterator[str]:
+    def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
         """Sparse weights: how many are left."""
         rows = self.output_shape(signal.shape)[0]
         if self.scheme.entries == "sparse" and (left := rows - self.scheme.zeros(rows)) < rows:
-            yield f"{self} has {left} non-zero entries a column; the law is that of many"
+            yield f"{self} has {left} non-zero entries a column; the law is that of many", 0.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +224,15 @@ class Activation(Layer):
         self._check(signal)
         return Diagonal(signal.size, self._slopes(signal))
 
-    def warnings(self, signal: Signal) -> Iterator[str]:
+    def border(self, border: Border, before: Signal, after: Signal) -> Border:
+        """Return the averages at the variance of each position."""
+        q = before.mean_square
+        if self.phi == linear or not q:
+            return border
+        square, gain = (part(q * border.square, 1.0) / part(q, 1.0) for part in (self.phi.cross, self.phi.slope_cross))
+        return Border(square, border.gain * gain)
+
+    def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
         """Few channels: the share of active units, which the law takes for granted, differs from network to network.
 
         Positions of one channel share its weights: their signs have the covariance arcsin(rho) / 2 pi.
@@ -218,7 +243,7 @@ class Activation(Layer):
             spread = math.sqrt((shared + (0.25 - shared) / positions) / channels)
             if spread > _SPREAD:
                 yield (f"{self} on {channels} channels: the share of active units is .5 with a standard deviation of "
-                       f"{spread:.3f} from network to network; the law is that of many channels")
+                       "{:.3f} from network to network; the law is that of many channels", spread)
 
     def _slopes(self, signal: Signal) -> Law:
         """Return the law of the squared slopes; layers that have settled on one variance are one factor, many times."""

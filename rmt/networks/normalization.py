@@ -11,13 +11,22 @@ from typing import ClassVar
 from rmt.checks import Number, number, positive
 from rmt.networks.expression import Expression, Scalar
 from rmt.networks.layers import Layer, UnsupportedStructure
-from rmt.networks.signal import Signal
+from rmt.networks.signal import Border, Signal
 
 _ALL = 1e-12  # of the variance that inputs do not share: less is rounding
 
 
+class _Normalization(Layer):
+    """What divides by a scale that it measures."""
+
+    def border(self, border: Border, before: Signal, after: Signal) -> Border:
+        """Return what is left over the measured scale, which is an average over positions."""
+        scale = border.square.mean()
+        return Border(border.square / scale, border.gain / scale)
+
+
 @dataclass(frozen=True)
-class BatchNorm(Layer):
+class BatchNorm(_Normalization):
     """Batch normalization in evaluation mode, with the statistics of many inputs; (x - mean)/sqrt(var + eps) weight.
 
     A channel's variance over inputs is q (1 - rho), rho the correlation of two inputs; the mean over inputs, of
@@ -66,7 +75,7 @@ class BatchNorm(Layer):
         return signal.mean_square * (1 - signal.correlation)
 
 
-class _OverEntries(Layer):
+class _OverEntries(_Normalization):
     """A normalization by the statistics of one input's own entries."""
 
     eps: Number
@@ -82,10 +91,10 @@ class _OverEntries(Layer):
     def _variance(self, signal: Signal) -> float:
         raise NotImplementedError
 
-    def warnings(self, signal: Signal) -> Iterator[str]:
+    def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
         """Yield the rank that is left out."""
         yield (f"{self} on {signal.size} entries takes {self.lost} of their directions out, which the law keeps: "
-               f"the cdf may be off by {self.lost / signal.size:.2g}")
+               "the cdf may be off by {:.2g} a layer", self.lost / signal.size)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 from rmt.checks import Number, number
 from rmt.networks.expression import Block, Expression, Identity, Scalar, mixes
-from rmt.networks.layers import Array, Layer, UnsupportedStructure
+from rmt.networks.layers import Layer, UnsupportedStructure
 from rmt.networks.sequence import product, steps
-from rmt.networks.signal import Signal
+from rmt.networks.signal import Border, Signal
 
 
 @dataclass(frozen=True, init=False)
@@ -41,9 +41,14 @@ class Residual(Layer):
         object.__setattr__(self, "scale", number("scale", scale))
 
     @property
+    def inside(self) -> tuple[Layer, ...]:
+        """The layers of branch and shortcut."""
+        return (*self.layers, *self.shortcut)
+
+    @property
     def mixes(self) -> bool:  # type: ignore[override]
-        """Whether its branch has weights."""
-        return any(layer.mixes for layer in (*self.layers, *self.shortcut))
+        """Whether there are weights inside."""
+        return any(layer.mixes for layer in self.inside)
 
     def __str__(self) -> str:
         kinds = ", ".join(dict.fromkeys(str(layer) for layer in self.layers))
@@ -115,17 +120,19 @@ class Residual(Layer):
         return Residual([layer.trained() for layer in self.layers], self.scale,
                         [layer.trained() for layer in self.shortcut])
 
-    def warnings(self, signal: Signal) -> Iterator[str]:
+    def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
         """Yield those of the branch."""
         for step in steps(self.layers, signal):
             yield from step.layer.warnings(step.before)
 
-    def border(self, profile: Array, signal: Signal) -> Array:
-        """Return the shortcut's profile and the branch's, each by its share of the mean square."""
-        part = self.jacobian(signal)
+    def border(self, border: Border, before: Signal, after: Signal) -> Border:
+        """Return the shortcut's and the branch's, each by its share of the mean square."""
+        part = self.jacobian(before)
         if not isinstance(part, Block):
-            return profile
-        through, share = profile, part.share
-        for step in steps(self.layers, signal):
-            through = step.layer.border(through, step.before)
-        return (1 - share) * profile + share * through
+            return border
+        through, square = border, 0.0
+        for step in steps(self.layers, before):
+            through, square = step.layer.border(through, step.before, step.after), step.after.mean_square
+        share = float(self.scale) ** 2 * square / after.mean_square if after.mean_square else 0.0
+        return Border((1 - share) * border.square + share * through.square,
+                      (1 - part.share) * border.gain + part.share * through.gain)

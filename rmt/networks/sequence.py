@@ -43,6 +43,13 @@ def _step(layer: Layer, signal: Signal) -> Step:
     raise OverflowError(f"{layer}: the signal's variance is outside the range of a float")
 
 
+def every(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """Yield all layers, and those inside them."""
+    for layer in layers:
+        yield layer
+        yield from every(layer.inside)
+
+
 def product(parts: Sequence[Expression]) -> Product:
     """Return the product of parts, the input's first."""
     factors: tuple[Expression, ...] = ()

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Border(NamedTuple):
+    """What zeros beyond the border leave at each position (height, width), over what there is on a circle.
+
+    Of the mean square of the signal, and of the mean square of the Jacobian from there to any one input.
+    """
+
+    square: Array
+    gain: Array
 
 
 @dataclass(frozen=True)
