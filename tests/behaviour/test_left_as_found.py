@@ -23,6 +23,7 @@ def zoo():
         torch.manual_seed(2)
         mixed = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Sequential(nn.Tanh(), nn.Linear(5, 4))).double()
         mixed.train()
+        mixed(inputs())
         mixed[1].eval()
         mixed[0].weight.grad = torch.ones_like(mixed[0].weight)
         return {

@@ -167,13 +167,19 @@ def test_a_module_that_is_no_chain_is_measured_to_its_resolution_with_a_warning(
     assert_allclose(log_singular_values(Wrapped(flat), inputs(2, 5)), log_singular_values(flat, inputs(2, 5)))
 
 
+def trained(module, n_inputs):
+    """Return the module in evaluation mode, its statistics those of a batch."""
+    module(torch.randn(20, n_inputs))
+    return module.eval()
+
+
 MODULES = {
     "rectangular": (lambda: nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3)), (5,)),
     "nested": (lambda: nn.Sequential(nn.Sequential(nn.Linear(5, 6), nn.Sequential(nn.GELU())), nn.Linear(6, 7)), (5,)),
     "flatten": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.Sigmoid()), (2, 3)),
     "layer norm": (lambda: nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6), nn.Linear(6, 4)), (5,)),
     "convolution": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.SiLU(), nn.Flatten(), nn.Linear(12, 6)), (2, 4, 4)),
-    "batch norm": (lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ELU()).eval(), (5,)),
+    "batch norm": (lambda: trained(nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ELU()), 5), (5,)),
     "not a chain": (lambda: Wrapped(nn.Linear(4, 6)), (4,)),
     "in place": (lambda: nn.Sequential(nn.Linear(5, 5), nn.ReLU(inplace=True), nn.Linear(5, 4)), (5,)),
     "overridden forward": (lambda: nn.Sequential(Residual(nn.Linear(4, 4)), nn.Linear(4, 4)), (4,)),
