@@ -39,7 +39,15 @@ def solve(curve: MasterCurve, log_x: ComplexArray) -> Root:
     if alone and [(m, k) for _, m, k in curve.explicit] == [(1, 1)]:
         v, y = slope_root(log_x - curve.log_scale, curve.explicit[0][0])
         return v, [y]
-    return newton_or(_turned, curve, log_x, *_guess(curve, log_x))
+    deepest = min((law.deepest for law, *_ in curve.slopes), default=math.inf)
+    if deepest == math.inf:
+        return newton_or(_turned, curve, log_x, *_guess(curve, log_x))
+    v_table, log_table, rows = curve.axis_table
+    below = np.maximum(np.interp(deepest, v_table, log_table) - log_x.real, 0.0)  # there all are straight lines
+    root, inner = newton_or(_turned, curve, log_x + below, *_guess(curve, log_x + below))
+    step = below / float(curve.order)
+    return root + step, [row + step * (table[-1] - table[-2]) / (v_table[-1] - v_table[-2])
+                         for row, table in zip(inner, rows, strict=True)]
 
 
 def newton_or(otherwise: Callable[[MasterCurve, ComplexArray], Root], curve: MasterCurve, log_x: ComplexArray,
@@ -101,7 +109,7 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
         real &= slope.real < 0
         for correction, rows in zip(corrections, curve.rows(y), strict=True):
             real &= (math.pi - rows[0].imag <= nearly) & (correction.gain[0].real / slope.real <= -1 + 1e-9)
-            for row, gain in zip(rows[1:], correction.gain[1:], strict=True):
+            for row, gain in zip(rows[1:], correction.gain[1:], strict=True):  # of a stream some have no such proof
                 real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
     return inside | real
 

@@ -38,7 +38,9 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     if sum((mass for _, mass in singular), Fraction(0)) == curve.mass:
         return ()
     if curve.implicit:
-        return _bands(curve, -math.inf if curve.order > 1 else _beyond(curve, -1), _beyond(curve, 1), False, False)
+        outside = -math.inf if curve.order > 1 else _beyond(curve, -1), _beyond(curve, 1)
+        connected = all(law.connected for law, *_ in curve.slopes)
+        return (_band(curve, *outside),) if connected else _bands(curve, *outside, False, False)
     top: float | None
     bottom: float | None
     top, thin_top = _branch_end(curve, -_GRID[::-1])
@@ -71,6 +73,13 @@ def _beyond(curve: MasterCurve, side: int) -> float:
         if phase[0] <= REAL and abs(above[0] - (0 if side > 0 else _whole(curve))) < _NO_MASS:
             return log_x
     raise ConvergenceError(f"no end of the support found for {curve}")
+
+
+def _band(curve: MasterCurve, below: float, above: float) -> tuple[float, float]:
+    """Return the ends of the only band, which has the mean inside."""
+    look, turn_near, inside = partial(_look, curve), partial(_turn_near, curve), float(curve.log_inverse_s(0)[0])
+    low, top = (polished(look, turn_near, end, inside, 1.0) if math.isfinite(end) else end for end in (below, above))
+    return low, top
 
 
 def _whole(curve: MasterCurve) -> float:

@@ -38,6 +38,11 @@ class Psi(ABC):
         """The order of the zero of 1/S at w = -mass."""
 
     @property
+    def deepest(self) -> float:
+        """The logit of -psi / mass up to which it has digits; beyond, the rows are straight lines."""
+        return math.inf
+
+    @property
     def algebraic(self) -> bool:
         """Whether it is psi of a finite law, or of a law that may be algebraic itself."""
         return False

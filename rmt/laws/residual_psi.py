@@ -39,6 +39,43 @@ def residual_block(branch: MasterCurve) -> MasterCurve:
     return MasterCurve(slopes=((ResidualPsi(branch), Fraction(1), Fraction(1)),))
 
 
+def seen(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> tuple[ComplexArray, ...]:
+    """Return ln(-w), ln(1 + w) and ln x(w) of a branch with their derivatives, and its rows' steps and gains in turn.
+
+    Below the real axis it is its mirror image. ln x is that at the rows to which the steps lead.
+    """
+    below, mass = v.imag < 0, float(branch.mass)
+    a, *rows = (np.where(below, row.conj(), row) for row in (v, *inner))
+    at = logistic(a)
+    log_x, d_log_x, parts = branch.system(at, rows)
+    log_x = sum((-part.k * part.shift[0] for part in parts), log_x)
+    moves = [move for part in parts for pair in zip(part.shift, part.gain, strict=True) for move in pair]
+    found = (math.log(mass) + at.log_s, at.rest, *at.log_complement(mass), log_x, d_log_x, *moves)
+    turned = [np.where(below, part.conj(), part) for part in found]
+    turned[4] = turned[4] + 2j * math.pi * below
+    return tuple(turned)
+
+
+def inside(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> ComplexArray:
+    """Return E log(1 - X/x(w)) + 2 ln(1 + w): what a branch adds to a log-potential."""
+    below = v.imag < 0
+    a, *rows = (np.where(below, row.conj(), row) for row in (v, *inner))
+    at = logistic(a)
+    found = branch.potential(branch.system(at, rows)[0], a, rows) + 2 * at.log_complement(float(branch.mass))[0]
+    return np.where(below, found.conj(), found)
+
+
+def on_sheet(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray], log_x: ComplexArray) -> BoolArray:
+    """Return where a branch's rows are inside their strips, on one side of the axis, and its curve is the law's."""
+    below = v.imag < 0
+    a, *rows = (np.where(below, row.conj(), row) for row in (v, *inner))
+    turn = np.where(below, 2 * math.pi - log_x.imag, log_x.imag)
+    found: BoolArray = (a.imag < math.pi) & (turn > -_SHEET) & (turn < math.pi + _SHEET)
+    for (y, *others), (law, *_) in zip(branch.rows(rows), branch.slopes, strict=True):
+        found &= (y.imag >= -_SHEET) & (y.imag + turn <= math.pi + _SHEET) & law.valid(others)
+    return found
+
+
 @dataclass(frozen=True)
 class ResidualPsi(Psi):
     """psi of |1 + A|^2.
@@ -109,7 +146,7 @@ class ResidualPsi(Psi):
         c = float(self.branch.mass)
         one, a = logistic(v_1), logistic(v_a)
         s, rest = sigmoids(goal)
-        log_u, d_log_u, log_x, d_log_x, *moves = self._seen(v_a, inner)
+        _, _, log_u, d_log_u, log_x, d_log_x, *moves = seen(self.branch, v_a, inner)
         log_g2, d_log_g2 = 2 * one.log_rest + v_1 - 1j * math.pi, one.rest - one.s
         unequal, d_unequal = 2 * log_u - log_x - log_g2, 2 * d_log_u - d_log_x
         missing = np.where(np.abs(s) < np.abs(rest), s - one.s - c * a.s, self._one_plus_psi(one, a) - rest)
@@ -129,30 +166,9 @@ class ResidualPsi(Psi):
     def valid(self, inner: list[ComplexArray]) -> BoolArray | bool:
         """Return where the rows behind y are inside their strips, and the branch where its curve is the law's."""
         v_1, v_a, *rows = inner
-        below = v_a.imag < 0
-        a, *behind = (np.where(below, row.conj(), row) for row in (v_a, *rows))
-        log_u = logistic(a).log_complement(float(self.branch.mass))[0]
-        log_x = (2 * np.where(below, log_u.conj(), log_u) - 2 * logistic(v_1).log_rest - v_1).imag + math.pi
-        log_x = np.where(below, 2 * math.pi - log_x, log_x)
-        found = (np.abs(v_1.imag) < math.pi) & (a.imag < math.pi) & (log_x > -_SHEET) & (log_x < math.pi + _SHEET)
-        for (y, *others), (law, *_) in zip(self.branch.rows(behind), self.branch.slopes, strict=True):
-            found &= (y.imag >= -_SHEET) & (y.imag + log_x <= math.pi + _SHEET) & law.valid(others)
-        return found
-
-    def _seen(self, v_a: ComplexArray, inner: list[ComplexArray]) -> tuple[ComplexArray, ...]:
-        """Return ln(1 + w) and ln x_A, the derivatives of both, and the steps and gains of the branch's rows.
-
-        Below the real axis the branch is its mirror image.
-        """
-        below = v_a.imag < 0
-        a, *rows = (np.where(below, row.conj(), row) for row in (v_a, *inner))
-        at = logistic(a)
-        log_x, d_log_x, parts = self.branch.system(at, rows)
-        log_x = sum((-part.k * part.shift[0] for part in parts), log_x)  # at the rows to which the steps lead
-        moves = [move for part in parts for pair in zip(part.shift, part.gain, strict=True) for move in pair]
-        found = (*at.log_complement(float(self.branch.mass)), log_x, d_log_x, *moves)
-        log_u, d_log_u, log_x, *others = (np.where(below, part.conj(), part) for part in found)
-        return (log_u, d_log_u, log_x + 2j * math.pi * below, *others)
+        log_u = seen(self.branch, v_a, rows)[2]
+        log_x = 2 * log_u - 2 * logistic(v_1).log_rest - v_1 + 1j * math.pi
+        return (np.abs(v_1.imag) < math.pi) & on_sheet(self.branch, v_a, rows, log_x)
 
     def real_rows(self, log_odds: Array, tolerance: float) -> list[Array]:
         """Return the rows on the negative axis, by bisection: there are the two ends of p, and one root between."""
@@ -174,13 +190,10 @@ class ResidualPsi(Psi):
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X): the log-potential of a free sum, in squares."""
         y, v_1, v_a, *inner = rows
-        one, below = logistic(v_1), v_a.imag < 0
-        a, *behind = (np.where(below, row.conj(), row) for row in (v_a, *inner))
-        log_u, at = logistic(a).log_complement(float(self.branch.mass))[0], self.branch.system(logistic(a), behind)[0]
-        seen = self.branch.potential(at, a, behind) + 2 * log_u
+        one, weight = logistic(v_1), inside(self.branch, v_a, inner)
         z_g = self._one_plus_psi(one, logistic(v_a))
         log_z_g = np.where(np.abs(z_g) > _CLEAR, log_lower(z_g), one.log_rest + (v_1 - y) / 2)
-        return np.where(below, seen.conj(), seen) - 2 * log_z_g + one.log_rest
+        return weight - 2 * log_z_g + one.log_rest
 
     def _one_plus_psi(self, one: Logistic, a: Logistic) -> ComplexArray:
         """Return 1 + p + w, by what is small."""

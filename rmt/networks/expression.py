@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from rmt.laws.master_curve import MasterCurve
 from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.residual_psi import residual_block
+from rmt.laws.stream_psi import StreamPsi
+from rmt.networks.stream import Seen, joint_slopes
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,14 @@ class Haar:
 
 @dataclass(frozen=True)
 class Diagonal:
-    """Independent diagonal entries; `law` is that of their squares."""
+    """Independent diagonal entries; `law` is that of their squares.
+
+    `seen` says of slopes of what: an activation, the variance of its argument, and that of the stream there.
+    """
 
     size: int
     law: Law
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,9 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
         case Scalar(a):
             return MasterCurve(a**2)
         case Product(factors):
-            return MasterCurve.product(curve(factor, n_inputs) for factor in factors)
-        case Diagonal(size, law):
+            return MasterCurve.product(curve(*group, n_inputs) if len(group) == 1 else _stream_curve(group, n_inputs)
+                                       for group in groups(factors))
+        case Diagonal(size, law, _):
             return law.curve.at(Fraction(size, n_inputs))
         case Block(size, shortcut, _):
             return MasterCurve(shortcut**2) * residual_block(expression.relative).at(Fraction(size, n_inputs))
@@ -128,6 +136,63 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
                 return MasterCurve(gain_squared)
             kept = (Fraction(rows, n_inputs), Fraction(1)), (Fraction(columns, n_inputs), Fraction(-1))
             return MasterCurve(gain_squared * Fraction(rows, columns), kept)
+
+
+def groups(factors: Iterable[Expression]) -> Iterator[tuple[Expression, ...]]:
+    """Yield the factors one by one, but those together whose slopes act on one residual stream: they are not free."""
+    for random, run in groupby(factors, lambda factor: isinstance(factor, Gaussian | Haar)):
+        stretch = tuple(run)
+        places = [i for i, factor in enumerate(stretch) if _slopes(factor)] if not random else []
+        if len(places) > 1 and shares_stream(stretch):
+            first, end = places[0], places[-1] + 1
+            yield from ((factor,) for factor in stretch[:first])
+            yield stretch[first:end]
+            stretch = stretch[end:]
+        yield from ((factor,) for factor in stretch)
+
+
+def taken_as_free(factors: Iterable[Expression]) -> bool:
+    """Return whether residual branches begin with slopes whose common stream is not known, and are taken as free."""
+    runs = (tuple(run) for random, run in groupby(factors, lambda factor: isinstance(factor, Gaussian | Haar))
+            if not random)
+    return any(sum(_slopes(factor) is not None for factor in run) > 1 and not shares_stream(run)
+               and any(isinstance(factor, Block) and _slopes(factor) for factor in run) for run in runs)
+
+
+def shares_stream(stretch: Sequence[Expression]) -> bool:
+    """Return whether all slopes of a stretch are known to be of one Gaussian stream, a diagonal only at its end."""
+    slopes = [found for factor in stretch if (found := _slopes(factor))]
+    return all(found.seen for found in slopes) and not any(found in stretch for found in slopes[:-1])
+
+
+def _slopes(factor: Expression) -> Diagonal | None:
+    """Return a diagonal on the stream: the factor itself, or what a residual branch begins with."""
+    if isinstance(factor, Block):
+        factor = next(part for part in factor.branch.factors if not isinstance(part, Scalar))
+    return factor if isinstance(factor, Diagonal) else None
+
+
+def _stream_curve(stretch: tuple[Expression, ...], n_inputs: int) -> MasterCurve:
+    """Return the factor of residual blocks, and perhaps a diagonal behind them, on one stream."""
+    slopes = [found for factor in stretch if (found := _slopes(factor))]
+    kinds, weights = joint_slopes([found.seen for found in slopes if found.seen])
+    columns, size = iter(zip(*kinds, strict=True)), slopes[0].size
+    ones, scale = (1.0,) * len(kinds), Fraction(1)
+    branches, table, last = list[MasterCurve](), [ones], ones
+    for factor in stretch:
+        match factor:
+            case Scalar(a):
+                scale *= a**2
+            case Diagonal():
+                last = next(columns)
+            case Block(_, shortcut, Product(inner)):
+                begins = _slopes(factor)
+                scale *= shortcut**2
+                core = Product(tuple(part for part in inner if part is not begins))
+                branches.append(MasterCurve(1 / shortcut**2) * curve(core, size))
+                table.append(next(columns) if begins else ones)
+    psi = StreamPsi(tuple(branches), tuple(zip(*table, last, strict=True)), weights)
+    return MasterCurve(scale, slopes=((psi, Fraction(size, n_inputs), Fraction(1)),))
 
 
 def merged(first: Diagonal, second: Diagonal) -> Diagonal:
@@ -243,20 +308,3 @@ def units(factors: Iterable[Expression]) -> tuple[tuple[int, float], ...]:
             case Diagonal(size, law):
                 found.append((size, 1 - law.atoms.get(0.0, 0.0)))
     return tuple(found)
-
-
-def shared_slopes(factors: Iterable[Expression]) -> bool:
-    """Return whether two diagonals meet on one stream, one of them at the beginning of a residual branch."""
-    met = 0
-    for factor in factors:
-        match factor:
-            case Gaussian() | Haar():
-                met = 0
-            case Diagonal():
-                met += 1
-            case Block(branch=Product(inner)):
-                first = next(part for part in inner if not isinstance(part, Scalar))
-                met += isinstance(first, Diagonal)
-                if met > 1:
-                    return True
-    return False

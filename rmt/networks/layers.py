@@ -122,7 +122,7 @@ class Weighted(Layer):
         gain, bias = float(self.gain(signal.shape)), self.bias_variance(self.fans(signal.shape)[0])
         variance, shared = gain * signal.mean_square + bias, gain * signal.mean_square * signal.correlation + bias
         return Signal(self.output_shape(signal.shape), 0.0, variance, shared / variance if variance else 1.0,
-                      gaussian=True)
+                      gaussian=True, stream=variance)
 
     def bias_variance(self, fan_in: int) -> float:
         """Return the variance of a bias."""
@@ -222,7 +222,7 @@ class Activation(Layer):
         if self.phi == linear:
             return Identity()
         self._check(signal)
-        return Diagonal(signal.size, self._slopes(signal))
+        return Diagonal(signal.size, self._slopes(signal), (self.phi, signal.mean_square, signal.stream))
 
     def border(self, border: Border, before: Signal, after: Signal) -> Border:
         """Return the averages at the variance of each position."""

@@ -54,7 +54,8 @@ class BatchNorm(_Normalization):
     def forward(self, signal: Signal) -> Signal:
         """Return variance weight^2 var/(var + eps), mean 0; what two inputs share is gone."""
         a = float(self.weight) / math.sqrt(self._variance(signal) + float(self.eps))
-        return replace(signal, mean=0.0, variance=a**2 * self._variance(signal), correlation=0.0)
+        return replace(signal, mean=0.0, variance=a**2 * self._variance(signal), correlation=0.0,
+                       stream=signal.stream * (1 - signal.correlation))
 
     def jacobian(self, signal: Signal) -> Expression:
         """Return weight/sqrt(var + eps)."""

@@ -129,7 +129,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         raise TypeError(f"network must be an rmt.Network, got {network!r}")
     q, rho = float(positive("input_variance", input_variance)), float(
         number("input_correlation", input_correlation, -1, high=1))
-    signal = Signal(network.input_shape, 0.0, q, rho, gaussian=True)
+    signal = Signal(network.input_shape, 0.0, q, rho, gaussian=True, stream=q)
     acting = [_acting(i, layer, training) for i, layer in enumerate(network.layers)]
     n_inputs, chi = network.n_inputs, 1.0
     factors: tuple[expression.Expression, ...] = ()
@@ -163,9 +163,9 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         warnings.append("BatchNorm: a channel's variance over inputs has a relative standard deviation of at least "
                         f"{math.sqrt(2 / n_inputs):.2g}, sqrt(2/d) with the d <= {n_inputs} directions in which inputs "
                         "differ; the law takes its mean")
-    if expression.shared_slopes(factors):
-        warnings.append("residual branches that begin with an activation see one stream: its units stay active from "
-                        "block to block, and the law takes them as free; ReLU networks were .02 to .04 from it")
+    if expression.taken_as_free(factors):
+        warnings.append("residual branches begin with masks and slopes of one stream, which the law takes as free of "
+                        "each other; it may be off by some hundredths")
     if abs((loss := float(border.gain.mean())) - 1) > _BORDER:
         warnings.append(f"zero padding: the border makes the mean of x {loss:.3g} of the law's (ln s moves by "
                         f"{math.log(loss) / 2:+.2g}), which is that of padding_mode='circular'")

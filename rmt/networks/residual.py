@@ -80,8 +80,9 @@ class Residual(Layer):
         shared = (a**2 * signal.mean_square * signal.correlation + b**2 * through.mean_square * through.correlation
                   + 2 * a * b * signal.mean * through.mean)
         square = mean**2 + variance
+        grown = variance / (a**2 * signal.variance) if signal.variance else 1.0
         return replace(signal, mean=mean, variance=variance, correlation=shared / square if square else 1.0,
-                       gaussian=signal.gaussian and (through.gaussian or b == 0))
+                       gaussian=signal.gaussian and (through.gaussian or b == 0), stream=signal.stream * grown)
 
     def jacobian(self, signal: Signal) -> Expression:
         """Return the shortcut's number and the branch."""

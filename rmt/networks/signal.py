@@ -36,6 +36,9 @@ class Signal:
         E x x' / E x^2 of the same entry for two inputs (uncentred: the cosine between the two signals).
     gaussian : bool
         Whether an entry is Gaussian, which the averages of an activation take for granted.
+    stream : float
+        Variance of the stream of which an entry is a multiple, in units in which shortcuts are identities: two places
+        on one stream have the correlation sqrt(less / more).
     """
 
     shape: tuple[int, ...]
@@ -43,6 +46,7 @@ class Signal:
     variance: float
     correlation: float
     gaussian: bool
+    stream: float = 0.0
 
     @property
     def size(self) -> int:

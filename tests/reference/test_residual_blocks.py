@@ -11,7 +11,9 @@ from scipy.optimize import brentq
 
 from rmt import Bernoulli, Discrete, MarchenkoPastur, MultiplicativeBrownian, PointMass, Semicircle, SquaredSlope
 from rmt.laws.convolution import ChainLaw
-from rmt.laws.residual_psi import ResidualPsi
+from rmt.laws.master_curve import MasterCurve
+from rmt.laws.residual_psi import ResidualPsi, residual_block
+from rmt.laws.stream_psi import StreamPsi
 
 COIN = Discrete((-1, 1), (Fraction(1, 2), Fraction(1, 2)))
 LEVELS = np.array([1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1 - 1e-6])
@@ -135,3 +137,31 @@ def test_the_fixed_numbers_of_a_block():
     w = complex(-0.4, 0.3)
     assert law.s_transform(w) == pytest.approx(law.s_transform(w.conjugate()).conjugate())
     assert ChainLaw(law.curve) == law
+
+
+def test_a_stream_of_channels_all_alike_is_a_free_product_of_blocks():
+    """Two solvers: the port equations over channels, and a root per block."""
+    branches = ((Fraction(1, 2) * MarchenkoPastur(1)).curve, (Fraction(3, 10) * MarchenkoPastur(1)).curve,
+                (MarchenkoPastur(1) * SquaredSlope("tanh", 1.0) * Fraction(1, 5) * MarchenkoPastur(1)).curve)
+    psi = StreamPsi(branches, ((1.0,) * 5,), (1.0,))
+    stream = ChainLaw(MasterCurve(slopes=((psi, Fraction(1), Fraction(1)),)))
+    product = ChainLaw(MasterCurve.product(map(residual_block, branches)))
+    assert_allclose([stream.moment(k) for k in (1, 2, 3, 4)], [product.moment(k) for k in (1, 2, 3, 4)], rtol=1e-12)
+    assert_allclose(stream.support, product.support, rtol=1e-8)
+    x = product.ppf(LEVELS[1:-1])
+    assert_allclose(stream.cdf(x), LEVELS[1:-1], atol=1e-10)
+    assert_allclose(stream.pdf(x), product.pdf(x), rtol=1e-7)
+
+
+def test_one_mask_on_a_stream_is_free_and_two_are_not():
+    """By moments: 1 + W D; then two such, with one mask (simulated at N = 1500: E X^2 = 12.54) or two of their own."""
+    half, gain = ((1.0, 0.0, 1.0), (1.0, 1.0, 1.0)), (MarchenkoPastur(1)).curve
+    one = StreamPsi((gain,), half, (0.5, 0.5))
+    masked = block(Bernoulli(Fraction(1, 2)) * MarchenkoPastur(1))
+    assert_allclose(one.moments(3), [masked.moment(k) for k in (1, 2, 3)], rtol=1e-12)
+    same = StreamPsi((gain, gain), ((1.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)), (0.5, 0.5)).moments(2)
+    several = StreamPsi((gain, gain), tuple((1.0, a, b, 1.0) for a in (0.0, 1.0) for b in (0.0, 1.0)), (0.25,) * 4)
+    free = (masked * masked).moment(2)
+    assert several.moments(2) == pytest.approx([2.25, free])  # two independent masks are free enough
+    assert same == pytest.approx([2.25, 12.5625])
+    assert free == pytest.approx(11.8125)
