@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from rmt.laws.logistic import in_strip, logistic
 from rmt.laws.one_factor import gaussian_root, slope_root
 from rmt.laws.psi import Array, ComplexArray
 
-if TYPE_CHECKING:
-    from rmt.laws.master_curve import MasterCurve
+MasterCurve: TypeAlias = Any  # which stands above, and calls this
 
 BoolArray = NDArray[np.bool_]
 Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -22,6 +23,7 @@ from rmt.networks.sequence import appended, every, steps
 from rmt.networks.signal import Array, Border, Signal
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
+_LONGEST = 44  # name of a layer in the table
 _MANY = 1000  # inputs, whose directions make a variance over them a number
 
 
@@ -30,7 +32,8 @@ class LayerRow:
     """What the mean field says after one layer.
 
     `variance` and `correlation` are the signal's after the layer (a Dense layer's: the preactivation's), `chi` is
-    sigma_w^2 E phi'^2 with the weights that came last, `mean` and `law_variance` are of the law of x = s^2 so far.
+    sigma_w^2 E phi'^2 with the weights that came last, `mean` and `law_variance` are of the law of x = s^2 so far
+    (the variance with residual blocks taken as free of each other).
     """
 
     layer: str
@@ -99,9 +102,11 @@ class Prediction:
 
     def table(self) -> str:
         """Return the rows per layer as text."""
-        head = f"{'layer':32} {'width':>6} {'variance':>10} {'corr.':>7} {'chi':>8} {'mean x':>10} {'var x':>10}"
-        rows = [f"{r.layer:32} {r.width:6d} {r.variance:10.4g} {r.correlation:7.4f} {r.chi:8.4f} {r.mean:10.4g} "
-                f"{r.law_variance:10.4g}" for r in self.layers]
+        names = [r.layer if len(r.layer) <= _LONGEST else r.layer[: _LONGEST - 1] + "…" for r in self.layers]
+        size = max(map(len, names), default=5)
+        head = f"{'layer':{size}} {'width':>6} {'variance':>10} {'corr.':>7} {'chi':>8} {'mean x':>10} {'var x':>10}"
+        rows = [f"{name:{size}} {r.width:6d} {r.variance:10.4g} {r.correlation:7.4f} {r.chi:8.4f} {r.mean:10.4g} "
+                f"{r.law_variance:10.4g}" for r, name in zip(self.layers, names, strict=True)]
         return "\n".join([head, *rows])
 
 
@@ -159,16 +164,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         rows.append(LayerRow(str(layer), step.after.size, step.after.mean_square, step.after.correlation, chi,
                              _exp(log_mean), _exp(2 * log_mean) * spread if spread else 0.0))
     warnings = [f"{_listed(places)}: {note.format(value)}" for note, (value, places) in notes.items()]
-    if any(isinstance(layer, BatchNorm) for layer in every(network.layers)) and n_inputs < _MANY:
-        warnings.append("BatchNorm: a channel's variance over inputs has a relative standard deviation of at least "
-                        f"{math.sqrt(2 / n_inputs):.2g}, sqrt(2/d) with the d <= {n_inputs} directions in which inputs "
-                        "differ; the law takes its mean")
-    if expression.taken_as_free(factors):
-        warnings.append("residual branches begin with masks and slopes of one stream, which the law takes as free of "
-                        "each other; it may be off by some hundredths")
-    if abs((loss := float(border.gain.mean())) - 1) > _BORDER:
-        warnings.append(f"zero padding: the border makes the mean of x {loss:.3g} of the law's (ln s moves by "
-                        f"{math.log(loss) / 2:+.2g}), which is that of padding_mode='circular'")
+    warnings += _left_out(network, factors, float(border.gain.mean()))
     by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
     jacobian = expression.Product(factors)
     rank = RankDistribution(n_inputs, expression.units(factors), by_sign)
@@ -178,6 +174,20 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     spectrum, chain = expression.law(jacobian, n_inputs).spectrum, expression.chain(jacobian, n_inputs)
     width = FiniteWidth(spectrum, found, rank, norm, chain if by_sign else None)
     return Prediction(network, spectrum, tuple(rows), width, tuple(warnings))
+
+
+def _left_out(network: Network, factors: tuple[expression.Expression, ...], loss: float) -> Iterator[str]:
+    """Yield what the theory leaves out of the network as a whole; `loss` is what a border leaves of the mean of x."""
+    if any(isinstance(layer, BatchNorm) for layer in every(network.layers)) and network.n_inputs < _MANY:
+        yield ("BatchNorm: a channel's variance over inputs has a relative standard deviation of at least "
+               f"{math.sqrt(2 / network.n_inputs):.2g}, sqrt(2/d) with the d <= {network.n_inputs} directions in which "
+               "inputs differ; the law takes its mean")
+    if expression.taken_as_free(factors):
+        yield ("residual branches begin with masks and slopes of one stream, which the law takes as free of each "
+               "other; it may be off by some hundredths")
+    if abs(loss - 1) > _BORDER:
+        yield (f"zero padding: the border makes the mean of x {loss:.3g} of the law's (ln s moves by "
+               f"{math.log(loss) / 2:+.2g}), which is that of padding_mode='circular'")
 
 
 def _acting(i: int, layer: Layer, training: bool) -> Layer:
