@@ -58,6 +58,18 @@ def depth_ratio() -> float:
     return best(lambda: rmt.FussCatalan(500).log.pdf(y)) / best(lambda: rmt.FussCatalan(5).log.pdf(y))
 
 
+def blocks_ratio() -> float:
+    """Seconds to predict 2000 equal residual blocks, with 1000 quantiles, over those for 8."""
+    q = (np.arange(1000) + 0.5) / 1000
+
+    def run(depth: int) -> None:
+        branch = [rmt.Dense(100, "lecun_normal"), rmt.Activation("relu"), rmt.Dense(100)]
+        network = rmt.Network(100, [rmt.Residual(branch, 0.5 * depth**-0.5)] * depth)
+        rmt.predict(network).spectrum.ppf(q)
+
+    return best(lambda: run(2000), 3) / best(lambda: run(8), 3)
+
+
 def jacobian_ratio() -> float:
     """The Jacobian, N = 500, L = 10, batch 8, over its matrix products alone (layout (n, batch * n))."""
     module = empirical.build(rmt.mlp([500] * 11), 0)
@@ -133,6 +145,7 @@ def main() -> None:
             ("1000 quantiles of a three-fold mixed product", quantiles() / svd, 1.0, 0.3),
             ("prediction and 1000 quantiles, 20 different tanh layers", smooth_quantiles() / svd, 10.0, 3.0),
             ("depth 500 against depth 5, equal layers", depth_ratio(), 2.0, 1.0),
+            ("2000 equal residual blocks against 8, prediction and 1000 quantiles", blocks_ratio(), 2.0, 1.0),
             ("Jacobian, N = 500, L = 10, batch 8, against its matrix products", jacobian_ratio(), 1.35, 1.1),
             ("accurate values against product + SVD, N = 500, L = 10", accurate_ratio(10), 6.0, 3.0),
             ("accurate values against product + SVD, N = 500, L = 50", accurate_ratio(50), 4.0, 2.0),

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -24,7 +25,7 @@ from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.residual_psi import residual_block
 from rmt.laws.stream_psi import StreamPsi
-from rmt.networks.stream import Seen, joint_slopes
+from rmt.networks.stream import Array, Seen, joint_slopes
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def mixes(expression: Expression) -> bool:
     return any(isinstance(factor, Gaussian | Haar) for factor in _leaves(expression))
 
 
+@lru_cache(maxsize=4096)
 def curve(expression: Expression, n_inputs: int) -> MasterCurve:
     """Return the factor of the master curve that an expression contributes, on n_inputs dimensions."""
     match expression:
@@ -136,6 +138,12 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
                 return MasterCurve(gain_squared)
             kept = (Fraction(rows, n_inputs), Fraction(1)), (Fraction(columns, n_inputs), Fraction(-1))
             return MasterCurve(gain_squared * Fraction(rows, columns), kept)
+
+
+@lru_cache(maxsize=4096)
+def log_inverse_s(factor: Expression, n_inputs: int) -> Array:
+    """Return ln 1/S of a factor at w = 0, to first order: ln of its mean, and its variance over the mean squared."""
+    return curve(factor, n_inputs).log_inverse_s(1)
 
 
 def groups(factors: Iterable[Expression]) -> Iterator[tuple[Expression, ...]]:
@@ -276,6 +284,7 @@ def _leaves(expression: Expression) -> Iterator[Expression]:
         yield expression
 
 
+@lru_cache(maxsize=4096)
 def log_norm_variance(expression: Expression) -> float:
     """Return the variance of ln |J u|^2 for a fixed u, to first order in 1/width (Hanin and Nica 2019).
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +21,11 @@ from rmt.networks.schemes import Scheme, scheme
 from rmt.networks.signal import Array, Border, Signal
 
 _SPREAD = 0.005  # of a share of active units: less is not worth a warning
+
+
+@lru_cache(maxsize=256)
+def _squared_slope(phi: ActivationFunction, variance: float) -> Law:
+    return phi.squared_slope(variance)
 
 
 class UnsupportedStructure(ValueError):
@@ -247,7 +253,7 @@ class Activation(Layer):
 
     def _slopes(self, signal: Signal) -> Law:
         """Return the law of the squared slopes; layers that have settled on one variance are one factor, many times."""
-        return self.phi.squared_slope(float(f"{signal.mean_square:.12e}"))
+        return _squared_slope(self.phi, 1.0 if self.phi.by_sign else float(f"{signal.mean_square:.12e}"))
 
     def _check(self, signal: Signal) -> None:
         if not signal.gaussian:

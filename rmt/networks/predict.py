@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import accumulate
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from rmt.networks.layers import Activation, Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.normalization import BatchNorm
 from rmt.networks.sequence import appended, every, steps
-from rmt.networks.signal import Array, Border, Signal
+from rmt.networks.signal import Border, Signal
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
 _LONGEST = 44  # name of a layer in the table
@@ -138,7 +138,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     acting = [_acting(i, layer, training) for i, layer in enumerate(network.layers)]
     n_inputs, chi = network.n_inputs, 1.0
     factors: tuple[expression.Expression, ...] = ()
-    logs: list[Array] = []  # of every factor's 1/S at w = 0, to first order: mean and variance of the law so far
+    sums = [np.zeros(2)]  # of ln 1/S of the factors so far at w = 0, to first order: mean and variance of the law
     rows: list[LayerRow] = []
     widths: list[int] = []
     notes: dict[str, tuple[float, list[str]]] = {}
@@ -156,11 +156,14 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         elif not widths and isinstance(step.part, expression.Diagonal):
             notes[f"{layer} acts on the input itself, taken as Gaussian"] = 0.0, [place]
         border = step.layer.border(border, step.before, step.after) if padded else border
-        chi *= expression.law(step.part, step.before.size).mean() * step.before.size / step.after.size
+        own = math.exp(float(expression.log_inverse_s(step.part, step.before.size)[0]))
+        chi *= own * step.before.size / step.after.size
         before, factors = factors, appended(factors, step.part)
-        kept = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(before, factors, strict=False)))
-        logs[kept:] = [expression.curve(factor, n_inputs).log_inverse_s(1) for factor in factors[kept:]]
-        log_mean, spread = map(float, np.sum([np.zeros(2), *logs], axis=0))
+        kept = len(before) - bool(before and factors[len(before) - 1] is not before[-1])
+        del sums[kept + 1 :]
+        new = (expression.log_inverse_s(factor, n_inputs) for factor in factors[kept:])
+        sums += accumulate(new, initial=sums.pop())
+        log_mean, spread = map(float, sums[-1])
         rows.append(LayerRow(str(layer), step.after.size, step.after.mean_square, step.after.correlation, chi,
                              _exp(log_mean), _exp(2 * log_mean) * spread if spread else 0.0))
     warnings = [f"{_listed(places)}: {note.format(value)}" for note, (value, places) in notes.items()]

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from rmt.checks import Number, number
-from rmt.networks.expression import Block, Expression, Identity, Scalar, mixes
+from rmt.networks.expression import Block, Diagonal, Expression, Identity, Product, Scalar, mixes
 from rmt.networks.layers import Layer, UnsupportedStructure
-from rmt.networks.sequence import product, steps
+from rmt.networks.sequence import Step, product, steps
 from rmt.networks.signal import Border, Signal
+
+
+@lru_cache(maxsize=64)
+def _steps(layers: tuple[Layer, ...], signal: Signal) -> tuple[Step, ...]:
+    """Return the steps through a branch, which a block asks for several times in a row."""
+    return tuple(steps(layers, signal))
 
 
 @dataclass(frozen=True, init=False)
@@ -73,7 +80,7 @@ class Residual(Layer):
 
     def forward(self, signal: Signal) -> Signal:
         """Return the sum of two independent signals: the branch's weights have mean zero."""
-        *_, branch = steps(self.layers, signal)
+        *_, branch = _steps(self.layers, signal)
         a, b, through = self._shortcut(signal), float(self.scale), branch.after
         mean = a * signal.mean + b * through.mean
         variance = a**2 * signal.variance + b**2 * through.variance
@@ -86,7 +93,10 @@ class Residual(Layer):
 
     def jacobian(self, signal: Signal) -> Expression:
         """Return the shortcut's number and the branch."""
-        branch = product([step.part for step in steps(self.layers, signal)])
+        branch = product([step.part for step in _steps(self.layers, signal)])
+        first = next((part for part in branch.factors if not isinstance(part, Scalar)), None)
+        branch = Product(tuple(replace(part, seen=None) if isinstance(part, Diagonal) and part is not first else part
+                               for part in branch.factors))  # only what begins the branch is on the stream
         shortcut, scale = Fraction(self._shortcut(signal)), Fraction(self.scale)
         if not scale:
             return Scalar(shortcut) if shortcut != 1 else Identity()
@@ -123,7 +133,7 @@ class Residual(Layer):
 
     def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
         """Yield those of the branch."""
-        for step in steps(self.layers, signal):
+        for step in _steps(self.layers, signal):
             yield from step.layer.warnings(step.before)
 
     def border(self, border: Border, before: Signal, after: Signal) -> Border:
@@ -132,7 +142,7 @@ class Residual(Layer):
         if not isinstance(part, Block):
             return border
         through, square = border, 0.0
-        for step in steps(self.layers, before):
+        for step in _steps(self.layers, before):
             through, square = step.layer.border(through, step.before, step.after), step.after.mean_square
         share = float(self.scale) ** 2 * square / after.mean_square if after.mean_square else 0.0
         return Border((1 - share) * border.square + share * through.square,
