@@ -116,17 +116,22 @@ def mixes(expression: Expression) -> bool:
     return any(isinstance(factor, Gaussian | Haar) for factor in _leaves(expression))
 
 
-@lru_cache(maxsize=4096)
 def curve(expression: Expression, n_inputs: int) -> MasterCurve:
     """Return the factor of the master curve that an expression contributes, on n_inputs dimensions."""
+    if not isinstance(expression, Product):
+        return _curve(expression, n_inputs)
+    return MasterCurve.product(_stream_curve(group, n_inputs) if len(group) > 1 else (
+        curve(group[0], n_inputs) ** Fraction(times) if times > 1 else curve(group[0], n_inputs))
+        for group, times in _runs(groups(expression.factors)))
+
+
+@lru_cache(maxsize=4096)
+def _curve(expression: Expression, n_inputs: int) -> MasterCurve:
     match expression:
         case Identity():
             return MasterCurve()
         case Scalar(a):
             return MasterCurve(a**2)
-        case Product(factors):
-            return MasterCurve.product(curve(*group, n_inputs) if len(group) == 1 else _stream_curve(group, n_inputs)
-                                       for group in groups(factors))
         case Diagonal(size, law, _):
             return law.curve.at(Fraction(size, n_inputs))
         case Block(size, shortcut, _):
@@ -138,6 +143,7 @@ def curve(expression: Expression, n_inputs: int) -> MasterCurve:
                 return MasterCurve(gain_squared)
             kept = (Fraction(rows, n_inputs), Fraction(1)), (Fraction(columns, n_inputs), Fraction(-1))
             return MasterCurve(gain_squared * Fraction(rows, columns), kept)
+    raise TypeError(f"no curve of {expression!r}")
 
 
 @lru_cache(maxsize=4096)
@@ -157,6 +163,18 @@ def groups(factors: Iterable[Expression]) -> Iterator[tuple[Expression, ...]]:
             yield stretch[first:end]
             stretch = stretch[end:]
         yield from ((factor,) for factor in stretch)
+
+
+def _runs(parts: Iterable[tuple[Expression, ...]]) -> Iterator[tuple[tuple[Expression, ...], int]]:
+    """Yield the parts, and how often each is the same object in a row: blocks may be thousands."""
+    for _, run in groupby(parts, lambda part: [*map(id, part)]):
+        part, *others = run
+        yield part, 1 + len(others)
+
+
+def begins_with_slopes(factor: Expression) -> bool:
+    """Return whether a factor has slopes on the stream before it."""
+    return _slopes(factor) is not None
 
 
 def taken_as_free(factors: Iterable[Expression]) -> bool:
@@ -284,7 +302,6 @@ def _leaves(expression: Expression) -> Iterator[Expression]:
         yield expression
 
 
-@lru_cache(maxsize=4096)
 def log_norm_variance(expression: Expression) -> float:
     """Return the variance of ln |J u|^2 for a fixed u, to first order in 1/width (Hanin and Nica 2019).
 
@@ -295,7 +312,7 @@ def log_norm_variance(expression: Expression) -> float:
         case Identity() | Scalar():
             return 0.0
         case Product(factors):
-            return sum(map(log_norm_variance, factors))
+            return sum(times * log_norm_variance(factor) for (factor,), times in _runs((one,) for one in factors))
         case Diagonal(size, law):
             return 3 * law.var() / law.mean() ** 2 / size
         case Gaussian():

@@ -60,6 +60,11 @@ class Layer(ABC):
     def jacobian(self, signal: Signal) -> Expression:
         """Return the layer's Jacobian at this input signal."""
 
+    @property
+    def scale_free(self) -> bool:
+        """Whether its Jacobian is the same at any scale of the signal (but for the stream that slopes are of)."""
+        return False
+
     def evaluated(self) -> Layer:
         """Return the layer that it is in evaluation mode."""
         return self
@@ -110,6 +115,11 @@ class Weighted(Layer):
     def scheme(self) -> Scheme:
         """The scheme, whatever way `init` was given."""
         return scheme(self.init)
+
+    @property
+    def scale_free(self) -> bool:
+        """Without biases."""
+        return not self.bias_std and not self.scheme.bias_gain_squared
 
     @property
     def _text(self) -> str:
@@ -213,6 +223,11 @@ class Activation(Layer):
     def __str__(self) -> str:
         return str(self.phi)
 
+    @property
+    def scale_free(self) -> bool:
+        """Where slopes depend on signs alone."""
+        return self.phi.by_sign
+
     def forward(self, signal: Signal) -> Signal:
         """Return the averages over the Gaussian preactivation."""
         if self.phi == linear:
@@ -279,6 +294,11 @@ class Scale(Layer):
 
     def __str__(self) -> str:
         return f"Scale {float(self.a):g}"
+
+    @property
+    def scale_free(self) -> bool:
+        """Always."""
+        return True
 
     def forward(self, signal: Signal) -> Signal:
         """Return a times the signal."""

@@ -19,7 +19,7 @@ from rmt.networks.finite_width import FiniteWidth
 from rmt.networks.layers import Activation, Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.normalization import BatchNorm
-from rmt.networks.sequence import appended, every, steps
+from rmt.networks.sequence import Step, appended, every, steps
 from rmt.networks.signal import Border, Signal
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
@@ -145,9 +145,13 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     log_mean, spread = 0.0, 0.0
     padded = any(layer.padded for layer in acting)
     border = Border(*np.ones((2, *network.input_shape[1:])))
+    last: Step | None = None
+    own, new = np.zeros(2), np.zeros(2)
     for i, (layer, step) in enumerate(zip(network.layers, steps(acting, signal), strict=True)):
-        place = f"layers[{i}]"
-        for note, value in step.layer.warnings(step.before):
+        place, again = f"layers[{i}]", last is not None and step.part is last.part  # of thousands of equal blocks
+        if not again:
+            name, said = str(layer), [*step.layer.warnings(step.before)]
+        for note, value in said:
             most, places = notes.get(note, (0.0, []))
             notes[note] = max(most, value), [*places, place] if place not in places else places
         if layer.mixes:
@@ -156,15 +160,21 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         elif not widths and isinstance(step.part, expression.Diagonal):
             notes[f"{layer} acts on the input itself, taken as Gaussian"] = 0.0, [place]
         border = step.layer.border(border, step.before, step.after) if padded else border
-        own = math.exp(float(expression.log_inverse_s(step.part, step.before.size)[0]))
-        chi *= own * step.before.size / step.after.size
+        if not again:
+            own = expression.log_inverse_s(step.part, step.before.size)
+            new = expression.log_inverse_s(step.part, n_inputs)
+        chi *= math.exp(float(own[0])) * step.before.size / step.after.size
         before, factors = factors, appended(factors, step.part)
         kept = len(before) - bool(before and factors[len(before) - 1] is not before[-1])
         del sums[kept + 1 :]
-        new = (expression.log_inverse_s(factor, n_inputs) for factor in factors[kept:])
-        sums += accumulate(new, initial=sums.pop())
+        if factors[kept:] == (step.part,):
+            sums.append(sums[-1] + new)
+        else:  # two diagonals became one, or a number went before one
+            sums += accumulate((expression.log_inverse_s(factor, n_inputs) for factor in factors[kept:]),
+                               initial=sums.pop())
+        last = step
         log_mean, spread = map(float, sums[-1])
-        rows.append(LayerRow(str(layer), step.after.size, step.after.mean_square, step.after.correlation, chi,
+        rows.append(LayerRow(name, step.after.size, step.after.mean_square, step.after.correlation, chi,
                              _exp(log_mean), _exp(2 * log_mean) * spread if spread else 0.0))
     warnings = [f"{_listed(places)}: {note.format(value)}" for note, (value, places) in notes.items()]
     warnings += _left_out(network, factors, float(border.gain.mean()))

@@ -80,8 +80,10 @@ class Residual(Layer):
 
     def forward(self, signal: Signal) -> Signal:
         """Return the sum of two independent signals: the branch's weights have mean zero."""
-        *_, branch = _steps(self.layers, signal)
-        a, b, through = self._shortcut(signal), float(self.scale), branch.after
+        through = signal
+        for layer in self.layers:
+            through = layer.forward(through)
+        a, b = self._shortcut(signal), float(self.scale)
         mean = a * signal.mean + b * through.mean
         variance = a**2 * signal.variance + b**2 * through.variance
         shared = (a**2 * signal.mean_square * signal.correlation + b**2 * through.mean_square * through.correlation
@@ -121,15 +123,23 @@ class Residual(Layer):
             raise UnsupportedStructure(f"{self}: a shortcut of 0 is no shortcut; use the branch alone")
         return a
 
+    @property
+    def scale_free(self) -> bool:
+        """Where all inside is."""
+        return all(layer.scale_free for layer in self.inside)
+
     def evaluated(self) -> Layer:
         """Return the block of the layers in evaluation mode."""
-        return Residual([layer.evaluated() for layer in self.layers], self.scale,
-                        [layer.evaluated() for layer in self.shortcut])
+        return self._of([layer.evaluated() for layer in self.layers], [layer.evaluated() for layer in self.shortcut])
 
     def trained(self) -> Layer:
         """Return the block of the layers in training mode."""
-        return Residual([layer.trained() for layer in self.layers], self.scale,
-                        [layer.trained() for layer in self.shortcut])
+        return self._of([layer.trained() for layer in self.layers], [layer.trained() for layer in self.shortcut])
+
+    def _of(self, layers: list[Layer], shortcut: list[Layer]) -> Residual:
+        """Return the block of other layers; itself if they are its own."""
+        same = all(new is old for new, old in zip((*layers, *shortcut), self.inside, strict=True))
+        return self if same else Residual(layers, self.scale, shortcut)
 
     def warnings(self, signal: Signal) -> Iterator[tuple[str, float]]:
         """Yield those of the branch."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rmt.networks.expression import Diagonal, Expression, Identity, Product, Scalar, merged
+from rmt.networks.expression import (
+    Diagonal,
+    Expression,
+    Identity,
+    Product,
+    Scalar,
+    begins_with_slopes,
+    merged,
+)
 from rmt.networks.layers import Layer, UnsupportedStructure
 from rmt.networks.signal import Signal
 
@@ -23,13 +31,31 @@ class Step:
 
 def steps(layers: Sequence[Layer], signal: Signal) -> Iterator[Step]:
     """Yield every layer's step; an error names the layer by its place."""
+    step: Step | None = None
     for i, layer in enumerate(layers):
         try:
-            yield (step := _step(layer, signal))
+            step = _step(layer, signal) if step is None else _again(step, layer, signal) or _step(layer, signal)
+            yield step
         except (UnsupportedStructure, OverflowError) as error:
             text = str(error)
             raise type(error)(f"layers[{i}]" + ("." if text.startswith("layers[") else ": ") + text) from None
         signal = step.after
+
+
+def _again(last: Step, layer: Layer, signal: Signal) -> Step | None:
+    """Return the step of a layer that is the last one once more, at another scale of the signal; None if it is not."""
+    before, part = last.before, last.part
+    if (layer is not last.layer and layer != last.layer) or not layer.scale_free or begins_with_slopes(part):
+        return None
+    if len(signal.shape) > 1 or (before.shape, before.gaussian) != (signal.shape, signal.gaussian):
+        return None
+    if before.mean == signal.mean == 0 and before.correlation == signal.correlation and before.variance:
+        grown = signal.variance / before.variance
+        after = replace(last.after, variance=grown * last.after.variance, mean=math.sqrt(grown) * last.after.mean,
+                        stream=last.after.stream * signal.stream / before.stream)
+    else:
+        after = layer.forward(signal)
+    return Step(layer, part, signal, after) if math.isfinite(after.mean_square) else None
 
 
 def _step(layer: Layer, signal: Signal) -> Step:
