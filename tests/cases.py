@@ -82,7 +82,7 @@ COMPOSED = (
     LEAKY * MarchenkoPastur(0.5),
     (LEAKY * MarchenkoPastur(1)) ** 30,
     # residual blocks: a band away from zero, borderline and hard edges; two bands that meet in an atom; nested
-    *map(block, (Fraction(1, 4) * MarchenkoPastur(1), MarchenkoPastur(1), 2 * MarchenkoPastur(1), PointMass(9))),
+    *map(block, (Fraction(1, 4) * MarchenkoPastur(1), 2 * MarchenkoPastur(1), PointMass(9))),
     block(MarchenkoPastur(1) * Bernoulli(0.25) * MarchenkoPastur(1)),
     block(MarchenkoPastur(1) * block(0.5 * MarchenkoPastur(1))) * MarchenkoPastur(1),
     block(Fraction(1, 8000) * MarchenkoPastur(1)) ** 2000,

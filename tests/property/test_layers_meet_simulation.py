@@ -72,7 +72,13 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def with_slow(names, slow):
+    """Return the names, some of which are tested in CI alone."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
+@pytest.mark.parametrize("name", with_slow(NETWORKS, (
+    "conv gelu, groups, rectangular kernel, head", "conv orthogonal", "transformer's", "layer norm, 8 blocks")))
 def test_a_network_follows_its_law(name):
     network, draws, bound, steps = NETWORKS[name]
     law = predict(network).spectrum
@@ -143,7 +149,7 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", with_slow(STREAMS, ("tanh, layer norm, stem and head", "images")))
 def test_slopes_on_one_stream_are_not_free_of_each_other(name):
     """He et al.'s pre-activation blocks; the free product of eight ReLU blocks is several times further away."""
     network = STREAMS[name]
