@@ -212,6 +212,7 @@ class StreamPsi(Psi):
         rest = (x / wronskian) @ (p * (first > 0))
         return left, right, psi, rest, end, (right**2 * first) @ p, (end * first) @ p
 
+    @np.errstate(all="ignore")
     def valid(self, inner: list[ComplexArray]) -> BoolArray | bool:
         """Return where the branches' rows are where their curves are the laws'."""
         found = np.ones(inner[0].size, dtype=bool)
