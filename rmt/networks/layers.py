@@ -135,9 +135,9 @@ class Weighted(Layer):
 
     def forward(self, signal: Signal) -> Signal:
         """Return q = gain E x^2 + E b^2 (Poole et al. 2016)."""
-        gain, bias = float(self.gain(signal.shape)), self.bias_variance(self.fans(signal.shape)[0])
+        shape, gain, bias = _carried(self, signal.shape)
         variance, shared = gain * signal.mean_square + bias, gain * signal.mean_square * signal.correlation + bias
-        return Signal(self.output_shape(signal.shape), 0.0, variance, shared / variance if variance else 1.0,
+        return Signal(shape, 0.0, variance, shared / variance if variance else 1.0,
                       gaussian=True, stream=variance)
 
     def bias_variance(self, fan_in: int) -> float:
@@ -149,6 +149,12 @@ class Weighted(Layer):
         rows = self.output_shape(signal.shape)[0]
         if self.scheme.entries == "sparse" and (left := rows - self.scheme.zeros(rows)) < rows:
             yield f"{self} has {left} non-zero entries a column; the law is that of many", 0.0
+
+
+@lru_cache(maxsize=1024)
+def _carried(layer: Weighted, shape: tuple[int, ...]) -> tuple[tuple[int, ...], float, float]:
+    """Return a layer's output shape, gain and bias variance."""
+    return layer.output_shape(shape), float(layer.gain(shape)), layer.bias_variance(layer.fans(shape)[0])
 
 
 @dataclass(frozen=True)
