@@ -112,15 +112,19 @@ def trend(results: Sequence[RowResult], name: str) -> str:
     for result in results:
         depths.setdefault(result.row.scheme, set()).add(result.row.depth)
     schemes = [scheme for scheme, several in depths.items() if len(several) > 1]
+    said = [scheme.split(", ") for scheme in schemes]
+    common = [part for part in said[0] if len(said) > 1 and all(part in parts for parts in said)] if said else []
     for i, init in enumerate(schemes):
         mine = sorted((r for r in results if r.row.scheme == init), key=lambda r: r.row.depth)
         # side by side, so that schemes with the same values stay visible
         depth = np.array([r.row.depth for r in mine]) * 1.03 ** (i - (len(schemes) - 1) / 2)
-        look = {"color": style.PALETTE[i % 6]}
+        look = {"color": style.PALETTE[i % 6], "ls": ("-", "--", ":")[i // 6 % 3]}
+        label = ", ".join(part for part in said[i] if part not in common) or init
         for ax, values in (top, [r.log_condition_number for r in mine]), (bottom, [r.log_growth for r in mine]):
             predicted, measured, error = np.array(values).T / math.log(10)
-            ax.plot(depth, predicted, lw=1.2, label=init, **look)
-            ax.errorbar(depth, measured, 2 * error, fmt=style.MARKERS[i % 6], ms=4.5, capsize=2, **look)
+            ax.plot(depth, predicted, lw=1.2, label=label, **look)
+            ax.errorbar(depth, measured, 2 * error, marker=style.MARKERS[i % 6], ms=4.5, capsize=2, color=look["color"],
+                        ls="none")
     for ax in (top, bottom):
         ax.margins(y=0.1)
     top.set_ylabel("log₁₀ condition number\n(of the values s > 0)")
@@ -131,7 +135,8 @@ def trend(results: Sequence[RowResult], name: str) -> str:
     bottom.minorticks_off()
     bottom.set_xlabel("depth (blocks)" if results[0].row.blocks else "depth (weight matrices)")
     row = results[0].row
-    figure.suptitle(f"{row.activation}, {row.inputs} inputs, N = {row.width}, {row.draws} networks, seed {row.seed}\n"
+    about = ", ".join([*common, row.activation])
+    figure.suptitle(f"{about}, {row.inputs} inputs, N = {row.width}, {row.draws} networks, seed {row.seed}\n"
                     "lines: theory; markers: mean over networks ± 2 standard errors", fontsize=8)
     top.legend(frameon=False, fontsize=7)
     return style.svg(figure, name)
