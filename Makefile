@@ -21,7 +21,7 @@ activations: setup  ## every scheme and activation, critical and not -> out/acti
 phase: setup  ## the phase diagram of tanh networks, measured -> out/phase/index.html (two minutes)
 	$(RUN)/rmt report studies/phase.toml --out out/phase
 
-residual: setup  ## residual branches against depth, with and without norm -> out/residual/index.html (three minutes)
+residual: setup  ## residual branches against depth, with and without norm -> out/residual/index.html (five minutes)
 	$(RUN)/rmt report studies/residual.toml --out out/residual
 
 test: setup  ## run the tests (two at a time)
