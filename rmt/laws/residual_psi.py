@@ -44,8 +44,7 @@ def seen(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> tup
 
     Below the real axis it is its mirror image. ln x is that at the rows to which the steps lead.
     """
-    below, mass = v.imag < 0, float(branch.mass)
-    a, *rows = (np.where(below, row.conj(), row) for row in (v, *inner))
+    (below, a, rows), mass = _mirrored(v, inner), float(branch.mass)
     at = logistic(a)
     log_x, d_log_x, parts = branch.system(at, rows)
     log_x = sum((-part.k * part.shift[0] for part in parts), log_x)
@@ -56,10 +55,16 @@ def seen(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> tup
     return tuple(turned)
 
 
-def inside(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> ComplexArray:
-    """Return E log(1 - X/x(w)) + 2 ln(1 + w): what a branch adds to a log-potential."""
+def _mirrored(v: ComplexArray, inner: list[ComplexArray]) -> tuple[BoolArray, ComplexArray, list[ComplexArray]]:
+    """Return where v lies below the real axis, and v and the rows there turned above it."""
     below = v.imag < 0
     a, *rows = (np.where(below, row.conj(), row) for row in (v, *inner))
+    return below, a, rows
+
+
+def inside(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> ComplexArray:
+    """Return E log(1 - X/x(w)) + 2 ln(1 + w): what a branch adds to a log-potential."""
+    below, a, rows = _mirrored(v, inner)
     at = logistic(a)
     found = branch.potential(branch.system(at, rows)[0], a, rows) + 2 * at.log_complement(float(branch.mass))[0]
     return np.where(below, found.conj(), found)
@@ -67,8 +72,7 @@ def inside(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> C
 
 def on_sheet(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray], log_x: ComplexArray) -> BoolArray:
     """Return where a branch's rows are inside their strips, on one side of the axis, and its curve is the law's."""
-    below = v.imag < 0
-    a, *rows = (np.where(below, row.conj(), row) for row in (v, *inner))
+    below, a, rows = _mirrored(v, inner)
     turn = np.where(below, 2 * math.pi - log_x.imag, log_x.imag)
     found: BoolArray = (a.imag < math.pi) & (turn > -_SHEET) & (turn < math.pi + _SHEET)
     for (y, *others), (law, *_) in zip(branch.rows(rows), branch.slopes, strict=True):
@@ -124,12 +128,9 @@ class ResidualPsi(Psi):
 
     def moments(self, n: int) -> Array:
         """Return the moments 1..n, by the free cumulants of the symmetrised laws, which are even and add."""
-        log_inverse_s = self.branch.log_inverse_s(n)
-        j = np.arange(1, n + 1)
-        log_u = np.r_[0.0, (-1.0) ** (j - 1) / j] - log_inverse_s  # u = g^2 = w e^(log_u)
-        catalan = [(-1.0) ** (k - 1) * math.comb(2 * k - 2, k - 1) / k for k in range(1, n + 1)]
+        of_one = np.array([(-1.0) ** (k - 1) * math.comb(2 * k - 2, k - 1) / k for k in range(1, n + 1)])
         cumulants = np.zeros(2 * n)
-        cumulants[1::2] = [series.exp(-k * log_u[:k])[k - 1] / k + one for k, one in enumerate(catalan, 1)]
+        cumulants[1::2] = series.r_diagonal_cumulants(self.branch.log_inverse_s(n)) + of_one
         return series.moments_of_cumulants(cumulants)[1::2]
 
     # ---- rows -----------------------------------------------------------------------------------------------

@@ -42,6 +42,16 @@ def log_inverse_s(moments: Array) -> Array:
     return -log_one_plus_w - log_chi
 
 
+def r_diagonal_cumulants(log_inverse_s: Array) -> Array:
+    """Return the coefficients of r(t) = w/t, t = w (1 + w) S(w), of an R-diagonal A from the series of A^T A.
+
+    They are the even free cumulants of the symmetrised law of |A|.
+    """
+    j = np.arange(1, log_inverse_s.size)
+    log_t = np.r_[0.0, (-1.0) ** (j - 1) / j] - log_inverse_s  # of t/w
+    return np.array([exp(-k * log_t[:k])[k - 1] / k for k in range(1, log_inverse_s.size)])
+
+
 def moment_over_scale(log_inverse_s: Array, k: int) -> float:
     """Return m_k / m_1^k = [w^(k-1)] ((1+w)/S)^k / (k m_1^k) (Lagrange), from log(1/S) to order k - 1."""
     j = np.arange(1, k)

@@ -18,7 +18,7 @@ def moments(log_inverse_s: Sequence[Array], first: Array, middle: Array, last: A
     `log_inverse_s` are the branches' series; d_0^2, d_l^2 as (L, kinds), f^2 and the weights as in `StreamPsi`.
     """
     size, one = n + 1, _unit(n + 1)
-    responses = [_cumulants(branch) for branch in log_inverse_s]
+    responses = [series.r_diagonal_cumulants(branch) for branch in log_inverse_s]
     alpha, beta = np.zeros((2, len(middle), size))
     back = np.zeros((len(middle) + 1, weights.size, size))  # y/x, from the output
     ahead = np.zeros_like(back)  # x/y, from the input
@@ -53,13 +53,6 @@ def _met(response: Array, d: Array, weights: Array, ahead: Array, back: Array) -
 
 def _unit(size: int) -> Array:
     return np.eye(1, size)[0]
-
-
-def _cumulants(log_inverse_s: Array) -> Array:
-    """Return the coefficients of r(t) = w/t of an R-diagonal element, t = w (1 + w) S(w)."""
-    j = np.arange(1, log_inverse_s.size)
-    log_u = np.r_[0.0, (-1.0) ** (j - 1) / j] - log_inverse_s
-    return np.array([series.exp(-k * log_u[:k])[k - 1] / k for k in range(1, log_inverse_s.size)])
 
 
 def _times(a: Array, b: Array) -> Array:
