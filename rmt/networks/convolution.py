@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NoReturn
 
 import numpy as np
 
@@ -223,13 +224,12 @@ class AvgPool2d(Layer):
             raise ValueError(f"AvgPool2d needs (channels, height, width) that {self.kernel_size} divides, got {shape}")
         return (shape[0], *(n // self.kernel_size for n in shape[1:]))
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal) -> NoReturn:
         """Refuse."""
         raise UnsupportedStructure(
             f"{self} averages neighbours that share their weights, which no free product describes: use Flatten, or "
             "a Conv2d with stride=kernel_size and padding=0")
 
-    def jacobian(self, signal: Signal) -> Expression:
+    def jacobian(self, signal: Signal) -> NoReturn:
         """Refuse."""
         self.forward(signal)
-        raise AssertionError

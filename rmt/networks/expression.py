@@ -154,15 +154,19 @@ def log_inverse_s(factor: Expression, n_inputs: int) -> Array:
 
 def groups(factors: Iterable[Expression]) -> Iterator[tuple[Expression, ...]]:
     """Yield the factors one by one, but those together whose slopes act on one residual stream: they are not free."""
-    for random, run in groupby(factors, lambda factor: isinstance(factor, Gaussian | Haar)):
-        stretch = tuple(run)
-        places = [i for i, factor in enumerate(stretch) if _slopes(factor)] if not random else []
+    for stretch in _stretches(factors):
+        places = [i for i, factor in enumerate(stretch) if _slopes(factor)]
         if len(places) > 1 and shares_stream(stretch):
             first, end = places[0], places[-1] + 1
             yield from ((factor,) for factor in stretch[:first])
             yield stretch[first:end]
             stretch = stretch[end:]
         yield from ((factor,) for factor in stretch)
+
+
+def _stretches(factors: Iterable[Expression]) -> Iterator[tuple[Expression, ...]]:
+    """Yield the factors in runs, of random matrices and of what lies between them in turn."""
+    return (tuple(run) for _, run in groupby(factors, lambda factor: isinstance(factor, Gaussian | Haar)))
 
 
 def _runs(parts: Iterable[tuple[Expression, ...]]) -> Iterator[tuple[tuple[Expression, ...], int]]:
@@ -179,10 +183,8 @@ def begins_with_slopes(factor: Expression) -> bool:
 
 def taken_as_free(factors: Iterable[Expression]) -> bool:
     """Return whether residual branches begin with slopes whose common stream is not known, and are taken as free."""
-    runs = (tuple(run) for random, run in groupby(factors, lambda factor: isinstance(factor, Gaussian | Haar))
-            if not random)
-    return any(sum(_slopes(factor) is not None for factor in run) > 1 and not shares_stream(run)
-               and any(isinstance(factor, Block) and _slopes(factor) for factor in run) for run in runs)
+    return any(sum(map(begins_with_slopes, run)) > 1 and not shares_stream(run)
+               and any(isinstance(factor, Block) and _slopes(factor) for factor in run) for run in _stretches(factors))
 
 
 def shares_stream(stretch: Sequence[Expression]) -> bool:
