@@ -1,5 +1,6 @@
 """A study: every mistake is one line that names the file and the key; lists are crossed."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from empirical.measurement import Measurement
 from empirical.study import Phase, Products, Row, StudyError, groups, growth, load, spaced
 from rmt import mlp, schemes
-from rmt.networks import meanfield
+from rmt.networks import meanfield, zoo
 
 ROOT = Path(__file__).parents[2]
 GOOD = {"init": '"xavier_normal"', "activation": '"relu"', "depth": "3", "width": "20"}
@@ -216,3 +217,20 @@ def test_growth_is_averaged_in_logs():
         assert found == pytest.approx((np.log(each.mean()) + 2 * shift, each.std(ddof=1) / 2 / each.mean()), rel=1e-12)
     zeros = Measurement(np.full((3, 1, 2), -np.inf), np.full((3, 1), -np.inf), 2, "a", "b", 0, "cpu", "float64")
     assert growth(zeros) == (-np.inf, 0.0)
+
+
+def test_a_study_of_residual_blocks(tmp_path):
+    """Architecture, norm and scale are crossed; blocks are said in the row's scheme; bad values name their key."""
+    found = load(ROOT / "studies" / "residual.toml").rows
+    assert len(found) == 39
+    assert "residual_mlp, norm layer, scale 1/sqrt(L)" in {row.blocks for row in found}
+    row = next(row for row in found if (row.blocks, row.depth) == ("resnet, norm batch, scale 1/sqrt(L)", 8))
+    assert row.network == zoo.resnet(8, 200, "tanh", norm="batch", scale="1/sqrt(L)")
+    table = '[[rows]]\ninit = "lecun_normal"\nactivation = "tanh"\ndepth = 2\nwidth = 9\n'
+    for text, says in (('architecture = "resnet"\nnorm = "btch"', "did you mean 'batch'"),
+                       ('architecture = "resnt"', "did you mean 'resnet'"), ('norm = "batch"', "norm and scale need"),
+                       ('architecture = "resnet"\nscale = "1/L2"', "did you mean '1/L'"),
+                       ('architecture = "resnet"\nbias_std = 0.1', "bias_std must be 0 with architecture 'resnet'")):
+        (path := tmp_path / "study.toml").write_text(table + text)
+        with pytest.raises(StudyError, match=re.escape(says)):
+            load(path)
