@@ -221,20 +221,16 @@ class StreamPsi(Psi):
         return found
 
     def real_rows(self, log_odds: Array, tolerance: float) -> list[Array]:
-        """Return the rows on the negative axis, followed from zeta = 0."""
-        return [row.real for row in self._axis(log_odds)]
-
-    def _axis(self, log_odds: Array) -> list[ComplexArray]:
-        (rows, at), found = self._first_order(), np.empty((self.rows, log_odds.size), dtype=complex)
+        """Return the rows on the negative axis, followed from zeta = 0; beyond either end they are straight lines."""
+        (rows, at), found = self._first_order(), np.empty((self.rows, log_odds.size))
         for i in np.argsort(log_odds):
             goal = float(log_odds[i])
             while at < min(goal, _BOTTOM):
                 ahead = min(goal, at + _STRIDE, _BOTTOM)
                 rows, at = self._settled([row + gain * (ahead - at) for row, gain in zip(
                     rows, self._at(rows, at)[1], strict=True)], ahead), ahead
-            # beyond either end the rows are straight lines
-            gains = self._at(rows, at)[1] if goal != at else rows
-            found[:, i] = [(row + gain * (goal - at))[0] for row, gain in zip(rows, gains, strict=True)]
+            gains = self._at(rows, at)[1]
+            found[:, i] = [(row + gain * (goal - at))[0].real for row, gain in zip(rows, gains, strict=True)]
         return list(found)
 
     def _at(self, rows: list[ComplexArray], goal: float) -> tuple[list[ComplexArray], list[ComplexArray]]:
