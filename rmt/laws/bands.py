@@ -37,7 +37,6 @@ Locate = Callable[..., Local]
 NODES = 192
 _SETTLED = 1e-10  # of the integral of |f|: the error an expectation may have
 _PANELS = 400
-_DEAR = 1e-12  # the rounding of a tail of a dear law
 _OWN_DIGITS = 1e-3  # of a tail: below, the series has not enough of them
 
 
@@ -104,8 +103,8 @@ class Table:
     """Quantiles of one band by Newton steps in the logit, bracketed, from a table of nodes."""
 
     def __init__(self, local: Locate, lo: float, hi: float, rate: float, mass: float, below: float, above: float,
-                 unit: float, *, dear: bool = False) -> None:
-        self.dear = dear
+                 unit: float, rounding: float, *, dear: bool = False) -> None:
+        self.dear, self.rounding = dear, rounding
         self.local, self.lo, self.hi, self.mass, self.below, self.above = local, lo, hi, mass, below, above
         self._rate = rate if math.isinf(lo) else 0.0
         self._unit = unit
@@ -115,7 +114,7 @@ class Table:
         found = self.local(t, state)
         lower, upper = (np.clip((tail - rest) / self.mass, 1e-300, 1) for tail, rest in (
             (found.lower, self.below), (found.upper, self.above)))
-        unit = _DEAR if self.dear else 1e-15
+        unit = self.rounding
         rounding = unit / upper + (10 * unit if self._rate else unit / lower)  # at a hard edge `lower` has its digits
         return (np.log(lower) - np.log(upper), np.exp(found.log_density) / self.mass / (lower * upper), rounding,
                 found.state)

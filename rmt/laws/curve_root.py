@@ -51,14 +51,26 @@ def solve(curve: MasterCurve, log_x: ComplexArray) -> Root:
 
 def newton_or(otherwise: Callable[[MasterCurve, ComplexArray], Root], curve: MasterCurve, log_x: ComplexArray,
               v: ComplexArray, y: list[ComplexArray]) -> Root:
-    """Return the root at ln x by Newton from (v, y), and otherwise where that is not proved."""
-    v, y, done = _newton(curve, log_x, v, y, np.zeros(v.size))
-    done &= _proved(curve, log_x, v, y)
+    """Return the root at ln x by Newton from (v, y) or from the nearest root, and otherwise where neither is proved."""
+    v, y, done = _tried(curve, log_x, v, y)
+    if done.any() and not done.all():
+        left, found = np.flatnonzero(~done), np.flatnonzero(done)
+        near = found[np.abs(log_x[left, None] - log_x[found]).argmin(axis=1)]
+        v[left], rows, done[left] = _tried(curve, log_x[left], v[near], [row[near] for row in y])
+        for row, part in zip(y, rows, strict=True):
+            row[left] = part
     if not done.all():
-        v_other, y_other = otherwise(curve, log_x[~done])
-        for root, other in zip((v, *y), (v_other, *y_other), strict=True):
-            root[~done] = other
+        v[~done], rows = otherwise(curve, log_x[~done])
+        for row, part in zip(y, rows, strict=True):
+            row[~done] = part
     return v, y
+
+
+def _tried(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray,
+           y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray], BoolArray]:
+    """Return Newton's end from (v, y), and where it is proved to be the root."""
+    v, y, done = _newton(curve, log_x, v, y, np.zeros(v.size))
+    return v, y, done & _proved(curve, log_x, v, y)
 
 
 def follow_slopes(curve: MasterCurve, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
@@ -135,7 +147,7 @@ def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[C
     tolerance = 1e-15 * (curve.rounding + np.abs(target))  # of the target and of the sum over a deep product
     ends, done = [v.copy(), *(y_l.copy() for y_l in y)], np.zeros(target.size, dtype=bool)
     todo, last = np.arange(target.size), np.full(target.size, np.inf)
-    for i in range(60):
+    for i in range(40):
         value, derivative, corrections = curve.system(logistic(v), y)
         miss = sum((k * shift[0] for k, shift, _, _ in corrections), target - value)
         off = sum((np.abs(shift[0]) for _, shift, _, _ in corrections), np.abs(miss))

@@ -57,6 +57,11 @@ class Distribution(ABC):
         """Whether a point costs much."""
         return False
 
+    @property
+    def _rounding(self) -> float:
+        """Of a tail."""
+        return 1e-15
+
     @abstractmethod
     def _local(self, t: Array, state: Any = None) -> Local:
         """Return what the distribution is at t inside a band, or P(T > t) in a gap, from the state of nearby points."""
@@ -209,7 +214,7 @@ class Distribution(ABC):
         below = np.cumsum(np.r_[-self._at_bottom, masses[:-1]])
         above = np.cumsum(np.r_[0.0, masses[:0:-1]])[::-1]
         return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, before, after, self._unit,
-                                     dear=self._dear)
+                                     self._rounding, dear=self._dear)
                 for (lo, hi), mass, before, after in zip(
                     intervals, masses, below, above, strict=True) if lo != hi}
 
@@ -286,6 +291,10 @@ class Moved(Distribution):
     @property
     def _dear(self) -> bool:
         return bool(self.law._dear)
+
+    @property
+    def _rounding(self) -> float:
+        return float(self.law._rounding)
 
     def _local(self, t: Array, state: Any = None) -> Local:
         return Local(*self.law._local(t, state))

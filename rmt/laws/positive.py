@@ -61,6 +61,10 @@ class PositiveLaw(Law):
     def _dear(self) -> bool:
         return self.curve.noisy
 
+    @property
+    def _rounding(self) -> float:
+        return 1e-12 if self._dear else 1e-15 * max(1.0, sum(float(k) for *_, k in self.curve.slopes) / 2)
+
     def _at(self, t: Array, state: Any = None) -> Local:
         v, y = self._root(t.astype(complex), state)
         return Local(*self.curve.tails(v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y])

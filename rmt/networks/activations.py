@@ -112,9 +112,13 @@ class LeakyReLU(ActivationFunction):
 
     def cross(self, q: ArrayLike, rho: ArrayLike) -> Any:
         """Return a rho q + (1 - a)^2 q [sqrt(1 - rho^2) + (pi - arccos rho) rho] / 2 pi (Cho and Saul 2009)."""
-        a, rho = float(self.a), np.asarray(rho, dtype=float)
-        arc_cosine = np.sqrt((1 - rho) * (1 + rho)) + (math.pi - np.arccos(rho)) * rho
-        return (q * (a * rho + (1 - a) ** 2 * arc_cosine / (2 * math.pi)))[()]
+        a = float(self.a)
+        if isinstance(q, float) and isinstance(rho, float):  # as in a block, of which there may be thousands
+            sqrt, arccos = math.sqrt, math.acos
+        else:
+            q, rho, sqrt, arccos = np.asarray(q, dtype=float), np.asarray(rho, dtype=float), np.sqrt, np.arccos
+        arc_cosine = sqrt((1 - rho) * (1 + rho)) + (math.pi - arccos(rho)) * rho
+        return q * (a * rho + (1 - a) ** 2 * arc_cosine / (2 * math.pi))
 
     def slope_cross(self, q: ArrayLike, rho: ArrayLike) -> Any:
         """Return a + (1 - a)^2 (pi - arccos rho) / 2 pi."""

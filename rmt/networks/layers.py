@@ -242,7 +242,7 @@ class Activation(Layer):
         q = signal.mean_square
         mean, mean_square = float(self.phi.mean(q)), float(self.phi.cross(q, 1.0))
         correlation = float(self.phi.cross(q, signal.correlation)) / mean_square if mean_square else 1.0
-        return Signal(signal.shape, mean, mean_square - mean**2, correlation, gaussian=False)
+        return Signal(signal.shape, mean, mean_square - mean**2, min(correlation, 1.0), gaussian=False)
 
     def jacobian(self, signal: Signal) -> Expression:
         """Return the diagonal of slopes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from rmt.networks.finite_width import FiniteWidth
 from rmt.networks.layers import Activation, Layer, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.normalization import BatchNorm
-from rmt.networks.sequence import Step, appended, every, steps
+from rmt.networks.sequence import Step, append, every, steps
 from rmt.networks.signal import Border, Signal
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
@@ -135,15 +135,17 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     q, rho = float(positive("input_variance", input_variance)), float(
         number("input_correlation", input_correlation, -1, high=1))
     signal = Signal(network.input_shape, 0.0, q, rho, gaussian=True, stream=q)
-    acting = [_acting(i, layer, training) for i, layer in enumerate(network.layers)]
+    acting: list[Layer] = []
+    for layer, run in groupby(network.layers):
+        acting += [_acting(len(acting), layer, training)] * len([*run])
     n_inputs, chi = network.n_inputs, 1.0
-    factors: tuple[expression.Expression, ...] = ()
+    factors: list[expression.Expression] = []
     sums = [np.zeros(2)]  # of ln 1/S of the factors so far at w = 0, to first order: mean and variance of the law
     rows: list[LayerRow] = []
     widths: list[int] = []
     notes: dict[str, tuple[float, list[str]]] = {}
     log_mean, spread = 0.0, 0.0
-    padded = any(layer.padded for layer in acting)
+    padded = any(layer.padded for layer, _ in groupby(acting))
     border = Border(*np.ones((2, *network.input_shape[1:])))
     last: Step | None = None
     own, new = np.zeros(2), np.zeros(2)
@@ -164,10 +166,11 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
             own = expression.log_inverse_s(step.part, step.before.size)
             new = expression.log_inverse_s(step.part, n_inputs)
         chi *= math.exp(float(own[0])) * step.before.size / step.after.size
-        before, factors = factors, appended(factors, step.part)
-        kept = len(before) - bool(before and factors[len(before) - 1] is not before[-1])
+        kept, end = len(factors), factors[-1:]
+        append(factors, step.part)
+        kept -= bool(end and factors[kept - 1] is not end[0])
         del sums[kept + 1 :]
-        if factors[kept:] == (step.part,):
+        if factors[kept:] == [step.part]:
             sums.append(sums[-1] + new)
         else:  # two diagonals became one, or a number went before one
             sums += accumulate((expression.log_inverse_s(factor, n_inputs) for factor in factors[kept:]),
@@ -179,7 +182,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     warnings = [f"{_listed(places)}: {note.format(value)}" for note, (value, places) in notes.items()]
     warnings += _left_out(network, factors, float(border.gain.mean()))
     by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
-    jacobian = expression.Product(factors)
+    jacobian = expression.Product(tuple(factors))
     rank = RankDistribution(n_inputs, expression.units(factors), by_sign)
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
@@ -189,7 +192,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     return Prediction(network, spectrum, tuple(rows), width, tuple(warnings))
 
 
-def _left_out(network: Network, factors: tuple[expression.Expression, ...], loss: float) -> Iterator[str]:
+def _left_out(network: Network, factors: list[expression.Expression], loss: float) -> Iterator[str]:
     """Yield what the theory leaves out of the network as a whole; `loss` is what a border leaves of the mean of x."""
     if any(isinstance(layer, BatchNorm) for layer in every(network.layers)) and network.n_inputs < _MANY:
         yield ("BatchNorm: a channel's variance over inputs has a relative standard deviation of at least "

@@ -90,7 +90,7 @@ class Residual(Layer):
                   + 2 * a * b * signal.mean * through.mean)
         square = mean**2 + variance
         grown = variance / (a**2 * signal.variance) if signal.variance else 1.0
-        return replace(signal, mean=mean, variance=variance, correlation=shared / square if square else 1.0,
+        return replace(signal, mean=mean, variance=variance, correlation=min(shared / square, 1.0) if square else 1.0,
                        gaussian=signal.gaussian and (through.gaussian or b == 0), stream=signal.stream * grown)
 
     def jacobian(self, signal: Signal) -> Expression:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from rmt.networks.expression import (
     Diagonal,
@@ -21,12 +22,13 @@ from rmt.networks.signal import Signal
 
 @dataclass(frozen=True)
 class Step:
-    """One layer with the signals before and behind it, and its Jacobian."""
+    """One layer with the signals before and behind it, its Jacobian, and whether that is for a signal of any scale."""
 
     layer: Layer
     part: Expression
     before: Signal
     after: Signal
+    scale_free: bool
 
 
 def steps(layers: Sequence[Layer], signal: Signal) -> Iterator[Step]:
@@ -45,7 +47,7 @@ def steps(layers: Sequence[Layer], signal: Signal) -> Iterator[Step]:
 def _again(last: Step, layer: Layer, signal: Signal) -> Step | None:
     """Return the step of a layer that is the last one once more, at another scale of the signal; None if it is not."""
     before, part = last.before, last.part
-    if (layer is not last.layer and layer != last.layer) or not layer.scale_free or begins_with_slopes(part):
+    if not last.scale_free or (layer is not last.layer and layer != last.layer):
         return None
     if len(signal.shape) > 1 or (before.shape, before.gaussian) != (signal.shape, signal.gaussian):
         return None
@@ -55,12 +57,13 @@ def _again(last: Step, layer: Layer, signal: Signal) -> Step | None:
                         stream=last.after.stream * signal.stream / before.stream)
     else:
         after = layer.forward(signal)
-    return Step(layer, part, signal, after) if math.isfinite(after.mean_square) else None
+    return Step(layer, part, signal, after, True) if math.isfinite(after.mean_square) else None
 
 
 def _step(layer: Layer, signal: Signal) -> Step:
     try:
-        found = Step(layer, layer.jacobian(signal), signal, layer.forward(signal))
+        part = layer.jacobian(signal)
+        found = Step(layer, part, signal, layer.forward(signal), layer.scale_free and not begins_with_slopes(part))
         if math.isfinite(found.after.mean_square):
             return found
     except OverflowError as error:
@@ -70,34 +73,34 @@ def _step(layer: Layer, signal: Signal) -> Step:
 
 
 def every(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Yield all layers, and those inside them."""
-    for layer in layers:
+    """Yield all layers, and those inside them; equal neighbours, of which there may be thousands, once."""
+    for layer, _ in groupby(layers):
         yield layer
         yield from every(layer.inside)
 
 
 def product(parts: Sequence[Expression]) -> Product:
     """Return the product of parts, the input's first."""
-    factors: tuple[Expression, ...] = ()
+    factors: list[Expression] = []
     for part in parts:
-        factors = appended(factors, part)
-    return Product(factors)
+        append(factors, part)
+    return Product(tuple(factors))
 
 
-def appended(factors: tuple[Expression, ...], part: Expression) -> tuple[Expression, ...]:
-    """Return the factors with one more behind them: free of those before, or made one with the last.
+def append(factors: list[Expression], part: Expression) -> None:
+    """Put one more behind the factors: free of those before, or made one with the last.
 
     Numbers commute and stand before a diagonal, so that two diagonals on one space meet.
     """
     match part:
         case Identity():
-            return factors
+            pass
         case Product(more):
             for one in more:
-                factors = appended(factors, one)
-            return factors
+                append(factors, one)
         case Scalar() if factors:
-            return (*factors[:-1], part, factors[-1])
+            factors.insert(-1, part)
         case Diagonal() if factors and isinstance(factors[-1], Diagonal):
-            return (*factors[:-1], merged(factors[-1], part))
-    return (*factors, part)
+            factors[-1] = merged(factors[-1], part)
+        case _:
+            factors.append(part)
