@@ -27,6 +27,8 @@ from rmt.laws.residual_psi import residual_block
 from rmt.laws.stream_psi import StreamPsi
 from rmt.networks.stream import Array, Seen, joint_slopes
 
+_TOGETHER = 64  # places on one stream, whose number's cube is the cost
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -188,9 +190,13 @@ def taken_as_free(factors: Iterable[Expression]) -> bool:
 
 
 def shares_stream(stretch: Sequence[Expression]) -> bool:
-    """Return whether all slopes of a stretch are known to be of one Gaussian stream, a diagonal only at its end."""
+    """Return whether all slopes of a stretch are known to be of one Gaussian stream, a diagonal only at its end.
+
+    Of more blocks than can be solved together in minutes they are taken as free, and `predict` says so.
+    """
     slopes = [found for factor in stretch if (found := _slopes(factor))]
-    return all(found.seen for found in slopes) and not any(found in stretch for found in slopes[:-1])
+    known = len(slopes) <= _TOGETHER and all(found.seen for found in slopes)
+    return known and not any(found in stretch for found in slopes[:-1])
 
 
 def _slopes(factor: Expression) -> Diagonal | None:

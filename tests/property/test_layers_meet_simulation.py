@@ -169,6 +169,8 @@ def test_masks_on_a_stream_are_taken_as_free_and_predict_says_so():
     network = Network(N, [Residual([Activation("relu"), Dropout(0.2), Dense(N)])] * 2)
     assert any("as free of each other" in warning for warning in predict(network, training=True).warnings)
     assert not any("as free of each other" in warning for warning in predict(network).warnings)
+    deep = Network(N, [Residual([Activation("relu"), Dense(N)], 0.1)] * 65)  # more than are solved together
+    assert any("as free of each other" in warning for warning in predict(deep).warnings)
 
 
 @pytest.mark.parametrize("make", [zoo.fixup, zoo.skipinit])
