@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
 from empirical.calibration import untrained
+from empirical.cut import Between, part, picked
+
+Output = str | int | None
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+_WORKING = 8  # numbers in flight for a row of the Jacobian and an entry of the largest activation
+_SHARE = 0.5  # of the free memory
 
 
-def jacobian(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def jacobian(module: nn.Module, x: torch.Tensor, between: Between | None = None, output: Output = None,
+             memory: float | None = None) -> torch.Tensor:
     """Return the Jacobian of every sample, (batch, outputs, inputs), in the module's precision, detached.
 
     Parameters
@@ -20,49 +29,177 @@ def jacobian(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     module : torch.nn.Module
         Taken exactly as it is; neither its parameters, gradients, buffers nor mode change.
     x : tensor (batch, *input_shape)
-        Inputs on the module's device.
+        Inputs on the module's device, in single or double precision.
+    between : pair of names
+        From the input of one submodule to the output of another, as `module.named_modules()` names them (None: the
+        module's own input or output). Each must run once.
+    output : str or int
+        Which output, where the module returns a mapping, a tuple or an object with attributes.
+    memory : float
+        Bytes it may take, half of what is free if not given; rows in flight are cut to fit.
 
     Raises
     ------
     ValueError
-        If x has no batch axis or is not finite, or if samples depend on each other (BatchNorm in training mode).
+        If x has no batch axis, is not finite or of half precision, or if samples depend on each other (BatchNorm in
+        training mode: `batch_jacobian` is of the whole batch).
+    MemoryError
+        If the Jacobian itself is larger than `memory`; nothing was allocated.
     """
     check(module, x)
-    state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
+    with as_found(module, x), part(module, between) as through:
+        state = _state(module)
 
-    def one(sample: torch.Tensor) -> torch.Tensor:
-        # a copy, as the module may work in place
-        return torch.func.functional_call(module, state, (sample[None].clone(),))[0].flatten()
+        def run(sample: torch.Tensor) -> Any:
+            # a copy, as the module may work in place
+            return torch.func.functional_call(module, state, (sample.clone(),))
 
+        def one(sample: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+            return picked(through(run, sample[None], start[None])[1], output)[0].flatten()
+
+        samples = x.detach()
+        starts = samples if between is None else torch.cat(
+            [through(run, sample[None], None)[0].detach().clone() for sample in samples])
+        rows = _rows(one, samples, starts, module, memory)
+    return _finite(rows, module, x)
+
+
+def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
+                   memory: float | None = None) -> torch.Tensor:
+    """Return the Jacobian of the whole batch at once, (batch * outputs, batch * inputs), sample by sample.
+
+    For modules whose samples depend on each other, as with batch normalization in training mode. Arguments and errors
+    are those of `jacobian`.
+    """
+    check(module, x, mixing=True)
     with as_found(module, x):
-        rows = torch.func.vmap(torch.func.jacrev(one), randomness="different")(x.detach())
-    if not torch.isfinite(rows).all():
-        raise ValueError("the Jacobian is not finite: the module has NaN or inf in a weight or an activation")
-    return rows.flatten(2)
+        state = _state(module)
+
+        def whole(_: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
+            own = {name: value.clone() for name, value in state.items()}  # statistics are written to
+            return picked(torch.func.functional_call(module, own, (flat.reshape(x.shape).clone(),)), output).flatten()
+
+        flat = x.detach().reshape(1, -1)
+        rows = _rows(whole, flat, flat, module, memory)
+    return _finite(rows, module, x)[0]
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
+
+
+def _rows(one: Function, samples: torch.Tensor, starts: torch.Tensor, module: nn.Module,
+          memory: float | None) -> torch.Tensor:
+    """Return the Jacobian of `one` in its second argument, (batch, outputs, inputs), as many rows at once as fit."""
+    n_outputs, largest = _sizes(one, samples[0], starts[0], module)
+    size, n_inputs = starts.element_size(), starts[0].numel()
+    limit = _SHARE * _free(starts.device) if memory is None else float(memory)
+    needed = len(samples) * n_outputs * n_inputs * size
+    if needed > limit:
+        raise MemoryError(f"the Jacobian of {len(samples)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
+                          f"of {limit:.3g} (memory=): fewer samples, or a part of the module with between=")
+    at_once = max(1, int((limit - needed) / (_WORKING * size * max(largest, n_inputs))))
+    group, chunk = max(1, at_once // n_outputs), min(at_once, n_outputs)
+    if group >= len(samples):
+        return _together(one, samples, starts, chunk).flatten(2)
+    found = starts.new_empty(len(samples), n_outputs, n_inputs)
+    for i in range(0, len(samples), group):
+        found[i : i + group] = _together(one, samples[i : i + group], starts[i : i + group], chunk).flatten(2)
+    return found
+
+
+def _together(one: Function, samples: torch.Tensor, starts: torch.Tensor, chunk: int) -> torch.Tensor:
+    """Return the Jacobians of some samples, `chunk` rows of each at once; one by one where torch cannot batch it."""
+    try:
+        rows = torch.func.jacrev(one, argnums=1, chunk_size=chunk)
+        return torch.as_tensor(torch.func.vmap(rows, randomness="different")(samples, starts))
+    except RuntimeError:  # as of a GRU: raised again below where it is of the module's own
+        return torch.stack([torch.autograd.functional.jacobian(lambda at, sample=sample: one(sample, at), start)
+                            for sample, start in zip(samples, starts, strict=True)])
+
+
+def _sizes(one: Function, sample: torch.Tensor, start: torch.Tensor, module: nn.Module) -> tuple[int, int]:
+    """Return the number of outputs, and of entries of the largest activation that is kept for the way back."""
+    weights = {value.data_ptr() for value in (*module.parameters(), *module.buffers())}
+    kept = [0]
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(0 if tensor.data_ptr() in weights else tensor.numel())
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        n_outputs = one(sample, start.clone().requires_grad_(True)).numel()
+    return n_outputs, max(n_outputs, *kept)
+
+
+def _free(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    import psutil  # only here
+
+    return float(psutil.virtual_memory().available)
+
+
+def _finite(rows: torch.Tensor, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the rows, or raise with the name of what is first not finite."""
+    if torch.isfinite(rows).all():
+        return rows
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if not torch.isfinite(value).all():
+            raise ValueError(f"the Jacobian is not finite: {name} has NaN or inf")
+    broken: list[str] = []
+
+    def see(child: nn.Module, _: Any, y: Any) -> None:
+        if isinstance(y, torch.Tensor) and not torch.isfinite(y).all():
+            broken.append(names[child])
+
+    names = {child: name for name, child in module.named_modules() if not [*child.children()]}
+    hooks = [child.register_forward_hook(see) for child in names]
+    try:
+        with as_found(module, x):
+            module(x.detach().clone())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    raise ValueError("the Jacobian is not finite: " + (
+        f"the output of {broken[0] or 'the module'} is not" if broken else "a slope is not"))
 
 
 @contextmanager
 def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
-    """Run the module without gradients; its buffers and torch's random state are put back, also after an error."""
+    """Run the module without gradients, in full precision; buffers, torch's random state and settings are put back."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     devices = [x.device] if x.device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices):
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(x.device.type, enabled=False):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:
             yield
         finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
             for buffer, saved in buffers:
                 buffer.copy_(saved)
 
 
-def check(module: nn.Module, x: torch.Tensor) -> None:
-    """Refuse inputs and modules that have no per-sample Jacobian."""
-    if not isinstance(x, torch.Tensor) or x.ndim < 2 or not x.is_floating_point():
-        raise ValueError(f"x must be a real floating tensor (batch, *input_shape), got {_shape(x)}")
+def check(module: nn.Module, x: torch.Tensor, mixing: bool = False) -> None:
+    """Refuse inputs, and modules that have no per-sample Jacobian (unless samples may be mixed)."""
+    if not isinstance(x, torch.Tensor) or x.ndim < 2 or x.dtype not in (torch.float32, torch.float64):
+        raise ValueError("x must be a tensor (batch, *input_shape) of real numbers in single or double precision, got "
+                         f"{_shape(x)}")
     if not torch.isfinite(x).all():
         raise ValueError("x must be finite, got NaN or inf")
-    for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.training or part.running_mean is None):
-            raise ValueError(f"{name or 'module'}: BatchNorm in training mode mixes the samples; call eval() first")
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if nn.parameter.is_lazy(value):
+            raise ValueError(f"{name} has no shape yet: run the lazy module once")
+        if value.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(f"{name} is of half precision ({value.dtype}): use module.float() or module.double()")
+        if value.is_complex():
+            raise ValueError(f"{name} is complex: only real modules have singular values here")
+    for name, child in module.named_modules():
+        if not mixing and isinstance(child, nn.modules.batchnorm._BatchNorm) and (
+                child.training or child.running_mean is None):
+            raise ValueError(f"{name or 'module'}: BatchNorm in training mode mixes the samples; call eval() first, or "
+                             "use empirical.batch_jacobian for the whole batch")
     if names := list(untrained(module)):
         warnings.warn(f"{', '.join(names)}: BatchNorm without statistics is the identity in evaluation mode; pass "
                       "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)

@@ -1,0 +1,85 @@
+"""A part of a module as a function: from the input of one submodule to the output of another, and which output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from rmt.checks import choice
+
+Between = tuple[str | None, str | None]
+Run = Callable[[torch.Tensor], Any]
+Part = Callable[[Run, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Any]]
+
+
+@contextmanager
+def part(module: nn.Module, between: Between | None) -> Iterator[Part]:
+    """Yield a function (run, x, start) -> (the input of the first submodule, the output of the last).
+
+    `run` is the module as a function of x; where `start` is given, it takes the place of that input.
+    """
+    if between is not None and (not isinstance(between, tuple | list) or len(between) != 2):
+        raise ValueError(f"between must be a pair of names of submodules, got {between!r}")
+    first, last = (None if name is None else _named(module, name) for name in between or (None, None))
+    entered: list[torch.Tensor] = []
+    left: list[Any] = []
+    instead: list[torch.Tensor] = []
+
+    def enter(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if not args or not isinstance(args[0], torch.Tensor):
+            raise ValueError(f"between: the input of {between[0]!r} is no tensor" if between else "")
+        entered.append(args[0])
+        return (instead[0], *args[1:]) if instead else None
+
+    def leave(_: nn.Module, args: Any, output: Any) -> None:
+        left.append(output)
+
+    def through(run: Run, x: torch.Tensor, start: torch.Tensor | None) -> tuple[torch.Tensor, Any]:
+        entered.clear()
+        left.clear()
+        instead[:] = [] if start is None else [start]
+        output = run(x if first or start is None else start)
+        for name, seen in zip(between or (), (entered if first else [x], left if last else [output]), strict=False):
+            if len(seen) != 1:
+                raise ValueError(f"between: {name!r} runs {len(seen)} times, it must run once")
+        return entered[0] if first else x, left[0] if last else output
+
+    hooks = [first.register_forward_pre_hook(enter)] if first else []
+    hooks += [last.register_forward_hook(leave)] if last else []
+    try:
+        yield through
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _named(module: nn.Module, name: str) -> nn.Module:
+    parts = dict(module.named_modules())
+    return parts[choice("submodule in between", name, parts)]
+
+
+def picked(output: Any, which: str | int | None) -> torch.Tensor:
+    """Return the tensor of a module's output that is meant; raise unless there is one, of real numbers."""
+    if which is not None:
+        try:
+            output = getattr(output, which) if isinstance(which, str) and not isinstance(output, Mapping) \
+                else output[which]
+        except (KeyError, IndexError, AttributeError, TypeError):
+            raise ValueError(f"output={which!r} is not in what the module returns: {_said(output)}") from None
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(f"the module returns {_said(output)}: say with output= which tensor of it is meant")
+    if not output.is_floating_point():
+        raise ValueError(f"the output must be real and floating, got {output.dtype}")
+    return output
+
+
+def _said(output: Any) -> str:
+    if isinstance(output, Mapping):
+        return f"a mapping with {', '.join(map(repr, output))}"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)}"
+    return f"a {type(output).__name__}"

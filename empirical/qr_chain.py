@@ -1,0 +1,120 @@
+"""Singular values of a long product, accurate however ill-conditioned it is.
+
+A product that is multiplied out keeps only the values within 1e-16 of the largest. Here Q is carried through a QR chain
+and the triangular factors are multiplied with the scales of their rows held as logs; `graded` ends it. Measured: 1e-12
+in ln s at up to 240 decades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import dtrmm
+from scipy.linalg.lapack import dgeqrf, dormqr
+
+from empirical.graded import RANGE, log_singular_values_of_graded
+
+Array = NDArray[np.float64]
+
+_PANEL = 64  # columns that LAPACK takes at once
+
+
+class _Split(NamedTuple):
+    """A block as Q R: which of its rows, in what order, LAPACK's reflectors for Q, and R, upper trapezoidal."""
+
+    order: NDArray[np.intp]
+    reflectors: Array
+    tau: Array
+    upper: Array
+
+
+class _Graded(NamedTuple):
+    """A product so far, but for a Q on its left: diag(e^scales) rows, of length 1; no rows stand for the identity."""
+
+    scales: Array
+    rows: Array | None
+
+
+def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
+    """Return ln of the n_inputs singular values of a product, descending, -inf for exact zeros.
+
+    Parameters
+    ----------
+    chain : sequence of arrays
+        Factors, the first to act first: matrices (rows, columns), or vectors for diagonal matrices. Rows that
+        are exactly zero (inactive units) are removed, so the rank comes out exactly.
+    n_inputs : int
+        Columns of the product.
+    """
+    behind, block = _Graded(np.zeros(n_inputs), None), None  # the product so far is block @ behind
+    for factor in chain:
+        if not np.all(np.isfinite(factor)):
+            raise ValueError("a factor of the Jacobian has NaN or inf")
+        if block is None:
+            block = np.diag(factor) if factor.ndim == 1 else factor
+        elif factor.ndim == 1:
+            block = factor[:, None] * block
+        else:
+            split = _split(block)
+            behind, kept = _multiplied(split.upper, behind)
+            block = _times_q(factor, split)
+            block = block if kept.all() else block[:, kept]
+    if block is None:
+        return np.zeros(n_inputs)
+    scales, rows = _multiplied(_split(block).upper, behind)[0]
+    assert rows is not None
+    values = log_singular_values_of_graded(scales, rows)
+    return np.concatenate([values, np.full(n_inputs - values.size, -np.inf)])
+
+
+def _split(block: Array) -> _Split:
+    """Return a block's rows that are not zero as Q R, sorted by size first (which saves saturated nets)."""
+    size = _size(block)
+    order = np.argsort(-size, kind="stable")[: np.count_nonzero(size)]
+    if order.size == 0:
+        return _Split(order, np.empty((0, 0)), np.empty(0), np.empty((0, block.shape[1])))
+    packed, tau, _, _ = dgeqrf(np.take(block.T, order, axis=1).T, lwork=_PANEL * block.shape[1], overwrite_a=True)
+    return _Split(order, packed[:, : tau.size], tau, np.tril(packed[: tau.size].T).T)  # in LAPACK's own order
+
+
+def _times_q(factor: Array, split: _Split) -> Array:
+    """Return the factor times Q."""
+    if split.tau.size == 0:
+        return np.empty((len(factor), 0))
+    turned, _, _ = dormqr("R", "N", split.reflectors, split.tau, np.asfortranarray(factor[:, split.order]),
+                          _PANEL * len(factor), overwrite_c=True)
+    return np.asarray(turned[:, : split.tau.size])
+
+
+def _multiplied(upper: Array, behind: _Graded) -> tuple[_Graded, NDArray[np.bool_]]:
+    """Return an upper trapezoidal matrix times a graded one, and which of its rows are not zero: the others go."""
+    scales, rows = behind
+    if len(upper) == 0:
+        return _Graded(np.empty(0), np.empty((0, scales.size if rows is None else rows.shape[1]))), np.empty(0, bool)
+    most = np.full((len(upper), 1), scales.max())
+    if most[0, 0] - scales.min() > RANGE:
+        most = np.maximum.accumulate(scales[::-1])[::-1][: len(upper), None]  # of those that a row meets
+        product = upper * np.exp(np.minimum(scales - most, 0.0))
+    else:
+        product = upper * np.exp(scales - most[0, 0])
+    size = _size(product)
+    kept = size > 0
+    product /= np.where(kept, size, 1.0)[:, None]
+    if rows is not None:
+        square, whole = len(upper), product
+        product = dtrmm(1.0, whole[:, :square], rows[:square])
+        if square < len(rows):
+            product += whole[:, square:] @ rows[square:]
+    if not kept.all():
+        product, size, most = product[kept], size[kept], most[kept]
+    norms = np.sqrt(np.einsum("ij,ij->i", product, product))
+    product /= norms[:, None]
+    return _Graded(most[:, 0] + np.log(size) + np.log(norms), product), kept
+
+
+def _size(matrix: Array) -> Array:
+    """Return the largest entry of every row, its sign apart: no square of it underflows, and no copy is made."""
+    return np.asarray(np.maximum(matrix.max(axis=1, initial=0.0), -matrix.min(axis=1, initial=0.0)))
