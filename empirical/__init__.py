@@ -1,15 +1,24 @@
-"""Measure the singular values of real torch networks."""
+"""Measure the singular values of real torch networks; what is stored loads without torch."""
 
-try:
-    import torch as _torch  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("empirical needs torch: pip install 'rmt[torch]'", name="torch") from error
+from typing import Any
 
 from empirical import inputs
-from empirical.jacobian import batch_jacobian, jacobian
-from empirical.measure import measure
 from empirical.measurement import Measurement
-from empirical.modules import build
-from empirical.singular_values import log_singular_values
+from empirical.store import Store
 
-__all__ = ["Measurement", "batch_jacobian", "build", "inputs", "jacobian", "log_singular_values", "measure"]
+__all__ = ["IncompleteError", "Measurement", "Store", "batch_jacobian", "build", "inputs", "jacobian",
+           "log_singular_values", "measure"]
+
+try:
+    from empirical.jacobian import batch_jacobian, jacobian
+    from empirical.measure import IncompleteError, measure
+    from empirical.modules import build
+    from empirical.singular_values import log_singular_values
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            raise ModuleNotFoundError("empirical needs torch to measure: pip install 'rmt[torch]'", name="torch")
+        raise AttributeError(f"module 'empirical' has no attribute {name!r}")

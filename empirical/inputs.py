@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from empirical.cifar10 import Cifar10, cifar10
+from empirical.data import Data, standardised
 from rmt.checks import Number, positive
+
+__all__ = ["Array", "Cifar10", "Data", "Digits", "Gaussian", "Inputs", "array", "cifar10", "digits", "gaussian"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Gaussian:
         """Cosine between two inputs."""
         return 0.0
 
+    @property
+    def shape(self) -> None:
+        """None: there are inputs of any shape."""
+
     def most(self, count: int) -> int:
         """Return how many different inputs there are, up to count."""
         return count
@@ -42,58 +49,29 @@ class Gaussian:
         return rng.standard_normal((count, *shape)) * math.sqrt(self.variance)
 
 
-class Data(ABC):
-    """Rows of a data set, drawn without replacement."""
-
-    @property
-    @abstractmethod
-    def values(self) -> NDArray[np.float64]:
-        """One input a row, (samples, *shape)."""
-
-    @property
-    def mean_square(self) -> float:
-        """Mean square of an entry."""
-        return float(np.mean(self.values**2))
-
-    @property
-    def correlation(self) -> float:
-        """Mean cosine between two different inputs."""
-        flat = self.values.reshape(len(self.values), -1)
-        unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
-        n = len(unit)
-        return float((np.linalg.norm(unit.sum(0)) ** 2 - n) / (n * (n - 1)))
-
-    def most(self, count: int) -> int:
-        """Return how many different inputs there are, up to count."""
-        return min(count, len(self.values))
-
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Raise unless an input of the data fits a network that takes this shape."""
-        if math.prod(shape) != math.prod(self.values.shape[1:]):
-            raise ValueError(f"inputs {self!r} have shape {self.values.shape[1:]}, the network takes {shape}")
-
-    def draw(self, count: int, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return `count` different inputs of the given shape."""
-        self.check(shape)
-        if count > len(self.values):
-            raise ValueError(f"inputs_per_network must be at most {len(self.values)} for {self!r}, got {count}")
-        return self.values[rng.choice(len(self.values), count, replace=False)].reshape(count, *shape)
-
-
 @dataclass(frozen=True, eq=False)
 class Array(Data):
     """The rows of an array under a name, which identifies them in results."""
 
     name: str
-    x: NDArray[np.float64]
+    values: NDArray[np.float64]
 
     def __repr__(self) -> str:
         return self.name
 
     @property
-    def values(self) -> NDArray[np.float64]:
-        """The array."""
-        return self.x
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return self.values.shape[1:]
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self.values)
+
+    def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return some rows."""
+        return self.values[rows]
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,6 +86,20 @@ class Digits(Data):
         """The 1797 standardised images, flat."""
         return _digits()
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """64 pixels."""
+        return (64,)
+
+    @property
+    def count(self) -> int:
+        """1797."""
+        return len(self.values)
+
+    def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return some images."""
+        return self.values[rows]
+
 
 Inputs = Gaussian | Data
 
@@ -120,7 +112,7 @@ def gaussian(variance: Number = 1.0) -> Gaussian:
 def array(x: ArrayLike, name: str | None = None) -> Array:
     """Return the rows of an array (samples, *shape) as inputs; finite, no row of zeros, at least two rows.
 
-    Without a name, a checksum of the values identifies them.
+    A checksum of the values, behind the name, identifies them.
     """
     values = np.array(x, dtype=float)
     if values.ndim < 2 or len(values) < 2:
@@ -129,7 +121,7 @@ def array(x: ArrayLike, name: str | None = None) -> Array:
         raise ValueError("x must be finite, got NaN or inf")
     if np.any(np.all(values.reshape(len(values), -1) == 0, axis=1)):
         raise ValueError("x must not have a row of zeros")
-    return Array(name or f"array {values.shape} {hashlib.sha256(values.tobytes()).hexdigest()[:12]}", values)
+    return Array(f"{name or 'array'} {values.shape} {hashlib.sha256(values.tobytes()).hexdigest()[:12]}", values)
 
 
 def digits() -> Digits:
@@ -148,6 +140,4 @@ def _digits() -> NDArray[np.float64]:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("digits needs scikit-learn: pip install 'rmt[data]'") from error
-    x = load_digits().data
-    x = x - x.mean()
-    return x / np.sqrt(np.mean(x**2, axis=1, keepdims=True))
+    return standardised(load_digits().data, float(load_digits().data.mean()))

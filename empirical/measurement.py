@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import json
 import os
 import secrets
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.text import exp_text
+
 Array = NDArray[np.float64]
 
-# What numpy and zipfile raise on truncated, foreign or bit-flipped files.
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, OSError, zipfile.BadZipFile,
-               zlib.error)
+# Raised whenever the same question may get another answer, in its last digits too: files of both are not mixed.
+NUMERICS = 2
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_ARRAYS = ("log_singular_values", "resolution")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,8 @@ class Measurement:
         Provenance.
     calibrated : int
         Inputs whose statistics untrained batch normalizations were given, on a copy; 0 where there was none.
+    numerics : int
+        Version of the code that found the values; others may differ in the last digits.
     """
 
     log_singular_values: Array
@@ -49,6 +57,7 @@ class Measurement:
     device: str
     dtype: str
     calibrated: int = 0
+    numerics: int = NUMERICS
 
     def __post_init__(self) -> None:
         shape = self.log_singular_values.shape
@@ -73,18 +82,67 @@ class Measurement:
         """Return the networks of both; they must measure the same thing, drawn with other seeds."""
         if not isinstance(other, Measurement):
             return NotImplemented
-        mine, theirs = ((m.source, m.inputs, m.device, m.dtype, m.n_outputs, m.log_singular_values.shape[1:])
-                        for m in (self, other))
-        if mine != theirs:
-            raise ValueError(f"cannot join measurements of different things: {mine} and {theirs}")
+        mine, theirs = ({**m._about, "shape": m.log_singular_values.shape[1:]} for m in (self, other))
+        different = [key for key in mine if mine[key] != theirs[key] and key != "seed"]
+        if different:
+            raise ValueError("cannot join measurements of different things: " + ", ".join(
+                f"{key} is {mine[key]} and {theirs[key]}" for key in different))
         if self.seed == other.seed:
             raise ValueError(f"cannot join measurements of one seed, {self.seed}: they have networks in common")
         return joined([self, other])
 
-    def save(self, path: str | Path) -> None:
-        """Write an .npz file, whole or not at all."""
-        about = {"n_outputs": self.n_outputs, "source": self.source, "inputs": self.inputs, "seed": self.seed,
-                 "device": self.device, "dtype": self.dtype, "calibrated": self.calibrated}
+    @property
+    def _about(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in _ARRAYS}
+
+    # ---- as text and as a table --------------------------------------------------------------------------------------
+
+    def records(self) -> list[dict[str, float]]:
+        """Return one row a network and input: ln of the largest and smallest s > 0, share of zeros, gradient growth."""
+        found = []
+        for network, (values, growths) in enumerate(zip(self.log_singular_values, self.gradient_growth, strict=True)):
+            for place, (logs, growth) in enumerate(zip(values, growths, strict=True)):
+                alive = logs[logs > -np.inf]
+                low, high = (float(alive[-1]), float(alive[0])) if alive.size else (-np.inf, -np.inf)
+                found.append({"network": network, "input": place, "log_largest_s": high, "log_smallest_s": low,
+                              "mass_at_zero": 1 - alive.size / logs.size, "gradient_growth": float(growth)})
+        return found
+
+    def table(self) -> str:
+        """Return `records` as text."""
+        several = self.log_singular_values.shape[1] > 1
+        head = f"{'network':>8} " + ("  input " if several else "")
+        lines = [f"{head}{'largest s':>12} {'smallest s':>12} {'zeros':>8} {'growth':>10}"]
+        for row in self.records():
+            place = f"{row['input']:7d} " if several else ""
+            lines.append(f"{row['network']:8d} {place}{exp_text(row['log_largest_s']):>12} "
+                         f"{exp_text(row['log_smallest_s']):>12} {row['mass_at_zero']:8.4f} "
+                         f"{row['gradient_growth']:10.4g}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return (f"{self.source}, {self.inputs} inputs, seed {self.seed}, {self.dtype} on {self.device}\n{self.table()}")
+
+    def __repr__(self) -> str:
+        networks, inputs, n = self.log_singular_values.shape
+        return f"Measurement({networks} networks, {inputs} inputs, {n} values, seed {self.seed}: {self.source})"
+
+    def to_pandas(self) -> Any:
+        """Return every value as a pandas DataFrame: network, input, k (0 the largest), log_singular_value."""
+        try:
+            import pandas as pd
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError("to_pandas needs pandas: pip install pandas", name="pandas") from None
+        values = self.log_singular_values
+        index = pd.MultiIndex.from_product([range(n) for n in values.shape], names=["network", "input", "k"])
+        return pd.DataFrame({"log_singular_value": values.ravel()}, index=index).reset_index()
+
+    # ---- as a file ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, question: Mapping[str, Any] | None = None) -> None:
+        """Write an .npz file, whole or not at all; its header has a checksum, and the question that it answers."""
+        about = {**self._about, "question": question and dict(question)}
+        about["sha256"] = self._checksum(about)
         buffer = io.BytesIO()
         np.savez(buffer, log_singular_values=self.log_singular_values, resolution=self.resolution,
                  about=np.array(json.dumps(about)))
@@ -93,12 +151,28 @@ class Measurement:
     @classmethod
     def load(cls, path: str | Path) -> Measurement:
         """Read a file that `save` wrote; nothing in it is unpickled. Any other content is a ValueError."""
+        return cls.answer(path)[0]
+
+    @classmethod
+    def answer(cls, path: str | Path) -> tuple[Measurement, dict[str, Any] | None]:
+        """Return what `load` does, and the question that the file says it answers."""
         with open(path, "rb") as raw:
             try:
                 with np.load(raw, allow_pickle=False) as file:
-                    return cls(file["log_singular_values"], file["resolution"], **json.loads(str(file["about"])))
-            except _UNREADABLE as error:
+                    about = json.loads(str(file["about"]))
+                    values, resolution = (file[name] for name in _ARRAYS)
+                checksum, question = about.pop("sha256"), about.pop("question")
+                found = cls(values, resolution, **about)
+                if found._checksum({**about, "question": question}) != checksum:
+                    raise ValueError("its checksum is another")
+            except Exception as error:  # numpy, zipfile, zlib and tokenize have their own for damaged files
                 raise ValueError(f"{path}: not a measurement file: {error}") from None
+        return found, question
+
+    def _checksum(self, about: Mapping[str, Any]) -> str:
+        parts = [np.ascontiguousarray(getattr(self, name)).tobytes() for name in _ARRAYS]
+        shape = repr(self.log_singular_values.shape).encode()
+        return hashlib.sha256(b"".join([json.dumps(about, sort_keys=True).encode(), shape, *parts])).hexdigest()
 
 
 def joined(parts: Sequence[Measurement]) -> Measurement:
@@ -116,6 +190,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise OSError(error.errno, f"no room for {len(content)} bytes of {path}; what is finished is kept: make "
+                          "room, and the same call goes on") from None
         raise

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import time
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from empirical.measurement import Measurement
+from empirical.measurement import NUMERICS, Measurement
 
-# Raised whenever the same question may get another answer: old files are then not found.
-NUMERICS = 1
+Question = Mapping[str, Any]
+
 _STALE = 3600.0  # seconds after which a temporary file belongs to no living writer
+_HEADER = 4096  # bytes of a file beside its values, at most
 
 
 class Store:
@@ -21,29 +26,36 @@ class Store:
     ----------
     folder : path
         Made if missing; it must be writable.
+    accept : iterable of int
+        Versions of the numerics, beside this one's, whose answers may be mixed with its own.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, accept: Iterable[int] = ()) -> None:
+        self.folder, self.accept = Path(folder), {NUMERICS, *accept}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (probe := self.folder / ".writable").touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # two may try at once
         except OSError as error:
             raise OSError(f"store {self.folder} is not a writable folder: {error.strerror}") from None
         for left in self.folder.glob(".*.tmp"):
-            if time.time() - left.stat().st_mtime > _STALE:
-                left.unlink(missing_ok=True)
+            try:
+                if time.time() - left.stat().st_mtime > _STALE:
+                    left.unlink()
+            except FileNotFoundError:
+                pass  # another run was first, or its writer has renamed it
 
-    def path(self, question: str) -> Path:
+    def path(self, question: Question) -> Path:
         """Return the file of the answer to a question."""
-        return self.folder / f"{hashlib.sha256(f'{NUMERICS} {question}'.encode()).hexdigest()[:32]}.npz"
+        return self.folder / f"{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:32]}.npz"
 
-    def get(self, question: str) -> Measurement | None:
-        """Return the stored answer; a damaged file is set aside and counts as missing."""
+    def get(self, question: Question) -> Measurement | None:
+        """Return the stored answer; a damaged file, or one of other numerics, is set aside and counts as missing."""
         path = self.path(question)
         try:
-            return Measurement.load(path)
+            answer, answered = Measurement.answer(path)
+            if answered != question:
+                raise ValueError(f"{path}: answers another question: {answered}")
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -51,7 +63,30 @@ class Store:
             path.replace(aside)
             warnings.warn(f"damaged, set aside as {aside.name}, will be measured again: {error}", stacklevel=2)
             return None
+        if answer.numerics not in self.accept:
+            path.replace(path.with_suffix(f".npz.numerics{answer.numerics}"))
+            warnings.warn(f"{self.folder}: networks measured by numerics {answer.numerics} (this is {NUMERICS}) are "
+                          f"set aside as *.npz.numerics{answer.numerics} and measured again; to mix them, rename them "
+                          f"back and use Store(folder, accept=[{answer.numerics}])", stacklevel=2)
+            return None
+        return answer
 
-    def put(self, question: str, answer: Measurement) -> None:
-        """Store an answer."""
-        answer.save(self.path(question))
+    def check_room(self, files: int, values: int) -> None:
+        """Raise if so many files of so many values each do not fit on the disk."""
+        needed, free = files * (8 * values + _HEADER), shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise OSError(f"store {self.folder}: {files} networks take {needed:.3g} bytes, {free:.3g} are free")
+
+    def other(self, questions: Iterable[Question]) -> str:
+        """Return, where only other questions were answered here, in what the last of them differs; else no text."""
+        asked = {self.path(question).name: question for question in questions}
+        there = sorted(self.folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
+        if not there or not asked or any(path.name in asked for path in there):
+            return ""
+        try:
+            last = Measurement.answer(there[-1])[1] or {}
+        except ValueError:
+            return ""
+        near = min(asked.values(), key=lambda one: sum(one[key] != last.get(key) for key in one))
+        different = [f"{key} was {last.get(key)}, is {near[key]}" for key in near if near[key] != last.get(key)]
+        return f"{len(there)} networks in {self.folder} answer other questions and are not used: {'; '.join(different)}"

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empirical.inputs import Data, Inputs, digits, gaussian
-from empirical.measure import Task, answers
 from empirical.measurement import Measurement, joined
 from empirical.progress import progress as progress_bar
+from empirical.schedule import Failure, answers
 from empirical.store import Store
+from empirical.task import Task
 from rmt.checks import choice, integer, number
 from rmt.networks.activations import activation
 from rmt.networks.layers import Dense
@@ -75,7 +76,7 @@ class Row:
     def network(self) -> Network:
         """`depth` layers or blocks of `width` on inputs of the data's size (Gaussian: `width`, and no stem)."""
         source = self.source
-        first = source.values.shape[1] if isinstance(source, Data) else self.width
+        first = math.prod(source.shape) if isinstance(source, Data) else self.width
         if self.architecture == "mlp":
             return mlp([first, *[self.width] * self.depth], self.activation, self.init, self.bias_std)
         return BLOCKS[self.architecture](self.depth, self.width, self.activation, self.init, self.norm, self.scale,
@@ -313,24 +314,27 @@ def growth(measurement: Measurement) -> tuple[float, float]:
     return top + math.log(mean), float(np.std(each, ddof=1)) / math.sqrt(n) / mean if n > 1 else 0.0
 
 
-def run(rows: tuple[Row, ...], store: str | Path, executor: Executor | None = None,
-        progress: bool = True) -> Iterator[tuple[Row, Measurement]]:
-    """Yield every row with its measurement once all its networks are in; what is stored is not measured again."""
+def run(rows: tuple[Row, ...], store: Store, executor: Executor | None = None,
+        progress: bool = True) -> Iterator[tuple[Row, Measurement | None, list[Failure]]]:
+    """Yield every row with its measurement and what failed, once all its networks are in; stored ones are not again."""
     unique = dict.fromkeys(rows)
     tasks = {row: row.tasks() for row in unique}
     waiting = {row: len(tasks[row]) for row in unique}
-    found: dict[Task, Measurement] = {}
+    found: dict[Task, Measurement | Failure] = {}
     owners: dict[Task, list[Row]] = {}
     for row, own in tasks.items():
         for task in own:
             owners.setdefault(task, []).append(row)
-    done = answers(list(owners), executor, Store(store))
+    done = answers(list(owners), executor, store)
     for task, answer in progress_bar(done, len(owners), "measuring networks", progress):
         found[task] = answer
         for row in owners[task]:
             waiting[row] -= 1
             if waiting[row] == 0:
-                yield row, joined([found[t] for t in tasks[row]])
+                all_answers = [found[t] for t in tasks[row]]
+                measured = [one for one in all_answers if isinstance(one, Measurement)]
+                yield row, joined(measured) if measured else None, [
+                    one for one in all_answers if isinstance(one, Failure)]
 
 
 def groups(rows: tuple[Row, ...]) -> list[tuple[tuple[str, str], list[Row]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -14,9 +13,11 @@ from typing import Any
 import click
 
 from empirical import study as studies
+from empirical.measure import IncompleteError
 from empirical.measure import measure as measure_networks
 from empirical.measurement import Measurement
 from empirical.progress import progress
+from empirical.store import Store
 from empirical.workers import workers
 from figures import phase as diagrams
 from figures import report as pages
@@ -59,7 +60,7 @@ class _OneLine(click.Group):
             sys.exit(USAGE)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code if isinstance(error, _Interrupted) else USAGE)
-        except ConvergenceError as error:
+        except (ConvergenceError, IncompleteError) as error:
             _fail(f"incomplete: {error}", INCOMPLETE)
         except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
             _fail(str(error), USAGE)
@@ -216,17 +217,10 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
         result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
     if out:
         result.save(out)
-    values = result.log_singular_values
-    rows = [(i, v.max(), v[v > -math.inf].min() if (v > -math.inf).any() else -math.inf, (v == -math.inf).mean(), g)
-            for i, (v, g) in enumerate(zip(values, result.gradient_growth.mean(1), strict=True))]
-    keys = ("network", "log_largest_s", "log_smallest_s", "mass_at_zero", "gradient_growth")
     if as_json:
-        numbers = [{key: json_number(float(x)) for key, x in zip(keys, row, strict=True)} for row in rows]
-        click.echo(json.dumps(numbers, indent=2))
+        click.echo(json.dumps([{key: json_number(x) for key, x in row.items()} for row in result.records()], indent=2))
     else:
-        click.echo(f"{'network':>8} {'largest s':>12} {'smallest s':>12} {'zeros':>8} {'growth':>10}")
-        for i, top, bottom, zero, growth in rows:
-            click.echo(f"{i:8d} {exp_text(top):>12} {exp_text(bottom):>12} {zero:8.4f} {growth:10.4g}")
+        click.echo(result.table())
     return DONE
 
 
@@ -283,17 +277,25 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
         if study.phase:
             futures = [pool.submit(diagrams.predicted, row) for row in study.phase.rows]
             grown = [future.result() for future in progress(futures, len(futures), "predicting")]
-        measured, drawn = {}, {}
-        for row, measurement in studies.run(study.all_rows, folder / "store", pool):
+        store = Store(folder / "store")
+        if other := store.other(task.question for row in study.all_rows for task in row.tasks()):
+            click.echo(f"rmt: {other}", err=True)
+        measured, drawn, results, failed, lost = {}, {}, {}, {}, []
+        for row, measurement, failures in studies.run(study.all_rows, store, pool):
+            lost += failures
+            if measurement is None:
+                failed[row] = "none of its networks could be measured"
+                continue
             measured[row] = measurement
             if row in study.rows:
                 drawn[row] = pool.submit(pages.row_result, row, measurement)
-        results, failed = {}, {}
         for row, future in progress(drawn.items(), len(drawn), "comparing and drawing"):
             try:
                 results[row] = future.result()
             except ConvergenceError as error:
                 failed[row] = str(error)
+    if any(row not in measured for row in study.all_rows if row not in study.rows):
+        _fail(f"incomplete: {lost[0]}", INCOMPLETE)
     diagram = diagrams.page(study.phase, grown, measured) if study.phase else None
     summary = pages.write(study, results, measured, folder, diagram, failed)
     found = {"rows": summary} if study.rows or not diagram else {}
@@ -305,10 +307,10 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
         click.echo(json.dumps(content if diagram else content["rows"], indent=2))
     else:
         click.echo("\n".join(table.text() for table in found.values()), nl=False)
-    for row, reason in failed.items():
-        click.echo(f"rmt: incomplete: {row}: {reason}", err=True)
+    for reason in [*dict.fromkeys(map(str, lost)), *(f"{row}: {reason}" for row, reason in failed.items())]:
+        click.echo(f"rmt: incomplete: {reason}", err=True)
     click.echo(f"page: {folder / 'index.html'}", err=True)
-    return INCOMPLETE if failed else DONE
+    return INCOMPLETE if failed or lost else DONE
 
 
 cli.add_command(phase)

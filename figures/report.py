@@ -67,14 +67,19 @@ def row_result(row: Row, measurement: Measurement) -> RowResult:
         result.log_edges, result.log_condition_number, result.mass_at_zero, result.interval)
     regime = prediction.finite_width.regime
     cells: tuple[Cell, ...] = (
-        row.init, row.activation, row.depth, row.inputs, row.bias_std, row.blocks, row.width, measurement.networks,
-        row.seed,
+        row.init, row.activation, row.depth, row.inputs, row.bias_std, row.blocks, row.width,
+        _count(measurement.networks, row.draws), row.seed,
         result.verdict, str(regime), result.discrepancy, low, high,
         "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
         *map(exp_text, kappa))
     picture = _picture(result, row)
     return RowResult(row, result.verdict, result.reason, regime, cells, _with_error(kappa, result),
                      _growth(prediction, measurement), picture)
+
+
+def _count(networks: int, draws: int) -> Cell:
+    """Return how many networks were measured, and of how many where some could not be."""
+    return networks if networks == draws else f"{networks} of {draws}"
 
 
 def _with_error(kappa: tuple[float, float], result: Agreement) -> tuple[float, float, float]:

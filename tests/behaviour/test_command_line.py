@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import figures.cli
 from empirical import Measurement
-from empirical.measure import Task
+from empirical.task import Task
 from figures.cli import cli, widths
 from rmt import ConvergenceError
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 import figures.cli
 import figures.report
-from empirical.measure import Task
 from empirical.study import Phase
+from empirical.task import Task
 from figures import phase as diagrams
 from figures.cli import cli
 from rmt import ConvergenceError, mlp, plotting, predict

@@ -152,7 +152,7 @@ def test_the_study_of_initialization_has_64_rows_and_the_three_products():
 
 
 def test_the_regime_is_known_without_measuring(monkeypatch):
-    from empirical.measure import Task
+    from empirical.task import Task
 
     monkeypatch.setattr(Task, "run", lambda task: pytest.fail("measured"))
     row = Row("kaiming_normal", "relu", 10, 50, "digits", 4, 0)

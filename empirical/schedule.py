@@ -1,0 +1,133 @@
+"""Tasks on any executor: stored answers first, the others as they come, and what failed beside what did not."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, as_completed, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from empirical.measurement import NO_ROOM, Measurement
+from empirical.store import Store
+from empirical.task import Task
+from empirical.threads import one_blas_thread
+from empirical.workers import workers
+from rmt.networks.network import Network
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A network that could not be measured, and why."""
+
+    task: Task
+    error: Exception
+
+    def __str__(self) -> str:
+        seed = self.task.module_seed
+        again = f"empirical.build(network, {seed})" if isinstance(self.task.source, Network) else \
+            f"torch.manual_seed({seed}) and the factory"
+        return (f"network {self.task.index} of seed {self.task.seed} ({again} makes it again): "
+                f"{type(self.error).__name__}: {self.error}")
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A task and the file in which the worker leaves its answer; without one it returns it."""
+
+    task: Task
+    path: Path | None
+
+
+Answer = tuple[Task, Measurement | Failure]
+_Lost = (BrokenExecutor, CancelledError)
+
+
+def run(payload: Payload) -> Measurement | None:
+    """Measure, and store or return the answer (a function, so that any executor can send it)."""
+    answer = payload.task.run()
+    if payload.path is None:
+        return answer
+    answer.save(payload.path, payload.task.question)
+    return None
+
+
+def answers(tasks: Sequence[Task], executor: Executor | None = None, store: Store | None = None) -> Iterator[Answer]:
+    """Yield every task with its answer: stored ones first, others as they are measured and stored.
+
+    One that raises is a `Failure`. Where a worker process dies, what it had not finished is measured in other
+    processes; a network alone in a process that dies, too, is a failure.
+    """
+    missing = []
+    for task in tasks:
+        answer = store.get(task.question) if store else None
+        if answer is None:
+            missing.append(Payload(task, store.path(task.question) if store else None))
+        else:
+            yield task, answer
+    with one_blas_thread():  # in this thread too, and first: OpenBLAS obeys only the thread that set a limit
+        if executor is None:
+            for payload in missing:
+                yield payload.task, _answer(payload, store, None)
+            return
+        lost = []
+        futures: dict[Future[Measurement | None], Payload] = {}
+        try:
+            for payload in missing:
+                try:
+                    futures[executor.submit(run, payload)] = payload
+                except RuntimeError as error:
+                    if not isinstance(error, BrokenExecutor):
+                        raise
+                    lost.append(payload)
+            for future in as_completed(futures):
+                try:
+                    yield futures[future].task, _answer(futures[future], store, future)
+                except _Lost:
+                    lost.append(futures[future])
+        finally:
+            for future in futures:
+                future.cancel()
+        yield from _elsewhere(lost, store)
+
+
+def _answer(payload: Payload, store: Store | None, future: Future[Measurement | None] | None) -> Measurement | Failure:
+    """Return what a future, or this process, answers; a `Failure` if it raises, but for a worker that died."""
+    try:
+        answer = future.result() if future else run(payload)
+        answer = store.get(payload.task.question) if store and answer is None else answer
+    except _Lost:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise  # which the next network would not find either
+        return Failure(payload.task, error)
+    return answer or Failure(payload.task, FileNotFoundError(
+        f"the worker's {payload.path} is not here: a store must be a folder that workers share"))
+
+
+def _elsewhere(lost: Sequence[Payload], store: Store | None) -> Iterator[Answer]:
+    """Measure what a broken executor left, in processes of our own; of those that die whoever was in one, alone."""
+    waiting, count = deque(lost), os.cpu_count() or 1
+    while waiting:
+        suspects: list[Payload] = []
+        with workers(min(count, len(waiting))) as pool:
+            flying: dict[Future[Measurement | None], Payload] = {}
+            while (waiting or flying) and not suspects:
+                while waiting and len(flying) < count:
+                    flying[pool.submit(run, waiting[0])] = waiting.popleft()
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    payload = flying.pop(future)
+                    try:
+                        yield payload.task, _answer(payload, store, future)
+                    except _Lost:
+                        suspects += [payload, *flying.values()]
+                        flying.clear()
+                        break
+        for payload in suspects:
+            with workers(1) as pool:
+                try:
+                    yield payload.task, _answer(payload, store, pool.submit(run, payload))
+                except _Lost as error:
+                    yield payload.task, Failure(payload.task, error)

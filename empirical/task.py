@@ -1,0 +1,83 @@
+"""One network to measure: all that a worker needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from empirical.calibration import calibrated, untrained
+from empirical.inputs import Inputs
+from empirical.measurement import Measurement
+from empirical.modules import build, torch_dtype
+from empirical.singular_values import log_singular_values_and_resolution
+from empirical.threads import one_blas_thread
+from rmt.networks.network import Network
+
+CALIBRATION = 2048  # inputs, or the whole data set if that is smaller
+
+Factory = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to measure, and whatever decides the result."""
+
+    source: Network | Factory
+    label: str
+    inputs: Inputs
+    inputs_per_network: int
+    seed: int
+    index: int
+    device: str
+    dtype: str
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What is asked: the name under which the answer is stored."""
+        return {"label": self.label, "inputs": repr(self.inputs), "inputs_per_network": self.inputs_per_network,
+                "seed": self.seed, "index": self.index, "device": self.device, "dtype": self.dtype}
+
+    @property
+    def module_seed(self) -> int:
+        """The seed of its weights, as `empirical.build` takes it."""
+        return int(self._seeds()[0].generate_state(1, np.uint64)[0] >> 1)
+
+    def _seeds(self) -> list[np.random.SeedSequence]:
+        return np.random.SeedSequence(self.seed, spawn_key=(self.index,)).spawn(3)
+
+    def run(self) -> Measurement:
+        """Build the network, draw its inputs and measure it, on one BLAS thread."""
+        _, data, statistics = self._seeds()
+        with one_blas_thread():
+            module, shape = self._module(self.module_seed)
+            x = self.inputs.draw(self.inputs_per_network, shape, np.random.default_rng(data))
+            tensor = self._tensor(x)
+            count = self.inputs.most(CALIBRATION) if any(untrained(module)) else 0
+            if count:
+                many = self.inputs.draw(count, shape, np.random.default_rng(statistics))
+                module = calibrated(module, self._tensor(many))
+            values, resolution = log_singular_values_and_resolution(module, tensor)
+            with torch.no_grad():
+                n_outputs = module(tensor).flatten(1).shape[1]
+        return Measurement(values[None], resolution[None], n_outputs, self.label, repr(self.inputs), self.seed,
+                           self.device, self.dtype, count)
+
+    def _tensor(self, x: NDArray[np.float64]) -> torch.Tensor:
+        return torch.as_tensor(x, dtype=torch_dtype(self.dtype), device=self.device)
+
+    def _module(self, seed: int) -> tuple[nn.Module, tuple[int, ...]]:
+        if isinstance(self.source, Network):
+            return build(self.source, seed, self.device, self.dtype), self.source.input_shape
+        shape = self.inputs.shape
+        if shape is None:
+            raise ValueError("a factory of modules needs inputs with a shape: empirical.inputs.array(x) or digits()")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self.source().to(device=self.device, dtype=torch_dtype(self.dtype)).eval()
+        return module, shape
