@@ -116,7 +116,8 @@ def _elsewhere(lost: Sequence[Payload], store: Store | None) -> Iterator[Answer]
             flying: dict[Future[Measurement | None], Payload] = {}
             while (waiting or flying) and not suspects:
                 while waiting and len(flying) < count:
-                    flying[pool.submit(run, waiting[0])] = waiting.popleft()
+                    payload = waiting.popleft()
+                    flying[pool.submit(run, payload)] = payload
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     payload = flying.pop(future)
                     try:

@@ -35,9 +35,12 @@ def _interrupts_ignored() -> Iterator[None]:
 def workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """Yield an executor of `count` processes (one a core); on an error or Ctrl-C they are ended, not awaited."""
     count = count or os.cpu_count() or 1
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
+    forks = "forkserver" in multiprocessing.get_all_start_methods()  # of a process that has imported torch once
+    context = multiprocessing.get_context("forkserver" if forks else "spawn")
+    context.set_forkserver_preload(["empirical.schedule"])
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start)
     with _interrupts_ignored():
-        for _ in range(count):  # a spawning pool starts one process a submission
+        for _ in range(count):  # such a pool starts one process a submission
             pool.submit(os.getpid)
     try:
         yield pool

@@ -39,7 +39,7 @@ def test_a_second_run_measures_nothing(kept, forbidden):
     folder, first = kept
     np.testing.assert_array_equal(values(folder), first)
     np.testing.assert_array_equal(values(folder, draws=1), first[:1])
-    with pytest.raises(IncompleteError, match="2 of 3 .*measured 2 again"):  # only what is missing
+    with pytest.raises(IncompleteError, match=r"2 of 3 .*measured 2 again"):  # only what is missing
         values(folder, draws=3)
 
 
