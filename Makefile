@@ -34,6 +34,9 @@ lint: setup  ## ruff and mypy
 bench: setup  ## speed, against limits and other packages -> docs/benchmarks.md
 	$(RUN)/python -m benchmarks.run
 
+bench-gpu: setup  ## networks per second on a CUDA device -> docs/benchmarks-gpu.md
+	$(RUN)/python -m benchmarks.gpu
+
 accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
 	$(RUN)/python -m benchmarks.accuracy
 

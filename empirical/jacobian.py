@@ -93,7 +93,7 @@ def _rows(one: Function, samples: torch.Tensor, starts: torch.Tensor, module: nn
     """Return the Jacobian of `one` in its second argument, (batch, outputs, inputs), as many rows at once as fit."""
     n_outputs, largest = _sizes(one, samples[0], starts[0], module)
     size, n_inputs = starts.element_size(), starts[0].numel()
-    limit = _SHARE * _free(starts.device) if memory is None else float(memory)
+    limit = _SHARE * free_memory(starts.device) if memory is None else float(memory)
     needed = len(samples) * n_outputs * n_inputs * size
     if needed > limit:
         raise MemoryError(f"the Jacobian of {len(samples)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
@@ -132,7 +132,8 @@ def _sizes(one: Function, sample: torch.Tensor, start: torch.Tensor, module: nn.
     return n_outputs, max(n_outputs, *kept)
 
 
-def _free(device: torch.device) -> float:
+def free_memory(device: torch.device) -> float:
+    """Return the bytes that are free on a device."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     import psutil  # only here

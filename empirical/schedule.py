@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, as_completed, wait
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
+from empirical.batched import run_together, supports
 from empirical.measurement import NO_ROOM, Measurement
 from empirical.store import Store
 from empirical.task import Task
@@ -68,8 +70,7 @@ def answers(tasks: Sequence[Task], executor: Executor | None = None, store: Stor
             yield task, answer
     with one_blas_thread():  # in this thread too, and first: OpenBLAS obeys only the thread that set a limit
         if executor is None:
-            for payload in missing:
-                yield payload.task, _answer(payload, store, None)
+            yield from _here(missing, store)
             return
         lost = []
         futures: dict[Future[Measurement | None], Payload] = {}
@@ -90,6 +91,24 @@ def answers(tasks: Sequence[Task], executor: Executor | None = None, store: Stor
             for future in futures:
                 future.cancel()
         yield from _elsewhere(lost, store)
+
+
+def _here(missing: Sequence[Payload], store: Store | None) -> Iterator[Answer]:
+    """Measure one after another, or on a device many at once."""
+    for label, group in groupby(missing, lambda one: one.task.label if one.task.device != "cpu" and supports(one.task)
+                                else None):
+        left = {payload.task: payload for payload in group}
+        if label is not None:
+            try:
+                for task, answer in run_together([*left]):
+                    payload = left.pop(task)
+                    if payload.path:
+                        answer.save(payload.path, task.question)
+                    yield task, answer
+            except (RuntimeError, ArithmeticError, ValueError):
+                pass  # what is left is measured alone, and the one that raises is named
+        for payload in left.values():
+            yield payload.task, _answer(payload, store, None)
 
 
 def _answer(payload: Payload, store: Store | None, future: Future[Measurement | None] | None) -> Measurement | Failure:

@@ -17,7 +17,7 @@ from empirical.modules import Elementwise, ResidualBlock, Scaling
 Array = NDArray[np.float64]
 
 # Modules that act on every entry alone: their Jacobian is a diagonal.
-_POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
+POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
               Elementwise)
 
 
@@ -41,8 +41,8 @@ def _chains(module: nn.Sequential, signal: torch.Tensor) -> tuple[list[list[Arra
         step: Callable[[torch.Tensor], torch.Tensor] = stage
         if kind is nn.Linear and signal.ndim == 2:
             parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(signal)
-        elif kind in _POINTWISE:
-            parts = [[slopes] for slopes in _numpy(_slopes(stage, signal))]
+        elif kind in POINTWISE:
+            parts = [[slopes] for slopes in _numpy(slopes_of(stage, signal))]
         elif kind in (nn.Dropout, Scaling):  # in training a mask of its own, which the signal must meet too
             mask = stage(torch.ones_like(signal))
             parts, step = [[slopes] for slopes in _numpy(mask.flatten(1))], mask.mul
@@ -102,7 +102,7 @@ def _full_rank(block: Array) -> list[Array]:
     return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
 
 
-def _slopes(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:
+def slopes_of(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:
     """Return the slope at every entry, (batch, entries)."""
     if isinstance(stage, nn.Tanh):  # autograd's 1 - tanh^2 loses the digits of a saturated unit
         return torch.cosh(signal).pow(-2).flatten(1)

@@ -53,18 +53,27 @@ class Task:
 
     def run(self) -> Measurement:
         """Build the network, draw its inputs and measure it, on one BLAS thread."""
-        _, data, statistics = self._seeds()
         with one_blas_thread():
-            module, shape = self._module(self.module_seed)
-            x = self.inputs.draw(self.inputs_per_network, shape, np.random.default_rng(data))
-            tensor = self._tensor(x)
-            count = self.inputs.most(CALIBRATION) if any(untrained(module)) else 0
-            if count:
-                many = self.inputs.draw(count, shape, np.random.default_rng(statistics))
-                module = calibrated(module, self._tensor(many))
-            values, resolution = log_singular_values_and_resolution(module, tensor)
+            module, x, count = self.drawn()
+            values, resolution = log_singular_values_and_resolution(module, x)
             with torch.no_grad():
-                n_outputs = module(tensor).flatten(1).shape[1]
+                n_outputs = module(x).flatten(1).shape[1]
+        return self.answer(values, resolution, n_outputs, count)
+
+    def drawn(self) -> tuple[nn.Module, torch.Tensor, int]:
+        """Return the module, its inputs, and how many more inputs its batch normalizations were calibrated on."""
+        _, data, statistics = self._seeds()
+        module, shape = self._module(self.module_seed)
+        x = self._tensor(self.inputs.draw(self.inputs_per_network, shape, np.random.default_rng(data)))
+        count = self.inputs.most(CALIBRATION) if any(untrained(module)) else 0
+        if count:
+            many = self.inputs.draw(count, shape, np.random.default_rng(statistics))
+            module = calibrated(module, self._tensor(many))
+        return module, x, count
+
+    def answer(self, values: NDArray[np.float64], resolution: NDArray[np.float64], n_outputs: int,
+               count: int = 0) -> Measurement:
+        """Return the values (inputs, n_inputs) and resolutions (inputs) with their provenance."""
         return Measurement(values[None], resolution[None], n_outputs, self.label, repr(self.inputs), self.seed,
                            self.device, self.dtype, count)
 
