@@ -53,8 +53,9 @@ def row(name: str, device: str) -> str:
     end = seconds(lambda: [_padded(scales[i, 0], rows[i, 0]) for i in range(AT_ONCE)])
     whole = seconds(lambda: list(run_together(tasks)))
     rate = 2 * WIDTH**3 * (DEPTH - 1) * AT_ONCE / multiply / 1e12
-    return (f"| {name} | {whole:.1f} | {NETWORKS / whole:.0f} | {multiply / chain:.2f} | {rate:.1f} | {good.mean():.2f} | "
-            f"{1e3 * draw / AT_ONCE:.1f} | {1e3 * chain / AT_ONCE:.1f} | {1e3 * end / AT_ONCE:.1f} |")
+    each = " | ".join(f"{1e3 * time / AT_ONCE:.1f}" for time in (draw, chain, end))
+    return (f"| {name} | {whole:.1f} | {NETWORKS / whole:.0f} | {multiply / chain:.2f} | {rate:.1f} | "
+            f"{good.mean():.2f} | {each} |")
 
 
 def main() -> int:
@@ -64,10 +65,11 @@ def main() -> int:
         return 3
     text = f"""# Speed on a GPU
 
-Made by `make bench-gpu` on one {torch.cuda.get_device_name()}: {NETWORKS} networks, N = {WIDTH}, L = {DEPTH}, accurate, weights
-drawn on the CPU. Limit {LIMIT:.0f} s, goal {GOAL:.0f} s. "Share" is the time of the layers' bare products in float64 over
-that of the chain on the device (its TFLOP/s beside it), "held" the share of networks that CholeskyQR2 was good enough
-for. Then milliseconds a network: drawing it (one core), the chain on the device, ending it on the host (one core).
+Made by `make bench-gpu` on one {torch.cuda.get_device_name()}: {NETWORKS} networks, N = {WIDTH}, L = {DEPTH}, accurate,
+weights drawn on the CPU. Limit {LIMIT:.0f} s, goal {GOAL:.0f} s. "Share" is the time of the layers' bare products in
+float64 over that of the chain on the device (the products' TFLOP/s beside it), "held" the share of networks that
+CholeskyQR2 was good enough for. Then milliseconds a network: drawing it (one core), the chain on the device, ending it
+on the host (one core).
 
 | networks | s | networks/s | share | TFLOP/s | held | draw | chain | end |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |

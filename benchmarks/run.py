@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-import empirical
 import rmt
-from benchmarks import against
+from benchmarks import against, measuring
+from benchmarks.timing import best
 from figures.tables import Column, Table
-
-
-def best(f: Callable[[], object], repeats: int = 5) -> float:
-    """Return the shortest of some runs, in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        f()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def densities() -> float:
@@ -68,36 +56,6 @@ def blocks_ratio() -> float:
         rmt.predict(network).spectrum.ppf(q)
 
     return best(lambda: run(2000), 3) / best(lambda: run(8), 3)
-
-
-def jacobian_ratio() -> float:
-    """The Jacobian, N = 500, L = 10, batch 8, over its matrix products alone (layout (n, batch * n))."""
-    module = empirical.build(rmt.mlp([500] * 11), 0)
-    x = torch.randn(8, 500, dtype=torch.float64)
-    weights = [m.weight.detach() for m in module if isinstance(m, torch.nn.Linear)]
-
-    def products() -> torch.Tensor:
-        carried = torch.ones(500, 8 * 500, dtype=torch.float64)
-        for weight in weights:
-            carried = weight @ carried
-        return carried
-
-    return best(lambda: empirical.jacobian(module, x), 3) / best(products, 3)
-
-
-def accurate_ratio(depth: int) -> float:
-    """Accurate log singular values over product and SVD, N = 500."""
-    module = empirical.build(rmt.mlp([500] * (depth + 1), "linear", "xavier_normal"), 0)
-    x = torch.randn(1, 500, dtype=torch.float64)
-    weights = [m.weight.detach().numpy() for m in module if isinstance(m, torch.nn.Linear)]
-
-    def plain() -> np.ndarray:
-        product = weights[0]
-        for weight in weights[1:]:
-            product = weight @ product
-        return np.linalg.svd(product, compute_uv=False)
-
-    return best(lambda: empirical.log_singular_values(module, x), 3) / best(plain, 3)
 
 
 def import_ratio() -> float:
@@ -146,9 +104,7 @@ def main() -> None:
             ("prediction and 1000 quantiles, 20 different tanh layers", smooth_quantiles() / svd, 10.0, 3.0),
             ("depth 500 against depth 5, equal layers", depth_ratio(), 2.0, 1.0),
             ("2000 equal residual blocks against 8, prediction and 1000 quantiles", blocks_ratio(), 2.0, 1.0),
-            ("Jacobian, N = 500, L = 10, batch 8, against its matrix products", jacobian_ratio(), 1.35, 1.1),
-            ("accurate values against product + SVD, N = 500, L = 10", accurate_ratio(10), 6.0, 3.0),
-            ("accurate values against product + SVD, N = 500, L = 50", accurate_ratio(50), 4.0, 2.0),
+            *measuring.rows(),
             ("import rmt against numpy and the scipy it uses", import_ratio(), 1.5, 1.2),
         )
         results = against.compare()

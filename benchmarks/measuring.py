@@ -1,0 +1,76 @@
+"""Time measuring: Jacobians, accurate values, how both grow, and a store that is read again."""
+
+import tempfile
+
+import numpy as np
+import torch
+
+import empirical
+import rmt
+from benchmarks.timing import best
+
+Row = tuple[str, float, float, float]
+
+BASE = 200, 10, 4  # width, depth, draws
+
+
+def jacobian_ratio() -> float:
+    """The Jacobian, N = 500, L = 10, batch 8, over its matrix products alone (layout (n, batch * n))."""
+    module = empirical.build(rmt.mlp([500] * 11), 0)
+    x = torch.randn(8, 500, dtype=torch.float64)
+    weights = [m.weight.detach() for m in module if isinstance(m, torch.nn.Linear)]
+
+    def products() -> torch.Tensor:
+        carried = torch.ones(500, 8 * 500, dtype=torch.float64)
+        for weight in weights:
+            carried = weight @ carried
+        return carried
+
+    return best(lambda: empirical.jacobian(module, x), 3) / best(products, 3)
+
+
+def accurate_ratio(depth: int) -> float:
+    """Accurate log singular values over product and SVD, N = 500."""
+    module = empirical.build(rmt.mlp([500] * (depth + 1), "linear", "xavier_normal"), 0)
+    x = torch.randn(1, 500, dtype=torch.float64)
+    weights = [m.weight.detach().numpy() for m in module if isinstance(m, torch.nn.Linear)]
+
+    def plain() -> np.ndarray:
+        product = weights[0]
+        for weight in weights[1:]:
+            product = weight @ product
+        return np.linalg.svd(product, compute_uv=False)
+
+    return best(lambda: empirical.log_singular_values(module, x), 3) / best(plain, 3)
+
+
+def growth_ratio(small: tuple[int, int, int], large: tuple[int, int, int]) -> float:
+    """How much longer one measurement (width, depth, draws) takes than another."""
+    def run(width: int, depth: int, draws: int) -> None:
+        empirical.measure(rmt.mlp([width] * (depth + 1)), draws=draws, progress=False)
+
+    return best(lambda: run(*large), 3) / best(lambda: run(*small), 3)
+
+
+def resumed() -> float:
+    """Seconds in which 1000 stored networks of width 200 are there again."""
+    network = rmt.mlp([200, 200])
+    with tempfile.TemporaryDirectory() as folder:
+        def run() -> None:
+            empirical.measure(network, draws=1000, store=folder, progress=False)
+
+        run()
+        return best(run, 3)
+
+
+def rows() -> tuple[Row, ...]:
+    """Return what, the figure, its limit and its goal."""
+    return (
+        ("Jacobian, N = 500, L = 10, batch 8, against its matrix products", jacobian_ratio(), 1.35, 1.1),
+        ("accurate values against product + SVD, N = 500, L = 10", accurate_ratio(10), 6.0, 3.0),
+        ("accurate values against product + SVD, N = 500, L = 50", accurate_ratio(50), 4.0, 2.0),
+        ("measuring N = 400 against N = 200, L = 10 (8 by its products)", growth_ratio(BASE, (400, 10, 4)), 9.0, 8.0),
+        ("measuring L = 40 against L = 10, N = 200 (4 by its layers)", growth_ratio(BASE, (200, 40, 4)), 4.5, 4.0),
+        ("measuring 40 draws against 10, N = 100, L = 10", growth_ratio((100, 10, 10), (100, 10, 40)), 4.5, 4.0),
+        ("1000 stored networks of width 200, read again: seconds", resumed(), 2.0, 1.0),
+    )
