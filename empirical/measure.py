@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from pathlib import Path
 
+import torch
+
 from empirical.inputs import Inputs, gaussian
 from empirical.measurement import Measurement, joined
 from empirical.modules import torch_dtype
@@ -77,6 +79,7 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
                          f"a store), got {source!r}")
     seed, inputs_per_network = integer("seed", seed, 0), integer("inputs_per_network", inputs_per_network)
     precision = str(torch_dtype(dtype)).removeprefix("torch.")
+    _check_device(device)
     inputs = gaussian() if inputs is None else inputs
     if not isinstance(inputs, Inputs):
         raise TypeError(f"inputs must be of empirical.inputs (gaussian, digits, cifar10, array), got {inputs!r}")
@@ -109,3 +112,10 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     if failures:
         raise IncompleteError(tuple(failures), measured, draws)
     return measured
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from None

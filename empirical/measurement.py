@@ -44,6 +44,8 @@ class Measurement:
         Provenance.
     calibrated : int
         Inputs whose statistics untrained batch normalizations were given, on a copy; 0 where there was none.
+    random : bool
+        Whether the module draws random numbers on its way, which the seed has frozen.
     numerics : int
         Version of the code that found the values; others may differ in the last digits.
     """
@@ -57,6 +59,7 @@ class Measurement:
     device: str
     dtype: str
     calibrated: int = 0
+    random: bool = False
     numerics: int = NUMERICS
 
     def __post_init__(self) -> None:

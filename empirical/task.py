@@ -55,10 +55,15 @@ class Task:
         """Build the network, draw its inputs and measure it, on one BLAS thread."""
         with one_blas_thread():
             module, x, count = self.drawn()
-            values, resolution = log_singular_values_and_resolution(module, x)
-            with torch.no_grad():
-                n_outputs = module(x).flatten(1).shape[1]
-        return self.answer(values, resolution, n_outputs, count)
+            with torch.random.fork_rng([x.device] if x.is_cuda else []):  # what the module itself draws, too
+                torch.manual_seed(self.module_seed)
+                values, resolution = log_singular_values_and_resolution(module, x)
+                before = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
+                with torch.no_grad():
+                    n_outputs = module(x).flatten(1).shape[1]
+                random = not torch.equal(before[0], torch.get_rng_state()) or (
+                    before[1] is not None and not torch.equal(before[1], torch.cuda.get_rng_state(x.device)))
+        return self.answer(values, resolution, n_outputs, count, random)
 
     def drawn(self) -> tuple[nn.Module, torch.Tensor, int]:
         """Return the module, its inputs, and how many more inputs its batch normalizations were calibrated on."""
@@ -72,10 +77,10 @@ class Task:
         return module, x, count
 
     def answer(self, values: NDArray[np.float64], resolution: NDArray[np.float64], n_outputs: int,
-               count: int = 0) -> Measurement:
+               count: int = 0, random: bool = False) -> Measurement:
         """Return the values (inputs, n_inputs) and resolutions (inputs) with their provenance."""
         return Measurement(values[None], resolution[None], n_outputs, self.label, repr(self.inputs), self.seed,
-                           self.device, self.dtype, count)
+                           self.device, self.dtype, count, random)
 
     def _tensor(self, x: NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(x, dtype=torch_dtype(self.dtype), device=self.device)

@@ -295,6 +295,32 @@ def test_a_measurement_is_text_and_a_table():
     np.testing.assert_array_equal(chosen, measured.log_singular_values[1, 0])
 
 
+class Noisy(nn.Module):
+    """Draws a mask of its own on every pass, in evaluation mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return nn.functional.dropout(self.inner(x), 0.5, training=True)
+
+
+def test_what_a_module_draws_itself_is_frozen_by_the_seed_and_said():
+    first, again, other = (measure(Noisy, draws=3, inputs=X, seed=seed, progress=False) for seed in (0, 0, 1))
+    assert first.random
+    assert not measure(plain, draws=1, inputs=X, progress=False).random
+    np.testing.assert_array_equal(first.log_singular_values, again.log_singular_values)
+    assert not np.array_equal(first.log_singular_values, other.log_singular_values)
+
+
+def test_a_device_that_is_not_there_is_an_error_at_the_door(monkeypatch):
+    monkeypatch.setattr(Task, "run", lambda task: pytest.fail("measured"))
+    for device in ("quantum", "cuda:77"):
+        with pytest.raises(ValueError, match=f"device '{device}' cannot be used here"):
+            measure(NET, draws=1, device=device, progress=False)
+
+
 MEMORY = """
 import resource, sys
 from empirical import measure
