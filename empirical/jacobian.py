@@ -46,7 +46,7 @@ def jacobian(module: nn.Module, x: torch.Tensor, between: Between | None = None,
     MemoryError
         If the Jacobian itself is larger than `memory`; nothing was allocated.
     """
-    check(module, x)
+    check(module, x, whole=between is None or between[0] is None)
     with as_found(module, x), part(module, between) as through:
         state = _state(module)
 
@@ -182,11 +182,17 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
                 buffer.copy_(saved)
 
 
-def check(module: nn.Module, x: torch.Tensor, mixing: bool = False) -> None:
-    """Refuse inputs, and modules that have no per-sample Jacobian (unless samples may be mixed)."""
-    if not isinstance(x, torch.Tensor) or x.ndim < 2 or x.dtype not in (torch.float32, torch.float64):
+def check(module: nn.Module, x: torch.Tensor, mixing: bool = False, whole: bool = True) -> None:
+    """Refuse inputs, and modules that have no per-sample Jacobian (unless samples may be mixed).
+
+    Integers, as of tokens, are inputs to a part of the module alone.
+    """
+    integers = isinstance(x, torch.Tensor) and not x.is_floating_point() and not x.is_complex()
+    if not isinstance(x, torch.Tensor) or x.ndim < 2 or not (
+            x.dtype in (torch.float32, torch.float64) or (integers and not whole)):
+        hint = "; from an embedding on, say between=(the submodule behind it, None)" if integers else ""
         raise ValueError("x must be a tensor (batch, *input_shape) of real numbers in single or double precision, got "
-                         f"{_shape(x)}")
+                         f"{_shape(x)}{hint}")
     if not torch.isfinite(x).all():
         raise ValueError("x must be finite, got NaN or inf")
     for name, value in (*module.named_parameters(), *module.named_buffers()):

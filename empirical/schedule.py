@@ -27,10 +27,11 @@ class Failure:
     error: Exception
 
     def __str__(self) -> str:
-        seed = self.task.module_seed
-        again = f"empirical.build(network, {seed})" if isinstance(self.task.source, Network) else \
-            f"torch.manual_seed({seed}) and the factory"
-        return (f"network {self.task.index} of seed {self.task.seed} ({again} makes it again): "
+        task, known = self.task, isinstance(self.task.source, Network)
+        what = str(task.source) if known else task.label
+        again = f"empirical.build(network, {task.module_seed})" if known else \
+            f"torch.manual_seed({task.module_seed}) and the factory"
+        return (f"network {task.index} of seed {task.seed} of {what} ({again} makes it again): "
                 f"{type(self.error).__name__}: {self.error}")
 
 

@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -200,6 +201,37 @@ def test_an_interrupted_measurement_without_a_store_is_not_called_stored(monkeyp
     result = rmt("measure", "--widths", "9x2")
     assert result.exit_code == 3
     assert "measured is stored" not in result.stderr
+
+
+PARTLY = """
+draws = 3
+[[rows]]
+init = "orthogonal"
+activation = ["linear", "tanh"]
+depth = 1
+width = 6
+"""
+
+
+def test_a_report_of_networks_that_raise_shows_how_many_did_not(tmp_path, monkeypatch):
+    run = Task.run
+
+    def partly(task):
+        if task.index == 1 or "tanh" in task.label:
+            raise ArithmeticError(f"network {task.index}")
+        return run(task)
+
+    monkeypatch.setattr(Task, "run", partly)
+    monkeypatch.setattr(figures.cli, "workers", lambda: ThreadPoolExecutor(1))  # where the patch holds
+    (tmp_path / "study.toml").write_text(PARTLY)
+    result = rmt("report", tmp_path / "study.toml", "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    said = [line for line in result.stderr.splitlines() if line.startswith("rmt: incomplete: ")]
+    assert len(said) == 4 + 1  # networks, and the row that has none
+    assert "empirical.build(network, " in said[0]
+    assert "none of its networks" in said[-1]
+    assert "2 of 3" in (tmp_path / "out" / "summary.csv").read_text()
+    assert "2 of 3" in (tmp_path / "out" / "index.html").read_text()
 
 
 CORE = "import sys; sys.modules[sys.argv.pop(1)] = None; from figures import main; sys.argv[0] = 'rmt'; main()"

@@ -153,6 +153,14 @@ def test_full_precision_is_kept_where_it_was_switched_off():
         torch.backends.cudnn.allow_tf32 = before
 
 
+def test_tokens_are_measured_from_the_embedding_on():
+    module = nn.Sequential(nn.Embedding(7, 3), nn.Flatten(), nn.Linear(6, 2), nn.Tanh()).double()
+    tokens = torch.tensor([[1, 2], [6, 0]])
+    with pytest.raises(ValueError, match=r"int64; from an embedding on, say between="):
+        jacobian(module, tokens)
+    close(jacobian(module, tokens, between=("1", None)), per_sample(module[1:], module[0](tokens).detach()))
+
+
 def broken(kind):
     module = build(mlp([4, 6, 3], "tanh"), 0)
     if kind == "weight":
