@@ -7,7 +7,7 @@ import torch
 
 import empirical
 import rmt
-from benchmarks.timing import best
+from benchmarks.timing import best, ratio
 
 Row = tuple[str, float, float, float]
 
@@ -26,7 +26,7 @@ def jacobian_ratio() -> float:
             carried = weight @ carried
         return carried
 
-    return best(lambda: empirical.jacobian(module, x), 3) / best(products, 3)
+    return ratio(lambda: empirical.jacobian(module, x), products)
 
 
 def accurate_ratio(depth: int) -> float:
@@ -41,7 +41,7 @@ def accurate_ratio(depth: int) -> float:
             product = weight @ product
         return np.linalg.svd(product, compute_uv=False)
 
-    return best(lambda: empirical.log_singular_values(module, x), 3) / best(plain, 3)
+    return ratio(lambda: empirical.log_singular_values(module, x), plain)
 
 
 def growth_ratio(small: tuple[int, int, int], large: tuple[int, int, int]) -> float:
@@ -49,7 +49,7 @@ def growth_ratio(small: tuple[int, int, int], large: tuple[int, int, int]) -> fl
     def run(width: int, depth: int, draws: int) -> None:
         empirical.measure(rmt.mlp([width] * (depth + 1)), draws=draws, progress=False)
 
-    return best(lambda: run(*large), 3) / best(lambda: run(*small), 3)
+    return ratio(lambda: run(*large), lambda: run(*small))
 
 
 def resumed() -> float:

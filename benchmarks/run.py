@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 import rmt
 from benchmarks import against, measuring
-from benchmarks.timing import best
+from benchmarks.timing import best, ratio
 from figures.tables import Column, Table
 
 
@@ -43,7 +43,7 @@ def smooth_quantiles() -> float:
 def depth_ratio() -> float:
     """Seconds for 1000 log densities at depth 500 over those at depth 5."""
     y = np.linspace(-8, 2, 1000)
-    return best(lambda: rmt.FussCatalan(500).log.pdf(y)) / best(lambda: rmt.FussCatalan(5).log.pdf(y))
+    return ratio(lambda: rmt.FussCatalan(500).log.pdf(y), lambda: rmt.FussCatalan(5).log.pdf(y))
 
 
 def blocks_ratio() -> float:
@@ -55,15 +55,16 @@ def blocks_ratio() -> float:
         network = rmt.Network(100, [rmt.Residual(branch, 0.5 * depth**-0.5)] * depth)
         rmt.predict(network).spectrum.ppf(q)
 
-    return best(lambda: run(2000), 3) / best(lambda: run(8), 3)
+    return ratio(lambda: run(2000), lambda: run(8))
 
 
 def import_ratio() -> float:
     """`import rmt` over numpy and the parts of scipy it uses, fresh interpreters."""
-    def run(code: str) -> float:
-        return best(lambda: subprocess.run([sys.executable, "-c", code], check=True), 7)
+    def run(code: str) -> None:
+        subprocess.run([sys.executable, "-c", code], check=True)
 
-    return run("import rmt") / run("import numpy, scipy.special, scipy.linalg, scipy.optimize, scipy.interpolate")
+    return ratio(lambda: run("import rmt"), lambda: run(
+        "import numpy, scipy.special, scipy.linalg, scipy.optimize, scipy.interpolate"), 9)
 
 
 def unit() -> float:

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import cubature
 
 from rmt.laws.band_series import TailSeries, tail_series
 from rmt.laws.errors import ConvergenceError
 
 Array = NDArray[np.float64]
+
 
 class Local(NamedTuple):
     """A distribution at points t: P(-inf < T <= t), P(T > t), the log density per t, a state to go on from.
@@ -92,6 +92,8 @@ def integrate(f: Callable[[Array], Array], local: Locate, lo: float, hi: float, 
         return f(t) * np.exp(local(t).log_density) * slope
 
     if math.isfinite(total):
+        from scipy.integrate import cubature  # slow to import
+
         found = cubature(integrand, [0], [_end(lo, rate)], rtol=0, atol=settled * size, max_subdivisions=_PANELS)
         if found.status == "converged":
             return float(found.estimate)
