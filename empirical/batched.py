@@ -22,8 +22,8 @@ from torch import nn
 from empirical.graded import log_singular_values_of_graded
 from empirical.jacobian import as_found, free_memory
 from empirical.measurement import Measurement
+from empirical.sequential import slopes_of
 from empirical.singular_values import log_singular_values_and_resolution
-from empirical.stages import slopes_of
 from empirical.task import Task
 from rmt.networks.layers import Activation, Dense
 from rmt.networks.network import Network

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from empirical import sequential
 from empirical.calibration import untrained
 from empirical.cut import Between, part, picked
 
@@ -58,6 +59,11 @@ def jacobian(module: nn.Module, x: torch.Tensor, between: Between | None = None,
             return picked(through(run, sample[None], start[None])[1], output)[0].flatten()
 
         samples = x.detach()
+        widest = max((part.out_features for part in module.modules() if isinstance(part, nn.Linear)), default=1)
+        if between is None and output is None and 3 * widest * x.nbytes <= _limit(memory, x.device):
+            known = sequential.product(module, samples)
+            if known is not None:
+                return _finite(known, module, x)
         starts = samples if between is None else torch.cat(
             [through(run, sample[None], None)[0].detach().clone() for sample in samples])
         rows = _rows(one, samples, starts, module, memory)
@@ -93,7 +99,7 @@ def _rows(one: Function, samples: torch.Tensor, starts: torch.Tensor, module: nn
     """Return the Jacobian of `one` in its second argument, (batch, outputs, inputs), as many rows at once as fit."""
     n_outputs, largest = _sizes(one, samples[0], starts[0], module)
     size, n_inputs = starts.element_size(), starts[0].numel()
-    limit = _SHARE * free_memory(starts.device) if memory is None else float(memory)
+    limit = _limit(memory, starts.device)
     needed = len(samples) * n_outputs * n_inputs * size
     if needed > limit:
         raise MemoryError(f"the Jacobian of {len(samples)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
@@ -130,6 +136,10 @@ def _sizes(one: Function, sample: torch.Tensor, start: torch.Tensor, module: nn.
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         n_outputs = one(sample, start.clone().requires_grad_(True)).numel()
     return n_outputs, max(n_outputs, *kept)
+
+
+def _limit(memory: float | None, device: torch.device) -> float:
+    return _SHARE * free_memory(device) if memory is None else float(memory)
 
 
 def free_memory(device: torch.device) -> float:

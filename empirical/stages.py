@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TypeGuard, cast
+from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,21 +12,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from empirical.jacobian import as_found, check, jacobian
-from empirical.modules import Elementwise, ResidualBlock, Scaling
+from empirical.modules import ResidualBlock, Scaling
+from empirical.sequential import POINTWISE, has_hooks, is_chain, leaves, slopes_of
 
 Array = NDArray[np.float64]
-
-# Modules that act on every entry alone: their Jacobian is a diagonal.
-POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
-              Elementwise)
-
 
 def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
     """Return for every sample its factors, the input's first: matrices, and vectors for diagonals.
 
     None where the module is not an `nn.Sequential` of stages.
     """
-    if not _is_chain(module):
+    if not is_chain(module):
         return None
     check(module, x)
     with as_found(module, x):
@@ -36,8 +32,8 @@ def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
 def _chains(module: nn.Sequential, signal: torch.Tensor) -> tuple[list[list[Array]], torch.Tensor]:
     """Return for every sample its factors, and the output."""
     chains: list[list[Array]] = [[] for _ in signal]
-    for stage in _leaves(module):
-        kind = None if _has_hooks(stage) else type(stage)  # a subclass or a hook may do anything
+    for stage in leaves(module):
+        kind = None if has_hooks(stage) else type(stage)  # a subclass or a hook may do anything
         step: Callable[[torch.Tensor], torch.Tensor] = stage
         if kind is nn.Linear and signal.ndim == 2:
             parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(signal)
@@ -78,40 +74,11 @@ def multiplied(chain: list[Array], n_inputs: int) -> Array:
     return product
 
 
-def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether a module only calls its children in order (a subclass may do anything in its forward)."""
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
-
-
-def _leaves(module: nn.Sequential) -> Iterator[nn.Module]:
-    for child in module:
-        if _is_chain(child):
-            yield from _leaves(child)
-        else:
-            yield child
-
-
-def _has_hooks(stage: nn.Module) -> bool:
-    return bool(stage._forward_hooks or stage._forward_pre_hooks)
-
-
 def _full_rank(block: Array) -> list[Array]:
     """Return factors of full rank: what lies under the rounding of a stage's own Jacobian is an exact zero."""
     left, values, right = np.linalg.svd(block, full_matrices=False)
     rank = int(np.sum(values > max(block.shape) * np.finfo(float).eps * values.max(initial=0.0)))
     return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
-
-
-def slopes_of(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:
-    """Return the slope at every entry, (batch, entries)."""
-    if isinstance(stage, nn.Tanh):  # autograd's 1 - tanh^2 loses the digits of a saturated unit
-        return torch.cosh(signal).pow(-2).flatten(1)
-    if isinstance(stage, nn.Sigmoid):  # so does its s (1 - s)
-        return torch.cosh(signal / 2).pow(-2).flatten(1) / 4
-    with torch.enable_grad():
-        leaf = signal.detach().clone().requires_grad_(True)
-        (slopes,) = torch.autograd.grad(stage(leaf.clone()).sum(), leaf)
-    return slopes.flatten(1)
 
 
 def _numpy(x: torch.Tensor) -> Array:
