@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from empirical.batched import _chained, _padded, run_together
+from empirical.batched import _chained, _ended_one, run_together
 from empirical.inputs import gaussian
 from empirical.task import Task
 from rmt import mlp
@@ -50,7 +50,7 @@ def row(name: str, device: str) -> str:
     scales, rows, good, _ = _chained(modules, x)
     draw = seconds(lambda: [task.drawn() for task in part])
     multiply, chain = seconds(products), seconds(lambda: _chained(modules, x))
-    end = seconds(lambda: [_padded(scales[i, 0], rows[i, 0]) for i in range(AT_ONCE)])
+    end = seconds(lambda: [_ended_one(scales[i, 0], rows[i, 0]) for i in range(AT_ONCE)])
     whole = seconds(lambda: list(run_together(tasks)))
     rate = 2 * WIDTH**3 * (DEPTH - 1) * AT_ONCE / multiply / 1e12
     each = " | ".join(f"{1e3 * time / AT_ONCE:.1f}" for time in (draw, chain, end))

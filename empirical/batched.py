@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from empirical.graded import log_singular_values_of_graded
-from empirical.jacobian import as_found, free_memory
+from empirical.graded import log_singular_values_of_graded, padded
+from empirical.jacobian import as_found, memory_limit
 from empirical.measurement import Measurement
 from empirical.sequential import slopes_of
 from empirical.singular_values import log_singular_values_and_resolution
@@ -32,7 +32,6 @@ Array = NDArray[np.float64]
 
 _ORTHOGONAL = 0.1  # of Q^T Q - 1 after the first factorization: the second then leaves rounding
 _WORKING = 12  # square matrices a network has on the device beside its weights
-_SHARE = 0.5  # of the free memory
 
 
 def supports(task: Task) -> bool:
@@ -64,7 +63,7 @@ def run_together(tasks: Sequence[Task], at_once: int | None = None) -> Iterator[
             waiting = []
             for i, task in enumerate(part):
                 if good[i].all():
-                    futures = [cores.submit(_padded, s, r) for s, r in zip(scales[i], rows[i], strict=True)]
+                    futures = [cores.submit(_ended_one, s, r) for s, r in zip(scales[i], rows[i], strict=True)]
                 else:
                     futures = [cores.submit(_alone, modules[i], x) for x in inputs[i]]
                 waiting.append((task, futures, n_outputs))
@@ -77,11 +76,10 @@ def _ended(waiting: Sequence[tuple[Task, list[Future[Array]], int]]) -> Iterator
         yield task, task.answer(values, np.full(len(values), -np.inf), n_outputs)
 
 
-def _padded(scales: Array, rows: Array) -> Array:
+def _ended_one(scales: Array, rows: Array) -> Array:
     """Return the values of one graded matrix, padded with -inf to the number of inputs."""
     alive = scales > -np.inf
-    values = log_singular_values_of_graded(scales[alive], rows[alive])
-    return np.concatenate([values, np.full(rows.shape[1] - values.size, -np.inf)])
+    return padded(log_singular_values_of_graded(scales[alive], rows[alive]), rows.shape[1])
 
 
 def _alone(module: nn.Module, x: torch.Tensor) -> Array:
@@ -94,7 +92,7 @@ def _fitting(task: Task) -> int:
     widest = max([network.n_inputs, *(layer.width for layer in network.layers if isinstance(layer, Dense))])
     dense = sum(isinstance(layer, Dense) for layer in network.layers)
     bytes_each = 8 * widest**2 * (dense + _WORKING * task.inputs_per_network)
-    return max(1, int(_SHARE * free_memory(torch.device(task.device)) / bytes_each))
+    return max(1, int(memory_limit(torch.device(task.device)) / bytes_each))
 
 
 def _chained(modules: Sequence[nn.Sequential], x: torch.Tensor) -> tuple[Array, Array, NDArray[np.bool_], int]:

@@ -65,6 +65,26 @@ class Data(ABC):
         return self.take(rng.choice(self.count, count, replace=False)).reshape(count, *shape)
 
 
+class Held(Data):
+    """Samples that are one array, `values`."""
+
+    values: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return self.values.shape[1:]
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self.values)
+
+    def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return some rows."""
+        return self.values[rows]
+
+
 def standardised(x: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
     """Return images (samples, ...) less the mean of all pixels, each over its own root mean square."""
     x = x - mean

@@ -59,6 +59,11 @@ def log_singular_values_of_graded(scales: Array, rows: Array) -> Array:
         start = int(np.searchsorted(-scales, RANGE - 2 * _MARGIN - scales[start]))
 
 
+def padded(values: Array, size: int) -> Array:
+    """Return the values and as many exact zeros, ln s = -inf, as there are inputs more."""
+    return np.concatenate([values, np.full(size - values.size, -np.inf)])
+
+
 def triangle(a: Array) -> Array:
     """Return R of a QR factorization."""
     packed = dgeqrf(np.asfortranarray(a), lwork=64 * max(1, a.shape[1]))[0]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from empirical.cifar10 import Cifar10, cifar10
-from empirical.data import Data, standardised
+from empirical.data import Data, Held, standardised
 from rmt.checks import Number, positive
 
 __all__ = ["Array", "Cifar10", "Data", "Digits", "Gaussian", "Inputs", "array", "cifar10", "digits", "gaussian"]
@@ -50,7 +50,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True, eq=False)
-class Array(Data):
+class Array(Held):
     """The rows of an array under a name, which identifies them in results."""
 
     name: str
@@ -59,46 +59,18 @@ class Array(Data):
     def __repr__(self) -> str:
         return self.name
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a row."""
-        return self.values.shape[1:]
-
-    @property
-    def count(self) -> int:
-        """Number of rows."""
-        return len(self.values)
-
-    def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return some rows."""
-        return self.values[rows]
-
 
 @dataclass(frozen=True, repr=False)
-class Digits(Data):
+class Digits(Held):
     """scikit-learn's handwritten digits; holds nothing, so that a worker process loads its own."""
 
     def __repr__(self) -> str:
         return "digits()"
 
     @property
-    def values(self) -> NDArray[np.float64]:
+    def values(self) -> NDArray[np.float64]:  # type: ignore[override]
         """The 1797 standardised images, flat."""
         return _digits()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """64 pixels."""
-        return (64,)
-
-    @property
-    def count(self) -> int:
-        """1797."""
-        return len(self.values)
-
-    def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return some images."""
-        return self.values[rows]
 
 
 Inputs = Gaussian | Data

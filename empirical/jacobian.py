@@ -60,7 +60,7 @@ def jacobian(module: nn.Module, x: torch.Tensor, between: Between | None = None,
 
         samples = x.detach()
         widest = max((part.out_features for part in module.modules() if isinstance(part, nn.Linear)), default=1)
-        if between is None and output is None and 3 * widest * x.nbytes <= _limit(memory, x.device):
+        if between is None and output is None and 3 * widest * x.nbytes <= memory_limit(x.device, memory):
             known = sequential.product(module, samples)
             if known is not None:
                 return _finite(known, module, x)
@@ -99,7 +99,7 @@ def _rows(one: Function, samples: torch.Tensor, starts: torch.Tensor, module: nn
     """Return the Jacobian of `one` in its second argument, (batch, outputs, inputs), as many rows at once as fit."""
     n_outputs, largest = _sizes(one, samples[0], starts[0], module)
     size, n_inputs = starts.element_size(), starts[0].numel()
-    limit = _limit(memory, starts.device)
+    limit = memory_limit(starts.device, memory)
     needed = len(samples) * n_outputs * n_inputs * size
     if needed > limit:
         raise MemoryError(f"the Jacobian of {len(samples)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
@@ -138,17 +138,15 @@ def _sizes(one: Function, sample: torch.Tensor, start: torch.Tensor, module: nn.
     return n_outputs, max(n_outputs, *kept)
 
 
-def _limit(memory: float | None, device: torch.device) -> float:
-    return _SHARE * free_memory(device) if memory is None else float(memory)
-
-
-def free_memory(device: torch.device) -> float:
-    """Return the bytes that are free on a device."""
+def memory_limit(device: torch.device, memory: float | None = None) -> float:
+    """Return the bytes that may be taken on a device: those given, or half of what is free."""
+    if memory is not None:
+        return float(memory)
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        return _SHARE * torch.cuda.mem_get_info(device)[0]
     import psutil  # only here
 
-    return float(psutil.virtual_memory().available)
+    return float(_SHARE * psutil.virtual_memory().available)
 
 
 def _finite(rows: torch.Tensor, module: nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dgeqrf, dormqr
 
-from empirical.graded import RANGE, log_singular_values_of_graded
+from empirical.graded import RANGE, log_singular_values_of_graded, padded
 
 Array = NDArray[np.float64]
 
@@ -66,8 +66,7 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
         return np.zeros(n_inputs)
     scales, rows = _multiplied(_split(block).upper, behind)[0]
     assert rows is not None
-    values = log_singular_values_of_graded(scales, rows)
-    return np.concatenate([values, np.full(n_inputs - values.size, -np.inf)])
+    return padded(log_singular_values_of_graded(scales, rows), n_inputs)
 
 
 def _split(block: Array) -> _Split:

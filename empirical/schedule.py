@@ -79,9 +79,7 @@ def answers(tasks: Sequence[Task], executor: Executor | None = None, store: Stor
             for payload in missing:
                 try:
                     futures[executor.submit(run, payload)] = payload
-                except RuntimeError as error:
-                    if not isinstance(error, BrokenExecutor):
-                        raise
+                except BrokenExecutor:
                     lost.append(payload)
             for future in as_completed(futures):
                 try:

@@ -37,7 +37,8 @@ def workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     count = count or os.cpu_count() or 1
     forks = "forkserver" in multiprocessing.get_all_start_methods()  # of a process that has imported torch once
     context = multiprocessing.get_context("forkserver" if forks else "spawn")
-    context.set_forkserver_preload(["empirical.schedule"])
+    if forks:
+        context.set_forkserver_preload(["empirical.schedule"])
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start)
     with _interrupts_ignored():
         for _ in range(count):  # such a pool starts one process a submission
