@@ -23,7 +23,7 @@ from empirical.graded import log_singular_values_of_graded, padded
 from empirical.jacobian import as_found, memory_limit
 from empirical.measurement import Measurement
 from empirical.sequential import slopes_of
-from empirical.singular_values import log_singular_values_and_resolution
+from empirical.singular_values import measured
 from empirical.task import Task
 from rmt.networks.layers import Activation, Dense
 from rmt.networks.network import Network
@@ -83,7 +83,7 @@ def _ended_one(scales: Array, rows: Array) -> Array:
 
 
 def _alone(module: nn.Module, x: torch.Tensor) -> Array:
-    return log_singular_values_and_resolution(module, x[None])[0][0]
+    return measured(module, x[None]).logs[0]
 
 
 def _fitting(task: Task) -> int:

@@ -9,18 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from empirical.calls import Batch, entry, replaced
 from rmt.checks import choice
 
 Between = tuple[str | None, str | None]
-Run = Callable[[torch.Tensor], Any]
-Part = Callable[[Run, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Any]]
+Run = Callable[[Batch], Any]
+Part = Callable[[Run, Batch, torch.Tensor | None], tuple[torch.Tensor, Any]]
 
 
 @contextmanager
-def part(module: nn.Module, between: Between | None) -> Iterator[Part]:
+def part(module: nn.Module, between: Between | None, wrt: str | None = None) -> Iterator[Part]:
     """Yield a function (run, x, start) -> (the input of the first submodule, the output of the last).
 
-    `run` is the module as a function of x; where `start` is given, it takes the place of that input.
+    `run` is the module as a function of x; where `start` is given, it takes the place of that input, or of the one
+    of x that is meant.
     """
     if between is not None and (not isinstance(between, tuple | list) or len(between) != 2):
         raise ValueError(f"between must be a pair of names of submodules, got {between!r}")
@@ -38,15 +40,16 @@ def part(module: nn.Module, between: Between | None) -> Iterator[Part]:
     def leave(_: nn.Module, args: Any, output: Any) -> None:
         left.append(output)
 
-    def through(run: Run, x: torch.Tensor, start: torch.Tensor | None) -> tuple[torch.Tensor, Any]:
+    def through(run: Run, x: Batch, start: torch.Tensor | None) -> tuple[torch.Tensor, Any]:
+        key, own = entry(x, wrt)
         entered.clear()
         left.clear()
         instead[:] = [] if start is None else [start]
-        output = run(x if first or start is None else start)
-        for name, seen in zip(between or (), (entered if first else [x], left if last else [output]), strict=False):
+        output = run(x if first or start is None else replaced(x, key, start))
+        for name, seen in zip(between or (), (entered if first else [own], left if last else [output]), strict=False):
             if len(seen) != 1:
                 raise ValueError(f"between: {name!r} runs {len(seen)} times, it must run once")
-        return entered[0] if first else x, left[0] if last else output
+        return entered[0] if first else own if start is None else start, left[0] if last else output
 
     hooks = [first.register_forward_pre_hook(enter)] if first else []
     hooks += [last.register_forward_hook(leave)] if last else []

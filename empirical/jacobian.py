@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from empirical import sequential
 from empirical.calibration import untrained
+from empirical.calls import Batch, arguments, each, entry
 from empirical.cut import Between, part, picked
 
 Output = str | int | None
-Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Function = Callable[[Batch, torch.Tensor], torch.Tensor]
 
 _WORKING = 8  # numbers in flight for a row of the Jacobian and an entry of the largest activation
 _SHARE = 0.5  # of the free memory
 
 
-def jacobian(module: nn.Module, x: torch.Tensor, between: Between | None = None, output: Output = None,
-             memory: float | None = None) -> torch.Tensor:
+def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
+             memory: float | None = None, wrt: str | None = None) -> torch.Tensor:
     """Return the Jacobian of every sample, (batch, outputs, inputs), in the module's precision, detached.
 
     Parameters
     ----------
     module : torch.nn.Module
         Taken exactly as it is; neither its parameters, gradients, buffers nor mode change.
-    x : tensor (batch, *input_shape)
-        Inputs on the module's device, in single or double precision.
+    x : tensor (batch, *input_shape), or mapping of names to such
+        Inputs on the module's device, in single or double precision. Names are the keywords of the module's forward;
+        if it has none of those, it is called with the mapping.
     between : pair of names
         From the input of one submodule to the output of another, as `module.named_modules()` names them (None: the
         module's own input or output). Each must run once.
@@ -38,6 +41,8 @@ def jacobian(module: nn.Module, x: torch.Tensor, between: Between | None = None,
         Which output, where the module returns a mapping, a tuple or an object with attributes.
     memory : float
         Bytes it may take, half of what is free if not given; rows in flight are cut to fit.
+    wrt : str
+        Which of several named inputs; the only one of real numbers if not given.
 
     Raises
     ------
@@ -47,27 +52,38 @@ def jacobian(module: nn.Module, x: torch.Tensor, between: Between | None = None,
     MemoryError
         If the Jacobian itself is larger than `memory`; nothing was allocated.
     """
-    check(module, x, whole=between is None or between[0] is None)
-    with as_found(module, x), part(module, between) as through:
+    check(module, x, wrt, whole=between is None or between[0] is None)
+    key, signals = entry(x, wrt)
+    with as_found(module, signals), part(module, between, wrt) as through:
         state = _state(module)
 
-        def run(sample: torch.Tensor) -> Any:
-            # a copy, as the module may work in place
-            return torch.func.functional_call(module, state, (sample.clone(),))
+        def run(sample: Batch) -> Any:
+            args, named = arguments(module, each(sample, torch.clone))  # as the module may work in place
+            return torch.func.functional_call(module, state, args, named)
 
-        def one(sample: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-            return picked(through(run, sample[None], start[None])[1], output)[0].flatten()
+        def one(sample: Batch, start: torch.Tensor) -> torch.Tensor:
+            return picked(through(run, each(sample, _alone), start[None])[1], output)[0].flatten()
 
-        samples = x.detach()
-        widest = max((part.out_features for part in module.modules() if isinstance(part, nn.Linear)), default=1)
-        if between is None and output is None and 3 * widest * x.nbytes <= memory_limit(x.device, memory):
-            known = sequential.product(module, samples)
+        samples = each(x, torch.Tensor.detach)
+        if key is None and between is None and output is None:
+            known = _forward(module, samples, memory)
             if known is not None:
                 return _finite(known, module, x)
-        starts = samples if between is None else torch.cat(
-            [through(run, sample[None], None)[0].detach().clone() for sample in samples])
+        starts = signals.detach() if between is None else torch.cat(
+            [through(run, each(samples, lambda value, i=i: value[i : i + 1]), None)[0].detach().clone()
+             for i in range(len(signals))])
         rows = _rows(one, samples, starts, module, memory)
     return _finite(rows, module, x)
+
+
+def _alone(value: torch.Tensor) -> torch.Tensor:
+    return value[None]
+
+
+def _forward(module: nn.Module, x: torch.Tensor, memory: float | None) -> torch.Tensor | None:
+    """Return the Jacobian of a chain of matrices and diagonals, from its input on; None of anything else."""
+    widest = max((part.out_features for part in module.modules() if isinstance(part, nn.Linear)), default=1)
+    return sequential.product(module, x) if 3 * widest * x.nbytes <= memory_limit(x.device, memory) else None
 
 
 def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
@@ -81,7 +97,7 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     with as_found(module, x):
         state = _state(module)
 
-        def whole(_: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
+        def whole(_: Batch, flat: torch.Tensor) -> torch.Tensor:
             own = {name: value.clone() for name, value in state.items()}  # statistics are written to
             return picked(torch.func.functional_call(module, own, (flat.reshape(x.shape).clone(),)), output).flatten()
 
@@ -94,37 +110,38 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
 
 
-def _rows(one: Function, samples: torch.Tensor, starts: torch.Tensor, module: nn.Module,
+def _rows(one: Function, samples: Batch, starts: torch.Tensor, module: nn.Module,
           memory: float | None) -> torch.Tensor:
     """Return the Jacobian of `one` in its second argument, (batch, outputs, inputs), as many rows at once as fit."""
-    n_outputs, largest = _sizes(one, samples[0], starts[0], module)
+    n_outputs, largest = _sizes(one, each(samples, lambda value: value[0]), starts[0], module)
     size, n_inputs = starts.element_size(), starts[0].numel()
     limit = memory_limit(starts.device, memory)
-    needed = len(samples) * n_outputs * n_inputs * size
+    needed = len(starts) * n_outputs * n_inputs * size
     if needed > limit:
-        raise MemoryError(f"the Jacobian of {len(samples)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
+        raise MemoryError(f"the Jacobian of {len(starts)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
                           f"of {limit:.3g} (memory=): fewer samples, or a part of the module with between=")
     at_once = max(1, int((limit - needed) / (_WORKING * size * max(largest, n_inputs))))
     group, chunk = max(1, at_once // n_outputs), min(at_once, n_outputs)
-    if group >= len(samples):
+    if group >= len(starts):
         return _together(one, samples, starts, chunk).flatten(2)
-    found = starts.new_empty(len(samples), n_outputs, n_inputs)
-    for i in range(0, len(samples), group):
-        found[i : i + group] = _together(one, samples[i : i + group], starts[i : i + group], chunk).flatten(2)
+    found = starts.new_empty(len(starts), n_outputs, n_inputs)
+    for i in range(0, len(starts), group):
+        some = each(samples, lambda value, i=i: value[i : i + group])
+        found[i : i + group] = _together(one, some, starts[i : i + group], chunk).flatten(2)
     return found
 
 
-def _together(one: Function, samples: torch.Tensor, starts: torch.Tensor, chunk: int) -> torch.Tensor:
+def _together(one: Function, samples: Batch, starts: torch.Tensor, chunk: int) -> torch.Tensor:
     """Return the Jacobians of some samples, `chunk` rows of each at once; one by one where torch cannot batch it."""
     try:
         rows = torch.func.jacrev(one, argnums=1, chunk_size=chunk)
         return torch.as_tensor(torch.func.vmap(rows, randomness="different")(samples, starts))
     except RuntimeError:  # as of a GRU: raised again below where it is of the module's own
-        return torch.stack([torch.autograd.functional.jacobian(lambda at, sample=sample: one(sample, at), start)
-                            for sample, start in zip(samples, starts, strict=True)])
+        return torch.stack([torch.autograd.functional.jacobian(
+            lambda at, i=i: one(each(samples, lambda value: value[i]), at), start) for i, start in enumerate(starts)])
 
 
-def _sizes(one: Function, sample: torch.Tensor, start: torch.Tensor, module: nn.Module) -> tuple[int, int]:
+def _sizes(one: Function, sample: Batch, start: torch.Tensor, module: nn.Module) -> tuple[int, int]:
     """Return the number of outputs, and of entries of the largest activation that is kept for the way back."""
     weights = {value.data_ptr() for value in (*module.parameters(), *module.buffers())}
     kept = [0]
@@ -149,7 +166,7 @@ def memory_limit(device: torch.device, memory: float | None = None) -> float:
     return float(_SHARE * psutil.virtual_memory().available)
 
 
-def _finite(rows: torch.Tensor, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _finite(rows: torch.Tensor, module: nn.Module, x: Batch) -> torch.Tensor:
     """Return the rows, or raise with the name of what is first not finite."""
     if torch.isfinite(rows).all():
         return rows
@@ -165,8 +182,9 @@ def _finite(rows: torch.Tensor, module: nn.Module, x: torch.Tensor) -> torch.Ten
     names = {child: name for name, child in module.named_modules() if not [*child.children()]}
     hooks = [child.register_forward_hook(see) for child in names]
     try:
-        with as_found(module, x):
-            module(x.detach().clone())
+        with as_found(module, entry(x)[1]):
+            args, named = arguments(module, each(x, lambda value: value.detach().clone()))
+            module(*args, **named)
     finally:
         for hook in hooks:
             hook.remove()
@@ -176,11 +194,15 @@ def _finite(rows: torch.Tensor, module: nn.Module, x: torch.Tensor) -> torch.Ten
 
 @contextmanager
 def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
-    """Run the module without gradients, in full precision; buffers, torch's random state and settings are put back."""
+    """Run the module without gradients, in full precision; buffers, torch's random state and settings are put back.
+
+    Attention goes by its formula: of the fused kernels some have no forward derivative and none a batched one.
+    """
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     devices = [x.device] if x.device.type == "cuda" else []
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(x.device.type, enabled=False):
+    with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
+            x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:
             yield
@@ -190,19 +212,16 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
                 buffer.copy_(saved)
 
 
-def check(module: nn.Module, x: torch.Tensor, mixing: bool = False, whole: bool = True) -> None:
+def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = False, whole: bool = True) -> None:
     """Refuse inputs, and modules that have no per-sample Jacobian (unless samples may be mixed).
 
     Integers, as of tokens, are inputs to a part of the module alone.
     """
-    integers = isinstance(x, torch.Tensor) and not x.is_floating_point() and not x.is_complex()
-    if not isinstance(x, torch.Tensor) or x.ndim < 2 or not (
-            x.dtype in (torch.float32, torch.float64) or (integers and not whole)):
-        hint = "; from an embedding on, say between=(the submodule behind it, None)" if integers else ""
-        raise ValueError("x must be a tensor (batch, *input_shape) of real numbers in single or double precision, got "
-                         f"{_shape(x)}{hint}")
-    if not torch.isfinite(x).all():
-        raise ValueError("x must be finite, got NaN or inf")
+    key, main = entry(x, wrt) if isinstance(x, Mapping) else (None, x)
+    _check_input("x" if key is None else f"x[{key!r}]", main, whole)
+    for name, value in x.items() if isinstance(x, Mapping) else ():
+        if name != key and (value.is_floating_point() or value.is_complex()):
+            _check_input(f"x[{name!r}]", value, False, 1)
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         if nn.parameter.is_lazy(value):
             raise ValueError(f"{name} has no shape yet: run the lazy module once")
@@ -218,6 +237,17 @@ def check(module: nn.Module, x: torch.Tensor, mixing: bool = False, whole: bool 
     if names := list(untrained(module)):
         warnings.warn(f"{', '.join(names)}: BatchNorm without statistics is the identity in evaluation mode; pass "
                       "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)
+
+
+def _check_input(name: str, x: object, whole: bool, axes: int = 2) -> None:
+    integers = isinstance(x, torch.Tensor) and not x.is_floating_point() and not x.is_complex()
+    if not isinstance(x, torch.Tensor) or x.ndim < axes or not (
+            x.dtype in (torch.float32, torch.float64) or (integers and not whole)):
+        hint = "; from an embedding on, say between=(the submodule behind it, None)" if integers else ""
+        raise ValueError(f"{name} must be a tensor (batch, *input_shape) of real numbers in single or double "
+                         f"precision, got {_shape(x)}{hint}")
+    if not torch.isfinite(x).all():
+        raise ValueError(f"{name} must be finite, got NaN or inf")
 
 
 def _shape(x: object) -> str:

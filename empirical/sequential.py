@@ -8,7 +8,7 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
-from empirical.modules import Elementwise
+from empirical.modules import Elementwise, Scaling
 
 # Modules that act on every entry alone: their Jacobian is a diagonal.
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
@@ -52,6 +52,13 @@ def leaves(module: nn.Sequential) -> Iterator[nn.Module]:
             yield from leaves(child)
         else:
             yield child
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module is torch's own, or of ours that act on every entry alone: a stage that is not looked into."""
+    return type(module) in (Elementwise, Scaling) or (type(module).__module__.startswith("torch.nn") and not isinstance(
+        module, nn.Sequential | nn.TransformerEncoder | nn.TransformerEncoderLayer | nn.TransformerDecoder
+        | nn.TransformerDecoderLayer | nn.Transformer))
 
 
 def has_hooks(stage: nn.Module) -> bool:

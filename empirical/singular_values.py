@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
-import math
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from empirical.jacobian import jacobian
+from empirical.calls import Batch
+from empirical.cut import Between
+from empirical.graph import Untraceable
+from empirical.jacobian import Output, jacobian
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import factors
 
 Array = NDArray[np.float64]
 
 
-def log_singular_values(module: nn.Module, x: torch.Tensor) -> Array:
+def log_singular_values(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
+                        wrt: str | None = None) -> Array:
     """Return ln of the singular values of the Jacobian at every sample, (batch, inputs), descending.
 
-    Exact zeros are -inf, and pad the row where there are fewer outputs than inputs. A sequential module goes
-    through the accurate chain; of any other only a float64 SVD is taken: values under its resolution are put
-    at it, with a warning.
+    Exact zeros are -inf, and pad the row where there are fewer outputs than inputs. A module is read as stages, each
+    with a Jacobian of its own, and goes through the accurate chain. Where it cannot be split only a float64 SVD is
+    taken: values under its resolution are put at it, with a warning that says what stands in the way. Arguments are
+    those of `empirical.jacobian`.
     """
-    logs, resolution = log_singular_values_and_resolution(module, x)
-    if np.any(np.isfinite(logs) & (logs <= resolution[:, None])):
-        warnings.warn("singular values under the resolution of a float64 SVD were put at it", stacklevel=2)
-    return logs
+    values = measured(module, x, between, output, wrt)
+    if np.any(np.isfinite(values.logs) & (values.logs <= values.resolution[:, None])):
+        warnings.warn("singular values under the resolution of a float64 SVD were put at it, for the module was "
+                      f"measured whole: {values.whole}", stacklevel=2)
+    return values.logs
 
 
-def log_singular_values_and_resolution(module: nn.Module, x: torch.Tensor) -> tuple[Array, Array]:
-    """Return `log_singular_values` and, per sample, ln of the resolution: -inf where every value is accurate."""
-    chains = factors(module, x)
-    if chains is not None:
-        n_inputs = math.prod(x.shape[1:])
-        return np.array([chain_log_singular_values(chain, n_inputs) for chain in chains]), np.full(len(x), -np.inf)
-    j = jacobian(module, x)
-    values = np.linalg.svd(j.to("cpu", torch.float64).numpy(), compute_uv=False)
-    unit = float(torch.finfo(j.dtype).eps)
+class Values(NamedTuple):
+    """ln s (batch, inputs), ln of the resolution (batch,), -inf where every value is accurate, and why it was whole."""
+
+    logs: Array
+    resolution: Array
+    whole: str
+
+
+def measured(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
+             wrt: str | None = None) -> Values:
+    """Return `log_singular_values`, with what is known of their accuracy."""
+    try:
+        n_inputs, chains = factors(module, x, between, output, wrt)
+    except Untraceable as error:
+        j = jacobian(module, x, between, output, wrt=wrt)
+        return Values(*_by_svd(j.to("cpu", torch.float64).numpy(), float(torch.finfo(j.dtype).eps)), str(error))
+    logs = np.array([chain_log_singular_values(chain, n_inputs) for chain in chains])
+    return Values(logs, np.full(len(chains), -np.inf), "")
+
+
+def _by_svd(j: Array, unit: float) -> tuple[Array, Array]:
+    """Return ln of the values of matrices that are known to one unit of rounding, and of their resolution."""
+    values = np.linalg.svd(j, compute_uv=False)
     with np.errstate(divide="ignore"):
         resolution = np.log(max(j.shape[1:]) * unit * values[:, 0])
         logs = np.maximum(np.log(values), resolution[:, None])
-    padding = np.full((len(x), j.shape[2] - logs.shape[1]), -np.inf)
+    padding = np.full((len(j), j.shape[2] - logs.shape[1]), -np.inf)
     return np.concatenate([logs, padding], axis=1), resolution

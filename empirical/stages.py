@@ -1,69 +1,174 @@
-"""A sequential module as a chain of factors whose product is its Jacobian."""
+"""A module as a chain of factors whose product is its Jacobian."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.utils import parametrize
 
-from empirical.jacobian import as_found, check, jacobian
-from empirical.modules import ResidualBlock, Scaling
-from empirical.sequential import POINTWISE, has_hooks, is_chain, leaves, slopes_of
+from empirical import graph
+from empirical.calls import Batch, arguments, each, entry
+from empirical.cut import Between, part, picked
+from empirical.functions import ELEMENTWISE, REARRANGING
+from empirical.graph import Stage, Steps, Sum, Untraceable
+from empirical.jacobian import Output, as_found, check, memory_limit
+from empirical.modules import Scaling
+from empirical.sequential import POINTWISE, has_hooks, slopes_of
 
 Array = NDArray[np.float64]
 
-def factors(module: nn.Module, x: torch.Tensor) -> list[list[Array]] | None:
-    """Return for every sample its factors, the input's first: matrices, and vectors for diagonals.
+_SMALLEST = 1e-150  # whose square is no longer a float of all digits
+_AT_ONCE = 2**24  # numbers of a Jacobian
+_ALIKE = 1e-6  # of a vector-Jacobian product: what the module and its chain may differ by
+_ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+               nn.Mish, nn.Hardswish, nn.ReLU6, nn.Softsign, nn.LogSigmoid, nn.CELU, nn.PReLU, nn.Hardsigmoid,
+               nn.Tanhshrink, nn.Softshrink, nn.Hardshrink)
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
-    None where the module is not an `nn.Sequential` of stages.
+
+def factors(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
+            wrt: str | None = None) -> tuple[int, list[list[Array]]]:
+    """Return the number of inputs, and every sample's factors, the first to act first.
+
+    Matrices, and vectors for diagonals. Arguments are those of `empirical.jacobian`.
+
+    Raises
+    ------
+    Untraceable
+        If the module cannot be split; the message names what stands in the way.
     """
-    if not is_chain(module):
-        return None
-    check(module, x)
-    with as_found(module, x):
-        return _chains(module, x.detach().clone())[0]
+    check(module, x, wrt, whole=between is None or between[0] is None)
+    signals = entry(x, wrt)[1]
+    known = graph.chain(module) if between is None and output is None and x is signals else None
+    found: list[list[Array]] = []
+    kept: dict[nn.Module, Array] = {}
+    read, n_inputs = None, signals[0].numel()
+    with as_found(module, signals):
+        for i in range(len(signals)):
+            sample = each(x, lambda value, i=i: value[i : i + 1].detach().clone())
+            if known is not None:
+                found.append(_through(known, sample, kept)[0])
+                continue
+            with as_found(module, signals):
+                read = graph.traced(module, sample) if read is None else read
+                path = read.path(each(sample, torch.clone), between, output, wrt)
+            if len(path) == 1 and isinstance(path[0], Stage) and path[0].parts:
+                raise Untraceable(f"{path[0].where}: nothing between the input and {path[0].name} can be split")
+            with as_found(module, signals):
+                start, direction, pulled = _pulled(module, sample, between, output, wrt)
+            n_inputs = start.numel()
+            chain, _ = _through(path, start, kept)
+            if not _alike(chain, direction, pulled):
+                raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
+            found.append(chain)
+    return n_inputs, found
 
 
-def _chains(module: nn.Sequential, signal: torch.Tensor) -> tuple[list[list[Array]], torch.Tensor]:
-    """Return for every sample its factors, and the output."""
-    chains: list[list[Array]] = [[] for _ in signal]
-    for stage in leaves(module):
-        kind = None if has_hooks(stage) else type(stage)  # a subclass or a hook may do anything
-        step: Callable[[torch.Tensor], torch.Tensor] = stage
-        if kind is nn.Linear and signal.ndim == 2:
-            parts = [[_numpy(cast(torch.Tensor, stage.weight))]] * len(signal)
-        elif kind in POINTWISE:
-            parts = [[slopes] for slopes in _numpy(slopes_of(stage, signal))]
-        elif kind in (nn.Dropout, Scaling):  # in training a mask of its own, which the signal must meet too
-            mask = stage(torch.ones_like(signal))
-            parts, step = [[slopes] for slopes in _numpy(mask.flatten(1))], mask.mul
-        elif kind in (nn.BatchNorm1d, nn.BatchNorm2d):  # in evaluation mode: a line in every entry
-            line = stage(torch.ones_like(signal[:1])) - stage(torch.zeros_like(signal[:1]))
-            parts = [[_numpy(line.flatten())]] * len(signal)
-        elif kind in (nn.Identity, nn.Flatten):
-            parts = [[]] * len(signal)
-        elif kind is nn.Conv2d:
-            parts = [[_numpy(jacobian(stage, signal[:1]))[0]]] * len(signal)
-        elif isinstance(stage, ResidualBlock) and kind is ResidualBlock:
-            (through, branch), (past, shortcut) = _chains(stage.branch, signal), _chains(stage.shortcut, signal)
-            size = math.prod(signal.shape[1:])
-            parts = [[multiplied(a, size) + stage.scale * multiplied(b, size)]
-                     for a, b in zip(past, through, strict=True)]
-            step = (shortcut + stage.scale * branch).add  # of zero: the branch may have drawn a mask
-            signal = torch.zeros_like(shortcut)
+def _pulled(module: nn.Module, sample: Batch, between: Between | None, output: Output,
+            wrt: str | None) -> tuple[torch.Tensor, Array, Array]:
+    """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian."""
+    def run(at: Batch) -> object:
+        args, named = arguments(module, each(at, torch.clone))
+        return module(*args, **named)
+
+    with part(module, between, wrt) as through, torch.enable_grad():
+        start = entry(sample, wrt)[1]
+        if between is not None and between[0] is not None:
+            with as_found(module, start):  # the second run draws the same
+                start = through(run, sample, None)[0].detach().clone()
+        leaf = start.clone().requires_grad_(True)
+        end = picked(through(run, sample, leaf)[1], output)
+        generator = torch.Generator().manual_seed(0)
+        direction = torch.randn(end.shape, dtype=torch.float64, generator=generator).to(end)
+        (pulled,) = torch.autograd.grad(end, leaf, direction, allow_unused=True, materialize_grads=True)
+    return start, _numpy(direction.flatten()), _numpy(pulled.flatten())
+
+
+def _alike(chain: list[Array], direction: Array, pulled: Array) -> bool:
+    """Whether the product of the factors does to a direction what the module does."""
+    with np.errstate(all="ignore"):
+        for factor in reversed(chain):
+            direction = direction * factor if factor.ndim == 1 else direction @ factor
+        if direction.shape != pulled.shape:
+            return False
+        off, size = float(np.linalg.norm(direction - pulled)), float(np.linalg.norm(pulled))
+    return off <= _ALIKE * size or not math.isfinite(size) or size < _SMALLEST
+
+
+def _through(path: Steps, signal: torch.Tensor, kept: dict[nn.Module, Array]) -> tuple[list[Array], torch.Tensor]:
+    """Return the factors of a path at one sample, and its output; each stage runs once, what it draws included."""
+    chain: list[Array] = []
+    for stage in path:
+        if isinstance(stage, Sum):
+            (a, left), (b, right) = (_through(branch, signal, kept) for branch in stage.branches)
+            size = signal.numel()
+            more, signal = [multiplied(a, size) + multiplied(b, size)], left + right
         else:
-            parts = [_full_rank(block) for block in _numpy(jacobian(stage, signal))]
-        for chain, part in zip(chains, parts, strict=True):
-            chain.extend(part)
-        signal = step(signal)
+            more, signal = _factor(stage, signal, kept)
+        chain += more
         if not torch.isfinite(signal).all():
-            raise ValueError(f"the output of {stage} is not finite")
-    return chains, signal
+            raise ValueError(f"the output of {stage.name} is not finite")
+    return chain, signal
+
+
+def _factor(stage: Stage, signal: torch.Tensor, kept: dict[nn.Module, Array]) -> tuple[list[Array], torch.Tensor]:
+    """Return the factors of one stage, and its output."""
+    module = stage.module
+    plain = module is not None and not has_hooks(module) and not parametrize.is_parametrized(module)
+    if plain and isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
+        if signal.numel() == module.in_features:
+            return [_numpy(module.weight)], stage.call(signal)
+    if plain and type(module) in POINTWISE:
+        assert module is not None
+        return [_numpy(slopes_of(module, signal))[0]], stage.call(signal)
+    if plain and type(module) in (nn.Identity, nn.Flatten):
+        return [], stage.call(signal)
+    with torch.enable_grad():
+        leaf = signal.clone().requires_grad_(True)
+        out = stage.call(leaf.clone())
+    if (plain and type(module) in _ONE_BY_ONE) or (stage.function in ELEMENTWISE and out.shape == signal.shape):
+        return [_numpy(_backward(out, leaf, torch.ones_like(out))).ravel()], out.detach()
+    if stage.function in REARRANGING:
+        order = stage.call(torch.arange(signal.numel(), dtype=torch.float64).reshape(signal.shape))
+        index = order.flatten().long().numpy()
+        return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
+    linear = plain and module is not None and type(module) in _LINEAR
+    if not linear:
+        return _full_rank(_rows(out, leaf)), out.detach()
+    assert module is not None
+    if module not in kept:
+        kept[module] = _rows(out, leaf)
+    return [kept[module]], out.detach()
+
+
+def _backward(out: torch.Tensor, leaf: torch.Tensor, direction: torch.Tensor, many: bool = False) -> torch.Tensor:
+    if not out.requires_grad:
+        return leaf.new_zeros((*direction.shape[:1], *leaf.shape) if many else leaf.shape)
+    (pulled,) = torch.autograd.grad(out, leaf, direction, retain_graph=True, is_grads_batched=many, allow_unused=True,
+                                    materialize_grads=True)
+    return pulled
+
+
+def _rows(out: torch.Tensor, leaf: torch.Tensor) -> Array:
+    """Return the Jacobian of what was just run, as many rows at once as fit."""
+    needed, limit = out.numel() * leaf.numel() * 8, memory_limit(leaf.device)
+    if needed > limit:
+        raise MemoryError(f"the Jacobian of one stage, {out.numel()} x {leaf.numel()}, takes {needed:.3g} bytes of "
+                          f"{limit:.3g}: use empirical.spectral_density, or a part of the module with between=")
+    found = np.empty((out.numel(), leaf.numel()))
+    step = max(1, min(_AT_ONCE // max(out.numel(), leaf.numel()), out.numel()))
+    for i in range(0, out.numel(), step):
+        rows = torch.eye(out.numel(), dtype=out.dtype, device=out.device)[i : i + step].reshape(-1, *out.shape)
+        try:
+            pulled = _backward(out, leaf, rows, many=True)
+        except RuntimeError:  # torch has no batched form of it: one by one
+            pulled = torch.stack([_backward(out, leaf, row) for row in rows])
+        found[i : i + step] = _numpy(pulled).reshape(len(rows), -1)
+    return found
 
 
 def multiplied(chain: list[Array], n_inputs: int) -> Array:

@@ -15,7 +15,7 @@ from empirical.calibration import calibrated, untrained
 from empirical.inputs import Inputs
 from empirical.measurement import Measurement
 from empirical.modules import build, torch_dtype
-from empirical.singular_values import log_singular_values_and_resolution
+from empirical.singular_values import measured
 from empirical.threads import one_blas_thread
 from rmt.networks.network import Network
 
@@ -57,7 +57,7 @@ class Task:
             module, x, count = self.drawn()
             with torch.random.fork_rng([x.device] if x.is_cuda else []):  # what the module itself draws, too
                 torch.manual_seed(self.module_seed)
-                values, resolution = log_singular_values_and_resolution(module, x)
+                values, resolution, _ = measured(module, x)
                 before = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
                 with torch.no_grad():
                     n_outputs = module(x).flatten(1).shape[1]
