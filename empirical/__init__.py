@@ -6,14 +6,18 @@ from empirical import inputs
 from empirical.measurement import Measurement
 from empirical.store import Store
 
-__all__ = ["IncompleteError", "Measurement", "Store", "batch_jacobian", "build", "inputs", "jacobian",
-           "log_singular_values", "measure"]
+__all__ = ["IncompleteError", "Measurement", "SpectrumMonitor", "Store", "batch_jacobian", "build", "describe",
+           "inputs", "jacobian", "log_singular_values", "measure", "spectral_density", "weights"]
 
 try:
+    from empirical.describe import describe
     from empirical.jacobian import batch_jacobian, jacobian
+    from empirical.matrix_free import spectral_density
     from empirical.measure import IncompleteError, measure
     from empirical.modules import build
+    from empirical.monitor import SpectrumMonitor
     from empirical.singular_values import log_singular_values
+    from empirical.weights import weights
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise

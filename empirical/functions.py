@@ -108,7 +108,8 @@ def _dropout(p: float = 0.5, training: bool = True, inplace: bool = False) -> nn
 def _scaling(a: Any) -> nn.Module | None:
     """A number, or a tensor of equal ones."""
     if isinstance(a, torch.Tensor):
-        return Scaling(float(a.flatten()[0])) if a.numel() and bool((a == a.flatten()[0]).all()) else None
+        values = a.detach().flatten()
+        return Scaling(float(values[0])) if len(values) and bool((values == values[0]).all()) else None
     return Scaling(float(a)) if isinstance(a, int | float) else None
 
 
@@ -131,6 +132,9 @@ _MODULES: dict[str, Callable[..., nn.Module | None]] = {
     "softplus": lambda beta=1.0, threshold=20.0: nn.Softplus(beta, threshold),
     "hardtanh": lambda min_val=-1.0, max_val=1.0, inplace=False: nn.Hardtanh(min_val, max_val),
     "erf": lambda: Elementwise(torch.erf),
+    "max_pool2d": lambda kernel_size, *args, **kwargs: nn.MaxPool2d(kernel_size),
+    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
+    "avg_pool2d": nn.AvgPool2d,
     "mul": _scaling,
     "div": _division, "truediv": _division,
 }

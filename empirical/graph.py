@@ -1,31 +1,21 @@
 """A module read as a path of stages: calls on one signal, sums of branches, and what cannot be split.
 
-By torch.fx, with torch's own modules as leaves; by torch.export where fx cannot trace. A cut point is a node through
-which everything passes on its way from the input to the output.
+A cut point is a node through which everything passes on its way from the input to the output.
 """
 
 from __future__ import annotations
 
-import logging
-import operator
-import re
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from empirical import lines
 from empirical.calls import Batch, arguments, entry
-from empirical.functions import as_module, called, in_place
+from empirical.functions import ELEMENTWISE, REARRANGING, as_module, called, in_place
 from empirical.sequential import is_chain, is_leaf, leaves
-
-_TORCH = str(Path(torch.__file__).parent)
-_FRAME = re.compile(r'File "(.+)", line (\d+), in .*(?:\n\s*(.*\S))?')
 
 
 class Untraceable(ValueError):
@@ -39,7 +29,7 @@ class Stage:
     Attributes
     ----------
     name : str
-        Of the submodule, or of the call.
+        Of the submodule, or of the call; of several calls, the one for which they cannot be split.
     where : str
         The file and line that calls it.
     module : torch.nn.Module or None
@@ -147,8 +137,6 @@ class Graph:
                 return self.module.get_submodule(str(node.target))(*args, **kwargs)
             case "call_method":
                 return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-            case "get_attr":
-                return operator.attrgetter(str(node.target))(self.module)
         assert callable(node.target)
         return node.target(*args, **kwargs)
 
@@ -170,7 +158,7 @@ class _Reader:
             if in_place(node, self.graph.module):
                 overwritten = node.all_input_nodes[0]
                 if not node.users or any(self.place[user] > self.place[node] for user in overwritten.users):
-                    raise Untraceable(f"{_where(node)}: {node.name} overwrites a tensor that is read again")
+                    raise Untraceable(f"{lines.at(node)} overwrites a tensor that is read again")
 
     def entered(self, name: str, inside: list[fx.Node]) -> fx.Node:
         """Return the signal that the nodes of a submodule read."""
@@ -207,9 +195,9 @@ class _Reader:
             needed.add(node)
             waiting += [source for source in node.all_input_nodes if source in self.signals]
         if last not in self.signals:
-            raise Untraceable(f"{_where(last)}: {last.name} does not depend on the input")
+            raise Untraceable(f"{lines.at(last)} does not depend on the input")
         if any(self.place[node] < self.place[first] for node in needed):
-            raise Untraceable(f"{_where(last)}: {last.name} reads what is computed before {first.name}")
+            raise Untraceable(f"{lines.at(last)} reads what is computed before {lines.named(first)}")
         return dict.fromkeys(sorted(needed, key=self.place.__getitem__))
 
     def _last_use(self, node: fx.Node, inside: Mapping[fx.Node, None]) -> int:
@@ -218,18 +206,29 @@ class _Reader:
     def _step(self, start: fx.Node, group: list[fx.Node]) -> Stage | Sum:
         """Return what leads from one cut point to the next, the last of the group."""
         last = group[-1]
-        shape, where = tuple(self.values[last].shape[1:]), _where(last)
+        shape, where = tuple(self.values[last].shape[1:]), lines.of_node(last)
         read = [source for source in last.all_input_nodes if source in self.signals]
         if called(last) == "add" and len(read) == 2 and len(last.args) == 2 and not last.kwargs:
             if all(self.values[source].shape == self.values[last].shape for source in read):
-                return Sum(last.name, where, (self.path(read[0], start), self.path(read[1], start)), shape)
+                return Sum(lines.named(last), where, (self.path(read[0], start), self.path(read[1], start)), shape)
         if len(group) > 1:
-            return Stage(last.name, where, None, "", shape, self._call(start, group), tuple(n.name for n in group))
+            first = self._hindrance(group)
+            return Stage(lines.named(first), lines.of_node(first), None, "", shape, self._call(start, group),
+                         tuple(node.name for node in group))
         if last.op == "call_module":
             return Stage(str(last.target), where, self.graph.module.get_submodule(str(last.target)), "", shape,
                          self._call(start, group))
         known = as_module(last, start, self.values)
-        return Stage(last.name, where, known, called(last), shape, self._call(start, group))
+        return Stage(lines.named(last), where, known, called(last), shape, self._call(start, group))
+
+    def _hindrance(self, group: list[fx.Node]) -> fx.Node:
+        """Return the node for which a group cannot be split: it reads two signals, or nothing is known of it."""
+        for node in group:
+            read = [source for source in node.all_input_nodes if source in self.signals]
+            if len(read) > 1 or (node.op != "call_module" and called(node) not in ELEMENTWISE | REARRANGING
+                                 and as_module(node, read[0], self.values) is None):
+                return node
+        return group[0]
 
     def _call(self, start: fx.Node, group: list[fx.Node]) -> Callable[[torch.Tensor], Any]:
         def call(signal: torch.Tensor) -> Any:
@@ -249,105 +248,6 @@ def chain(module: nn.Module) -> Steps | None:
     return tuple(Stage(names[leaf], "", leaf, "", (), leaf) for leaf in leaves(module))
 
 
-def traced(module: nn.Module, x: Batch, lines: bool = False) -> Graph:
-    """Return the graph of a module that is called with x; raise `Untraceable` with the line that stops it.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Its attributes are as before when this returns.
-    x : tensor or mapping
-        One sample, batch axis of one.
-    lines : bool
-        Whether every node is to know the line that calls it, which takes longer.
-    """
-    args, named = arguments(module, x)
-    with _attributes(module):
-        try:
-            return _by_fx(module, named, lines)
-        except Exception as symbolic:
-            try:
-                return _by_export(module, args, named)
-            except Exception as exported:
-                line = _line(exported) or _line(symbolic)
-                reason = str(symbolic if not _line(exported) else exported).strip().splitlines()[0]
-                raise Untraceable(f"{line or type(module).__name__}: {reason}") from None
-
-
-class _Tracer(fx.Tracer):
-    def __init__(self, lines: bool) -> None:
-        super().__init__()
-        self.record_stack_traces = lines
-
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return is_leaf(module)
-
-
-def _by_fx(module: nn.Module, named: Mapping[str, Any], lines: bool) -> Graph:
-    code = type(module).forward.__code__
-    defaults = {} if not named else {name: None for name in code.co_varnames[1 : code.co_argcount]
-                                     if name not in named}
-    graph = _Tracer(lines).trace(module, concrete_args=defaults or None)
-    *nodes, last = graph.nodes
-    given = {node: None for node in nodes if node.op == "placeholder" and _argument(node) in defaults}
-    merged: dict[Any, fx.Node] = {}  # an entry of a mapping is one signal, however often it is read
-    for node in nodes:
-        if called(node) == "getitem" and node.args[0].op == "placeholder" and isinstance(node.args[1], str):
-            same = merged.setdefault(node.args, node)
-            if same is not node:
-                node.replace_all_uses_with(same)
-    return Graph(module, tuple(node for node in nodes if node.users or in_place(node, module)), last.args[0], given)
-
-
-def _argument(node: fx.Node) -> str:
-    return re.sub(r"_1$", "", str(node.target))  # fx renames what it makes concrete
-
-
-def _by_export(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Graph:
-    with _quietly():
-        program = torch.export.export(module, args, named, strict=False)
-    signature = program.graph_signature
-    parameters = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    constants = signature.inputs_to_lifted_tensor_constants
-    *nodes, last = program.graph.nodes
-    given: dict[fx.Node, Any] = {}
-    for node in nodes:
-        if node.name in parameters:
-            given[node] = operator.attrgetter(parameters[node.name])(module)
-        elif node.name in constants:
-            given[node] = program.constants[constants[node.name]]
-    results = torch.utils._pytree.tree_unflatten(list(last.args[0])[-program.call_spec.out_spec.num_leaves :],
-                                                 program.call_spec.out_spec)
-    return Graph(module, tuple(nodes), results, given)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Export without fused attention, which has no parts, and without what torch says of failures on its own."""
-    fast, log = torch.backends.mha.get_fastpath_enabled(), logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    torch.backends.mha.set_fastpath_enabled(False)
-    was, log.disabled = log.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        log.disabled = was
-
-
-@contextmanager
-def _attributes(module: nn.Module) -> Iterator[None]:
-    """Put back what a module keeps of its last run, which while tracing is no tensor."""
-    saved = [(part, dict(part.__dict__)) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, attributes in saved:
-            part.__dict__.clear()
-            part.__dict__.update(attributes)
-
-
 def _differentiable(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return any(_differentiable(part) for part in value)
@@ -356,19 +256,3 @@ def _differentiable(value: Any) -> bool:
 
 def _is_signal(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
-def _where(node: fx.Node) -> str:
-    """Return the file and line that calls a node, and what stands there."""
-    frames = [frame for frame in _FRAME.findall(node.meta.get("stack_trace") or "") if not _ours(frame[0])]
-    return f"{frames[-1][0]}:{frames[-1][1]}: {frames[-1][2]}" if frames else node.name
-
-
-def _line(error: BaseException) -> str:
-    """Return the last line of the user's own code that an error came through."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame.filename)]
-    return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-
-
-def _ours(file: str) -> bool:
-    return file.startswith((_TORCH, str(Path(__file__).parent), "<"))

@@ -55,7 +55,7 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
     check(module, x, wrt, whole=between is None or between[0] is None)
     key, signals = entry(x, wrt)
     with as_found(module, signals), part(module, between, wrt) as through:
-        state = _state(module)
+        state = state_of(module)
 
         def run(sample: Batch) -> Any:
             args, named = arguments(module, each(sample, torch.clone))  # as the module may work in place
@@ -95,7 +95,7 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     """
     check(module, x, mixing=True)
     with as_found(module, x):
-        state = _state(module)
+        state = state_of(module)
 
         def whole(_: Batch, flat: torch.Tensor) -> torch.Tensor:
             own = {name: value.clone() for name, value in state.items()}  # statistics are written to
@@ -106,7 +106,8 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     return _finite(rows, module, x)[0]
 
 
-def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return parameters and buffers, detached."""
     return {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from empirical import graph
 from empirical.calls import Batch
 from empirical.cut import Between
 from empirical.graph import Untraceable
@@ -18,6 +20,8 @@ from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import factors
 
 Array = NDArray[np.float64]
+
+_UNITS = 4e10  # of rounding: what is so far above them an SVD has to 1e-10
 
 
 def log_singular_values(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
@@ -45,13 +49,24 @@ class Values(NamedTuple):
 
 
 def measured(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
-             wrt: str | None = None) -> Values:
-    """Return `log_singular_values`, with what is known of their accuracy."""
+             wrt: str | None = None, units: float = _UNITS) -> Values:
+    """Return `log_singular_values`, with what is known of their accuracy.
+
+    An SVD will do where every value is `units` of rounding of the largest, or more.
+    """
+    j = None if graph.chain(module) and between is None and output is None else jacobian(
+        module, x, between, output, wrt=wrt)
+    if j is not None:
+        unit = float(torch.finfo(j.dtype).eps)
+        logs, resolution = _by_svd(j.to("cpu", torch.float64).numpy(), unit)
+        if np.all(logs[:, : min(j.shape[1:])] > logs[:, :1] + math.log(units * unit)):
+            return Values(logs, np.full(len(j), -np.inf), "")
     try:
         n_inputs, chains = factors(module, x, between, output, wrt)
-    except Untraceable as error:
-        j = jacobian(module, x, between, output, wrt=wrt)
-        return Values(*_by_svd(j.to("cpu", torch.float64).numpy(), float(torch.finfo(j.dtype).eps)), str(error))
+    except (Untraceable, MemoryError) as error:
+        if j is None:
+            raise
+        return Values(logs, resolution, str(error))
     logs = np.array([chain_log_singular_values(chain, n_inputs) for chain in chains])
     return Values(logs, np.full(len(chains), -np.inf), "")
 

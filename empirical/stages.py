@@ -18,10 +18,12 @@ from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import Output, as_found, check, memory_limit
 from empirical.modules import Scaling
 from empirical.sequential import POINTWISE, has_hooks, slopes_of
+from empirical.trace import traced
 
 Array = NDArray[np.float64]
 
 _SMALLEST = 1e-150  # whose square is no longer a float of all digits
+_WIDEST = 2**14  # entries of a signal
 _AT_ONCE = 2**24  # numbers of a Jacobian
 _ALIKE = 1e-6  # of a vector-Jacobian product: what the module and its chain may differ by
 _ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
@@ -54,10 +56,10 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
                 found.append(_through(known, sample, kept)[0])
                 continue
             with as_found(module, signals):
-                read = graph.traced(module, sample) if read is None else read
+                read = traced(module, sample) if read is None else read
                 path = read.path(each(sample, torch.clone), between, output, wrt)
             if len(path) == 1 and isinstance(path[0], Stage) and path[0].parts:
-                raise Untraceable(f"{path[0].where}: nothing between the input and {path[0].name} can be split")
+                raise Untraceable(f"{path[0].name} reads what all the rest computes")
             with as_found(module, signals):
                 start, direction, pulled = _pulled(module, sample, between, output, wrt)
             n_inputs = start.numel()
@@ -110,6 +112,8 @@ def _through(path: Steps, signal: torch.Tensor, kept: dict[nn.Module, Array]) ->
         else:
             more, signal = _factor(stage, signal, kept)
         chain += more
+        if signal.numel() > _WIDEST:
+            raise Untraceable(f"{stage.name} has {signal.numel()} outputs, too many for a chain of matrices")
         if not torch.isfinite(signal).all():
             raise ValueError(f"the output of {stage.name} is not finite")
     return chain, signal
@@ -138,7 +142,7 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: dict[nn.Module, Array]) ->
         return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
     linear = plain and module is not None and type(module) in _LINEAR
     if not linear:
-        return _full_rank(_rows(out, leaf)), out.detach()
+        return _full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps)), out.detach()
     assert module is not None
     if module not in kept:
         kept[module] = _rows(out, leaf)
@@ -179,10 +183,10 @@ def multiplied(chain: list[Array], n_inputs: int) -> Array:
     return product
 
 
-def _full_rank(block: Array) -> list[Array]:
+def _full_rank(block: Array, unit: float) -> list[Array]:
     """Return factors of full rank: what lies under the rounding of a stage's own Jacobian is an exact zero."""
     left, values, right = np.linalg.svd(block, full_matrices=False)
-    rank = int(np.sum(values > max(block.shape) * np.finfo(float).eps * values.max(initial=0.0)))
+    rank = int(np.sum(values > max(block.shape) * unit * values.max(initial=0.0)))
     return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
 
 

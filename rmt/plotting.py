@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     Spectrum: TypeAlias = Any
     Agreement: TypeAlias = Any
     PhaseDiagram: TypeAlias = Any
+    SpectrumMonitor: TypeAlias = Any
 
 LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
 _LN10 = math.log(10)
 _TAIL = 1e-3  # of the mass, left out of a picture at a hard edge
 _NAMED_STEMS = 6
+_SHADES = {"largest": "#1d3f63", "median": MEASURED, "smallest": "#8fb7dc"}  # of what is measured
+_MARKED = 40  # measurements, of which each has its mark
 _DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # where the colour of a phase diagram changes
 
 
@@ -158,6 +161,37 @@ def histogram(bins: np.ndarray, counts: np.ndarray, predicted: np.ndarray, ax: A
     ax.set_xlabel("singular value s")
     ax.set_ylabel(f"values per bin (width {bins[1] - bins[0]:.3g})")
     ax.legend(frameon=False)
+    return ax
+
+
+def training(monitor: SpectrumMonitor, ax: Axes | None = None) -> Axes:
+    """Draw log10 of the largest, median and smallest s over training steps; dashed, the law at initialization."""
+    records, law = monitor.records, monitor.law
+    if not records:
+        raise ValueError("nothing was measured yet: call step() or measure()")
+    ax = _axes(ax)
+    steps = [record.step for record in records]
+    for name, color in _SHADES.items():
+        logs = np.array([getattr(record, f"log_{name}") for record in records])
+        ax.plot(steps, np.where(np.isfinite(logs), logs, np.nan) / _LN10, color=color, lw=1.5,
+                marker="o" if len(steps) <= _MARKED else None, ms=3, label=f"{name} s")
+    if law is not None:
+        low, high = law.log_edges
+        name = "edges and median"
+        if low == -math.inf:  # a hard edge: what n values have is known
+            n = max(1, round(monitor.inputs[0].numel() * (1 - records[0].mass_at_zero)))
+            low, name = high - law.log_condition_number_at(n), f"edge, median, smallest of {n}"
+        for place in (high, float(law.log.ppf(0.5)), low):
+            line = ax.axhline(place / _LN10, color=LAW, lw=1, ls="--")
+        line.set_label(f"law at initialization: {name}")
+    ax.set_xlabel("training step")
+    ax.set_ylabel("log₁₀ s")
+    ax.locator_params(axis="x", integer=True)
+    pad = max(0.03 * (steps[-1] - steps[0]), 0.5)
+    ax.set_xlim(steps[0] - pad, steps[-1] + pad)
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the legend
+    ax.legend(frameon=False, fontsize=7, ncols=3 if law is None else 2, loc="upper center")
     return ax
 
 

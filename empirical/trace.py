@@ -1,0 +1,122 @@
+"""A module traced: by torch.fx with torch's own modules as leaves, by torch.export where fx cannot."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from empirical import lines
+from empirical.calls import Batch, arguments
+from empirical.functions import called, in_place
+from empirical.graph import Graph, Untraceable
+from empirical.sequential import is_leaf
+
+
+def traced(module: nn.Module, x: Batch) -> Graph:
+    """Return the graph of a module that is called with x; raise `Untraceable` with the line that stops it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its attributes are as before when this returns.
+    x : tensor or mapping
+        One sample, batch axis of one.
+    """
+    args, named = arguments(module, x)
+    with _attributes(module):
+        try:
+            return _by_fx(module, named)
+        except Exception as symbolic:
+            try:
+                return _by_export(module, args, named)
+            except Exception as exported:
+                at = lines.of_error(exported)
+                line, reason = (at, exported) if at else (lines.of_error(symbolic), symbolic)
+                raise Untraceable(f"{line or type(module).__name__}: {str(reason).strip().splitlines()[0]}") from None
+
+
+class _Tracer(fx.Tracer):
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta["where"] = lines.here()
+        return node
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return is_leaf(module)
+
+
+def _by_fx(module: nn.Module, named: Mapping[str, Any]) -> Graph:
+    code = type(module).forward.__code__
+    defaults = {} if not named else {name: None for name in code.co_varnames[1 : code.co_argcount]
+                                     if name not in named}
+    graph = _Tracer().trace(module, concrete_args=defaults or None)
+    *nodes, last = graph.nodes
+    given: dict[fx.Node, Any] = {node: None for node in nodes
+                                 if node.op == "placeholder" and _argument(node) in defaults}
+    for node in nodes:  # parameters, and what fx keeps as an attribute while it traces
+        if node.op == "get_attr":
+            given[node] = operator.attrgetter(str(node.target))(module)
+    merged: dict[Any, fx.Node] = {}  # an entry of a mapping is one signal, however often it is read
+    for node in nodes:
+        if called(node) == "getitem" and node.args[0].op == "placeholder" and isinstance(node.args[1], str):
+            same = merged.setdefault(node.args, node)
+            if same is not node:
+                node.replace_all_uses_with(same)
+    return Graph(module, tuple(node for node in nodes if node.users or in_place(node, module)), last.args[0], given)
+
+
+def _argument(node: fx.Node) -> str:
+    return re.sub(r"_1$", "", str(node.target))  # fx renames what it makes concrete
+
+
+def _by_export(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Graph:
+    with _quietly():
+        program = torch.export.export(module, args, named, strict=False)
+    signature = program.graph_signature
+    parameters = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    constants = signature.inputs_to_lifted_tensor_constants
+    *nodes, last = program.graph.nodes
+    given: dict[fx.Node, Any] = {}
+    for node in nodes:
+        if node.name in parameters:
+            given[node] = operator.attrgetter(parameters[node.name])(module)
+        elif node.name in constants:
+            given[node] = program.constants[constants[node.name]]
+    results = torch.utils._pytree.tree_unflatten(list(last.args[0])[-program.call_spec.out_spec.num_leaves :],
+                                                 program.call_spec.out_spec)
+    return Graph(module, tuple(nodes), results, given)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Export without fused attention, which has no parts, and without what torch says of failures on its own."""
+    fast, log = torch.backends.mha.get_fastpath_enabled(), logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    torch.backends.mha.set_fastpath_enabled(False)
+    was, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        log.disabled = was
+
+
+@contextmanager
+def _attributes(module: nn.Module) -> Iterator[None]:
+    """Put back what a module keeps of its last run, which while tracing is no tensor."""
+    saved = [(part, dict(part.__dict__)) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, attributes in saved:
+            part.__dict__.clear()
+            part.__dict__.update(attributes)
