@@ -34,6 +34,11 @@ class Part:
     name: str
     where: str
 
+    @property
+    def at(self) -> str:
+        """The node and the line."""
+        return self.name + _at(self.where)
+
 
 @dataclass(frozen=True)
 class Description:
@@ -93,7 +98,7 @@ def described(module: nn.Module, input_shape: int | Sequence[int]) -> Descriptio
     parts = tuple(reader.parts(_path(module, shape), shape))
     for part in parts:
         if part.layer is None:
-            raise UnsupportedStructure(f"{part.name}{_at(part.where)}: everything behind it is multiplied by zero")
+            raise UnsupportedStructure(f"{part.at}: everything behind it is multiplied by zero")
     network = Network(shape, [cast(Layer, part.layer) for part in parts])
     return Description(network, parts, rows, tuple(reader.warnings()))
 

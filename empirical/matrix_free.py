@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,11 @@ from torch import nn
 from empirical.calls import Batch, arguments, each, entry
 from empirical.cut import Between, Part, part, picked
 from empirical.jacobian import Output, as_found, check, memory_limit, state_of
+from rmt import plotting
 from rmt.checks import integer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 Product = Callable[[torch.Tensor], torch.Tensor]  # of vectors in rows
@@ -65,6 +69,10 @@ class SpectralDensity:
     probes: int
     steps: int
     seed: int
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the density of log10 s with its error."""
+        return plotting.matrix_free(self, ax)
 
 
 class _Rule(NamedTuple):

@@ -13,7 +13,7 @@ from torch import nn
 from empirical.calibration import calibrated, untrained
 from empirical.describe import describe
 from empirical.jacobian import as_found
-from empirical.singular_values import measured
+from empirical.singular_values import COARSE, measured
 from rmt import plotting
 from rmt.agreement import Agreement
 from rmt.checks import choice, integer
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 _SNAP = {torch.float64: 1e-8, torch.float32: 1e-5}  # values this near an atom of the law, in ln s, are on it
-_ENOUGH = 1000  # units of rounding, or n if that is more: beyond them a plain SVD shows where a value is
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class SpectrumMonitor:
         with as_found(self.module, self.inputs):
             module = _in_evaluation(self.module, self.inputs)
             n_outputs = module(self.inputs.clone()).flatten(1).shape[1]
-            logs, resolution, _ = measured(module, self.inputs, units=max(_ENOUGH, self.inputs[0].numel(), n_outputs))
+            logs, resolution, _ = measured(module, self.inputs, units=max(COARSE, self.inputs[0].numel(), n_outputs))
         distance = None if self.law is None else Agreement(
             self.law, logs[None], resolution[None], 1.0, None, None, _SNAP[self.inputs.dtype]).discrepancy
         record = _record(self._calls, logs, resolution, n_outputs, distance)

@@ -22,6 +22,7 @@ from empirical.stages import factors
 Array = NDArray[np.float64]
 
 _UNITS = 4e10  # of rounding: what is so far above them an SVD has to 1e-10
+COARSE = 1e3  # of rounding, or as many as there are values: enough to show where a value is
 
 
 def log_singular_values(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,

@@ -1,4 +1,4 @@
-"""The command line: rmt predict | measure | compare | report | phase."""
+"""The command line: rmt predict | measure | compare | report | phase | advise."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from empirical.workers import workers
 from figures import phase as diagrams
 from figures import report as pages
 from figures import style, tables
+from figures.advise_command import advise
 from figures.options import (
     DIFFERENT,
     DONE,
@@ -314,3 +315,4 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
 
 
 cli.add_command(phase)
+cli.add_command(advise)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Spectrum: TypeAlias = Any
     Agreement: TypeAlias = Any
     PhaseDiagram: TypeAlias = Any
+    SpectralDensity: TypeAlias = Any
     SpectrumMonitor: TypeAlias = Any
 
 LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
@@ -161,6 +162,44 @@ def histogram(bins: np.ndarray, counts: np.ndarray, predicted: np.ndarray, ax: A
     ax.set_xlabel("singular value s")
     ax.set_ylabel(f"values per bin (width {bins[1] - bins[0]:.3g})")
     ax.legend(frameon=False)
+    return ax
+
+
+def matrix_free(found: SpectralDensity, ax: Axes | None = None) -> Axes:
+    """Draw the density of log10 s of a Jacobian that was not formed, with its error, and the ends that were found."""
+    ax = _axes(ax)
+    x, y, error = found.grid / _LN10, found.density * _LN10, found.density_se * _LN10
+    ax.fill_between(x, np.maximum(y - 2 * error, 0), y + 2 * error, color=MEASURED, alpha=0.3, lw=0,
+                    label="±2 standard errors")
+    ax.plot(x, y, color=MEASURED, lw=1.4, label="measured, matrix-free")
+    for end in found.extremes:
+        if end.converged:
+            ax.axvline(end.log_value / _LN10, color=BAND, lw=1, ls="--", zorder=0)
+    ax.set_title(f"{found.n_inputs} inputs, {found.probes} probes of {found.steps} steps (seed {found.seed}); "
+                 f"mass up to s = {math.exp(found.grid[0]):.1g}: {found.cdf[0]:.3f}", fontsize=7.5)
+    return _log_density(ax, float(y.max(initial=0)))
+
+
+def measured(logs: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Draw the density of log10 s of ln s (samples, values), -inf for zeros, that there is no law for."""
+    ax = _axes(ax)
+    values = logs[np.isfinite(logs)] / _LN10
+    if values.size:
+        pad = max(0.03 * np.ptp(values), 1e-3)
+        bins = np.linspace(values.min() - pad, values.max() + pad, min(62, 8 + values.size // 4))
+        height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
+        ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
+    ax.set_title(f"{logs.shape[0]} input{'s' * (logs.shape[0] > 1)}, N = {logs.shape[1]}; mass at zero "
+                 f"{np.mean(np.isneginf(logs)):.3f}", fontsize=7.5)
+    return _log_density(ax, float(height.max()) if values.size else 0.0)
+
+
+def _log_density(ax: Axes, top: float) -> Axes:
+    ax.set_xlabel("log₁₀ s")
+    ax.set_ylabel("density per unit of log₁₀ s,\ngiven s > 0" if not ax.lines else "density per unit of log₁₀ s")
+    ax.set_ylim(0, 1.3 * top if top > 0 else 1)  # room for the legend
+    if top > 0:
+        ax.legend(fontsize=7, frameon=False, loc="upper left")
     return ax
 
 

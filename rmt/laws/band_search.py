@@ -102,8 +102,13 @@ def polished(look: Look, turn_near: Callable[[float], float], outside: float, in
             continue
         scale = math.copysign(unit + abs(edge), inside - outside)
         at_once = abs(edge - outside) < abs(1e-7 * scale)  # two bands may touch there, or leave a narrow gap
-        phase, _ = look(np.array([outside if at_once else edge - 1e-7 * scale,
-                                  edge + (1e-11 if at_once else 1e-7) * scale]))
+        try:
+            phase, _ = look(np.array([outside if at_once else edge - 1e-7 * scale,
+                                      edge + (1e-11 if at_once else 1e-7) * scale]))
+        except ConvergenceError:  # so near nothing can be seen: between two points that were, the turn is the edge
+            if width < math.inf:
+                return edge
+            continue
         if width < 1e-8 or phase[0] <= REAL < phase[1]:
             return edge
     return outside

@@ -68,16 +68,21 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
 def _beyond(curve: MasterCurve, side: int) -> float:
     """Return a point above (side 1) or below the support: outside, with no mass behind it."""
     for step in 2.0 ** np.arange(-2, 12):
-        log_x = float(curve.log_inverse_s(0)[0]) + side * step
+        log_x = _inside(curve) + side * step
         phase, above = _look(curve, np.array([log_x]))
         if phase[0] <= REAL and abs(above[0] - (0 if side > 0 else _whole(curve))) < _NO_MASS:
             return log_x
     raise ConvergenceError(f"no end of the support found for {curve}")
 
 
+def _inside(curve: MasterCurve) -> float:
+    """Return ln of the mean given x > 0, which lies between the ends of the support."""
+    return float(curve.log_inverse_s(0)[0]) - log_of(curve.mass)
+
+
 def _band(curve: MasterCurve, below: float, above: float) -> tuple[float, float]:
-    """Return the ends of the only band, which has the mean inside."""
-    look, turn_near, inside = partial(_look, curve), partial(_turn_near, curve), float(curve.log_inverse_s(0)[0])
+    """Return the ends of the only band."""
+    look, turn_near, inside = partial(_look, curve), partial(_turn_near, curve), _inside(curve)
     low, top = (polished(look, turn_near, end, inside, 1.0) if math.isfinite(end) else end for end in (below, above))
     return low, top
 

@@ -8,7 +8,7 @@ of the one behind (the Dyson equation of a linearised product; THEORY_BEYOND 0 w
 import numpy as np
 import pytest
 
-from rmt import Activation, BatchNorm, Conv2d, Dense, Network, predict
+from rmt import Activation, BatchNorm, Conv2d, Dense, Network, Residual, predict
 
 X, WEIGHT = np.polynomial.hermite_e.hermegauss(300)
 WEIGHT = WEIGHT / WEIGHT.sum()
@@ -61,3 +61,23 @@ def test_psi_off_the_axis(name):
         zeta = 1 / (x * np.exp(0.4j))
         assert psi(zeta, sigma2, squares) == pytest.approx(law.psi(zeta), rel=5e-6, abs=1e-7)
         assert psi(zeta, 1.03**2 * sigma2, squares) != pytest.approx(law.psi(zeta), rel=1e-3)
+
+
+@pytest.mark.parametrize("outputs", [4, 10, 30])
+def test_few_outputs_behind_residual_blocks_have_a_band_of_their_own(outputs):
+    """The support is that of x > 0, far above the mean of all; against four networks of 400 (edges within N^(-2/3))."""
+    rng, n = np.random.default_rng(outputs), 400
+    law = predict(Network(n, [Residual([Activation("relu"), Dense(n, "gaussian")])] * 2
+                          + [Dense(outputs, "gaussian")])).spectrum
+    found = []
+    for _ in range(4):
+        x, j = rng.standard_normal(n), np.eye(n)
+        for _ in range(2):
+            w = rng.standard_normal((n, n)) / np.sqrt(n)
+            j, x = j + w @ ((x > 0)[:, None] * j), x + w @ np.maximum(x, 0)
+        found.append(np.linalg.svd(rng.standard_normal((outputs, n)) / np.sqrt(n) @ j, compute_uv=False))
+    low, high = np.exp(law.log_edges)
+    assert low == pytest.approx(np.min(found), rel=0.1)
+    assert high == pytest.approx(np.max(found), rel=0.1)
+    assert low**2 < law.squared.mean() * n / outputs < high**2
+    assert law.ppf(1 - outputs / n / 2) == pytest.approx(np.median(found), rel=0.04)
