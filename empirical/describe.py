@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from empirical.graph import Stage, Steps, Sum, Untraceable
-from empirical.jacobian import as_found
+from empirical.jacobian import as_found, evaluating
 from empirical.layers import Shape, layers_of, layers_of_call
 from empirical.sequential import has_hooks
 from empirical.trace import traced
@@ -94,8 +93,9 @@ def described(module: nn.Module, input_shape: int | Sequence[int]) -> Descriptio
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
     rows = weights(module)
-    reader = _Reader(module, dict(zip((id(weight) for _, _, weight, _ in tensors(module)), rows, strict=True)))
-    parts = tuple(reader.parts(_path(module, shape), shape))
+    with evaluating(module):
+        reader = _Reader(module, dict(zip((id(weight) for _, _, weight, _ in tensors(module)), rows, strict=True)))
+        parts = tuple(reader.parts(_path(module, shape), shape))
     for part in parts:
         if part.layer is None:
             raise UnsupportedStructure(f"{part.at}: everything behind it is multiplied by zero")
@@ -104,29 +104,17 @@ def described(module: nn.Module, input_shape: int | Sequence[int]) -> Descriptio
 
 
 def _path(module: nn.Module, shape: Shape) -> Steps:
-    """Return the stages of a module in evaluation mode."""
+    """Return the stages of a module."""
     first = next((value for value in module.parameters() if value.is_floating_point()), torch.zeros(()))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((1, *shape), generator=generator).to(first)
-    with as_found(module, x), evaluating(module):
+    with as_found(module, x):
         try:
             return traced(module, x).path(x)
         except Untraceable as error:
             raise UnsupportedStructure(f"the module cannot be read: {error}") from None
         except RuntimeError as error:
             raise ValueError(f"input_shape {shape} does not fit the module: {str(error).splitlines()[0]}") from None
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put every submodule into evaluation mode, and back into its own."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 class _Reader:

@@ -16,8 +16,8 @@ from torch import nn
 from empirical.calibration import calibrated, untrained
 from empirical.calls import each
 from empirical.cut import Between, part, picked
-from empirical.describe import Description, described, evaluating
-from empirical.jacobian import Output, as_found
+from empirical.describe import Description, described
+from empirical.jacobian import Output, as_found, evaluating
 from empirical.matrix_free import SpectralDensity, spectral_density
 from empirical.singular_values import COARSE, measured
 from empirical.weights import Weights, weights

@@ -213,6 +213,18 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
                 buffer.copy_(saved)
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put every submodule into evaluation mode, and back into its own."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = False, whole: bool = True) -> None:
     """Refuse inputs, and modules that have no per-sample Jacobian (unless samples may be mixed).
 

@@ -20,7 +20,7 @@ _FRAME = re.compile(r'File "(.+)", line (\d+), in .*(?:\n\s*(.*\S))?')
 def here() -> str:
     """Return the line of the module's own code that the tracer is called from, "" if there is none."""
     frame: FrameType | None = sys._getframe(2)  # behind the tracer, which asks
-    while frame is not None and frame.f_code.co_filename != _TRACE:
+    while frame is not None and frame.f_code.co_name != "_by_fx":
         file, line = frame.f_code.co_filename, frame.f_lineno
         if not file.startswith(_OTHERS):
             return f"{file}:{line}: {linecache.getline(file, line).strip()}"

@@ -21,11 +21,12 @@ from empirical.sequential import POINTWISE, has_hooks, slopes_of
 from empirical.trace import traced
 
 Array = NDArray[np.float64]
+_Kept = dict[tuple[nn.Module, torch.Size], Array]  # of linear modules, whose Jacobian is the same at every sample
 
 _SMALLEST = 1e-150  # whose square is no longer a float of all digits
 _WIDEST = 2**14  # entries of a signal
 _AT_ONCE = 2**24  # numbers of a Jacobian
-_ALIKE = 1e-6  # of a vector-Jacobian product: what the module and its chain may differ by
+_ALIKE = 1e-3  # of a vector-Jacobian product: what the module and its chain may differ by; autograd rounds, too
 _ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
                nn.Mish, nn.Hardswish, nn.ReLU6, nn.Softsign, nn.LogSigmoid, nn.CELU, nn.PReLU, nn.Hardsigmoid,
                nn.Tanhshrink, nn.Softshrink, nn.Hardshrink)
@@ -47,7 +48,7 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
     signals = entry(x, wrt)[1]
     known = graph.chain(module) if between is None and output is None and x is signals else None
     found: list[list[Array]] = []
-    kept: dict[nn.Module, Array] = {}
+    kept: _Kept = {}
     read, n_inputs = None, signals[0].numel()
     with as_found(module, signals):
         for i in range(len(signals)):
@@ -101,7 +102,7 @@ def _alike(chain: list[Array], direction: Array, pulled: Array) -> bool:
     return off <= _ALIKE * size or not math.isfinite(size) or size < _SMALLEST
 
 
-def _through(path: Steps, signal: torch.Tensor, kept: dict[nn.Module, Array]) -> tuple[list[Array], torch.Tensor]:
+def _through(path: Steps, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array], torch.Tensor]:
     """Return the factors of a path at one sample, and its output; each stage runs once, what it draws included."""
     chain: list[Array] = []
     for stage in path:
@@ -119,7 +120,7 @@ def _through(path: Steps, signal: torch.Tensor, kept: dict[nn.Module, Array]) ->
     return chain, signal
 
 
-def _factor(stage: Stage, signal: torch.Tensor, kept: dict[nn.Module, Array]) -> tuple[list[Array], torch.Tensor]:
+def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array], torch.Tensor]:
     """Return the factors of one stage, and its output."""
     module = stage.module
     plain = module is not None and not has_hooks(module) and not parametrize.is_parametrized(module)
@@ -144,9 +145,9 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: dict[nn.Module, Array]) ->
     if not linear:
         return _full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps)), out.detach()
     assert module is not None
-    if module not in kept:
-        kept[module] = _rows(out, leaf)
-    return [kept[module]], out.detach()
+    if (module, signal.shape) not in kept:
+        kept[module, signal.shape] = _rows(out, leaf)
+    return [kept[module, signal.shape]], out.detach()
 
 
 def _backward(out: torch.Tensor, leaf: torch.Tensor, direction: torch.Tensor, many: bool = False) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ def traced(module: nn.Module, x: Batch) -> Graph:
         One sample, batch axis of one.
     """
     args, named = arguments(module, x)
-    with _attributes(module):
+    with _ONE, _attributes(module):
         try:
             return _by_fx(module, named)
         except Exception as symbolic:
@@ -43,7 +44,24 @@ def traced(module: nn.Module, x: Batch) -> Graph:
                 raise Untraceable(f"{line or type(module).__name__}: {str(reason).strip().splitlines()[0]}") from None
 
 
+_ONE = threading.Lock()  # what fx replaces while it traces, it puts back
+
+
 class _Tracer(fx.Tracer):
+    """While it traces, fx has every module of the process call it: those of other threads it lets through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, module: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(module, forward, args, kwargs)
+
+    def getattr(self, name: str, value: Any, parameters: Any) -> Any:
+        return value if threading.get_ident() != self._thread else super().getattr(name, value, parameters)
+
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
         node.meta["where"] = lines.here()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils import parametrize
 
+from empirical.jacobian import evaluating
 from rmt.networks import schemes
 from rmt.networks.schemes import Scheme
 
@@ -125,7 +126,8 @@ def weights(module: nn.Module) -> tuple[Weights, ...]:
 
     Linear layers, convolutions, attention's packed projections, and every other parameter of two axes or more.
     """
-    found = [_row(name, layer, weight, bias) for name, layer, weight, bias in tensors(module)]
+    with evaluating(module):
+        found = [_row(name, layer, weight, bias) for name, layer, weight, bias in tensors(module)]
     left = {i for i, row in enumerate(found) if row.entries in _KNOWN and not row.odd}
     while left:  # the scheme that most layers have names them: a single one may be of many schemes' variance
         having = [(scheme, _of(scheme, found, left)) for schemes in _KNOWN.values() for scheme in schemes]

@@ -22,6 +22,7 @@ LAW, MEASURED, BAND = "#c1432e", "#3b6fa0", "#b9b9b9"
 _LN10 = math.log(10)
 _TAIL = 1e-3  # of the mass, left out of a picture at a hard edge
 _NAMED_STEMS = 6
+_LONGEST = 56  # letters of a label
 _SHADES = {"largest": "#1d3f63", "median": MEASURED, "smallest": "#8fb7dc"}  # of what is measured
 _MARKED = 40  # measurements, of which each has its mark
 _DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # where the colour of a phase diagram changes
@@ -110,11 +111,12 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     pad = max(0.03 * (high - low), 0.02 if log_law.atoms else 1e-3)
     low, high = low - pad, high + pad
     if values.size:
-        bins = np.linspace(low, high, 62)
+        bins = np.linspace(low, high, min(62, 12 + values.size // 8))
         height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
         ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
-    ax.plot(x, y, color=LAW, lw=1.6, label=f"law: {result.label}" if np.isfinite(x).any() else None)
-    _stems(result.spectrum, ax, f"law: {result.label}: ")
+    label = result.label if len(result.label) <= _LONGEST else result.label[: _LONGEST - 1] + "…"
+    ax.plot(x, y, color=LAW, lw=1.6, label=f"law: {label}" if np.isfinite(x).any() else None)
+    _stems(result.spectrum, ax, f"law: {label}: ")
     networks, inputs, n = result.log_values.shape
     zero = result.mass_at_zero
     seed = "" if result.seed is None else f" (seed {result.seed})"
@@ -138,8 +140,9 @@ def _difference(result: Agreement, ax: Axes) -> None:
     t = place / _LN10
     ax.axhspan(-result.tolerance, result.tolerance, color=BAND, alpha=0.35, lw=0,
                label=f"tolerance {result.tolerance:g}")
-    ax.fill_between(t, gap - 3 * error, gap + 3 * error, color=MEASURED, alpha=0.3, lw=0,
-                    label="±3 standard errors")
+    if np.any(error > 0):
+        ax.fill_between(t, gap - 3 * error, gap + 3 * error, color=MEASURED, alpha=0.3, lw=0,
+                        label="±3 standard errors")
     ax.plot(t, gap, color=MEASURED, lw=1.1, label="measured − law")
     if result.null is not None and place.size and not result.spectrum.log.atoms:
         at, shift = result.null.cdf_shift(result.spectrum)
@@ -172,9 +175,10 @@ def matrix_free(found: SpectralDensity, ax: Axes | None = None) -> Axes:
     ax.fill_between(x, np.maximum(y - 2 * error, 0), y + 2 * error, color=MEASURED, alpha=0.3, lw=0,
                     label="±2 standard errors")
     ax.plot(x, y, color=MEASURED, lw=1.4, label="measured, matrix-free")
-    for end in found.extremes:
+    for i, end in enumerate(found.extremes):
         if end.converged:
-            ax.axvline(end.log_value / _LN10, color=BAND, lw=1, ls="--", zorder=0)
+            line = ax.axvline(end.log_value / _LN10, color=BAND, lw=1, ls="--", zorder=0)
+            line.set_label("_" if any(end.converged for end in found.extremes[:i]) else "an end that has converged")
     ax.set_title(f"{found.n_inputs} inputs, {found.probes} probes of {found.steps} steps (seed {found.seed}); "
                  f"mass up to s = {math.exp(found.grid[0]):.1g}: {found.cdf[0]:.3f}", fontsize=7.5)
     return _log_density(ax, float(y.max(initial=0)))
@@ -186,7 +190,7 @@ def measured(logs: np.ndarray, ax: Axes | None = None) -> Axes:
     values = logs[np.isfinite(logs)] / _LN10
     if values.size:
         pad = max(0.03 * np.ptp(values), 1e-3)
-        bins = np.linspace(values.min() - pad, values.max() + pad, min(62, 8 + values.size // 4))
+        bins = np.linspace(values.min() - pad, values.max() + pad, min(62, 12 + values.size // 8))
         height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
         ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
     ax.set_title(f"{logs.shape[0]} input{'s' * (logs.shape[0] > 1)}, N = {logs.shape[1]}; mass at zero "

@@ -93,6 +93,7 @@ COMPOSED = (
 COIN = Discrete((-1, 1), (0.5, 0.5))
 
 # laws on the whole line, sums, and products that have a sum as a factor
+THREE = Bernoulli(0.2) + Bernoulli(0.9) + MarchenkoPastur(4.75) * Bernoulli(0.6)  # minutes for all checks
 LINE = (
     Semicircle(),
     Semicircle(1e-20),
@@ -123,7 +124,7 @@ LINE = (
     Semicircle(3) + 20.0 * (MarchenkoPastur(Fraction(15, 7)) * Bernoulli(0.8)) + Discrete((-2.5, 2.5), (0.7, 0.3)),
     Discrete((-3.4, -3.2), (0.3, 0.7)) + Discrete((-4.95, -4.55), (0.4, 0.6)),
     # a real solution that is no law's: it lies past the edge of one term
-    Bernoulli(0.2) + Bernoulli(0.9) + MarchenkoPastur(4.75) * Bernoulli(0.6),
+    THREE,
     # F is infinite in a gap: at an edge, and far from it
     FussCatalan(4) + Empirical((-2, 2)),
     Empirical((-5, 1, 2, 2, 3, 4, 5, 5)) + Semicircle(0.25) + 60 * Discrete((-3.65, -2.275), (0.6, 0.4)),

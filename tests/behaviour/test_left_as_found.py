@@ -8,13 +8,26 @@ import pytest
 import torch
 from torch import nn
 
-from empirical import build, jacobian, log_singular_values, measure
+from empirical import build, describe, jacobian, log_singular_values, measure, spectral_density
+from empirical.diagnose import diagnose
 from empirical.inputs import array
 from rmt import mlp
+from rmt.networks.layers import UnsupportedStructure
 
 
 def inputs():
     return torch.linspace(-1.3, 1.7, 12, dtype=torch.float64).reshape(3, 4)
+
+
+class Own(nn.Module):
+    """A forward of one's own, of one part."""
+
+    def __init__(self, part, forward):
+        super().__init__()
+        self.part, self.own = part, forward
+
+    def forward(self, x):
+        return self.own(self.part, x)
 
 
 def zoo():
@@ -32,11 +45,28 @@ def zoo():
             "wrong shape": nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(4, 4)).double(),
             "in place": nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 4)).double(),
             "dropout": nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5), nn.Linear(5, 4)).double(),
+            "residual": Own(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(inplace=True), nn.Linear(4, 4)),
+                            lambda part, x: torch.relu(x + part(x))).double().eval(),
+            "tied": Own(nn.Linear(4, 4), lambda part, x: part(torch.tanh(part(x)))).double(),
+            "transformer": Own(nn.TransformerEncoderLayer(2, 1, 4, batch_first=True),
+                               lambda part, x: part(x.reshape(-1, 2, 2)).flatten(1)).double().eval(),
+            "recurrent": Own(nn.GRU(2, 3, batch_first=True), lambda part, x: part(x.reshape(-1, 2, 2))[0]).double(),
+            "layer norm": nn.Sequential(nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6)), nn.Linear(6, 4)).double(),
+            "keeps": Own(nn.Linear(4, 4), lambda part, x: setattr(part, "last", part(x)) or part.last).double(),
             "spectral norm": nn.Sequential(spectral(nn.Linear(4, 5)), nn.Tanh()).double(),
         }
 
 
-@pytest.mark.parametrize("function", [jacobian, log_singular_values])
+def describing(module, x):
+    return describe(module, 4)
+
+
+def diagnosing(module, x):
+    return diagnose(module, 4)
+
+
+@pytest.mark.filterwarnings("ignore:.*without statistics|.*resolution of a float64|.*used more than once")
+@pytest.mark.parametrize("function", [jacobian, log_singular_values, spectral_density, describing, diagnosing])
 @pytest.mark.parametrize("name", zoo())
 def test_the_module_the_input_and_the_random_state_are_left_as_they_were(name, function):
     module, x = zoo()[name], inputs()
@@ -47,10 +77,13 @@ def test_the_module_the_input_and_the_random_state_are_left_as_they_were(name, f
     random, numpy_random, threads = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
     try:
         function(module, x)
+    except UnsupportedStructure:
+        assert function is describing
     except (ValueError, RuntimeError):
         assert name in ("raises", "wrong shape")
     assert torch.equal(x, inputs())
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
     assert modes == [m.training for m in module.modules()]
     assert flags == [p.requires_grad for p in module.parameters()]
     for p, grad, copy in zip(module.parameters(), grads, copies, strict=True):
@@ -88,6 +121,7 @@ import torch
 from threadpoolctl import threadpool_info
 from empirical import measure
 from rmt import mlp
+from rmt.networks.layers import UnsupportedStructure
 counts = lambda: sorted((p["filepath"], p["num_threads"]) for p in threadpool_info()) + [torch.get_num_threads()]
 before = counts()
 with ThreadPoolExecutor(int(sys.argv[1])) as pool:

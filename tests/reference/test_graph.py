@@ -307,3 +307,13 @@ def test_random_modules_draw_what_they_would_have():
     ranks = np.isfinite(logs).sum(1)
     assert 0 < ranks.min() <= ranks.max() < 8
     assert len({tuple(row) for row in logs}) == 4
+
+
+def test_threads_that_trace_do_not_meet():
+    """fx replaces what calls a module while it traces, in the whole process."""
+    from concurrent.futures import ThreadPoolExecutor
+    modules, x = [seeded(lambda: ResidualMLP(6, 8, torch.tanh), seed) for seed in range(24)], inputs(2, 6)
+    alone = [log_singular_values(module, x) for module in modules]
+    with ThreadPoolExecutor(4) as pool:
+        together = [*pool.map(lambda module: log_singular_values(module, x), modules)]
+    np.testing.assert_array_equal(together, alone)
