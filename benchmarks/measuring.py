@@ -1,6 +1,7 @@
 """Time measuring: Jacobians, accurate values, how both grow, and a store that is read again."""
 
 import tempfile
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -44,6 +45,19 @@ def accurate_ratio(depth: int) -> float:
     return ratio(lambda: empirical.log_singular_values(module, x), plain)
 
 
+def matrix_free_ratio() -> float:
+    """The distribution of an 8-layer convolutional net's singular values, matrix-free, over its Jacobian and SVD."""
+    channels = [3, *[16] * 7, 4]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [part for fan_in, fan_out in pairwise(channels)
+                  for part in (torch.nn.Conv2d(fan_in, fan_out, 3, padding=1), torch.nn.Tanh())]
+        x = torch.randn(1, 3, 32, 32)
+    module = torch.nn.Sequential(*layers[:-1])
+    return ratio(lambda: empirical.spectral_density(module, x),
+                 lambda: np.linalg.svd(empirical.jacobian(module, x)[0].double().numpy(), compute_uv=False), 1)
+
+
 def growth_ratio(small: tuple[int, int, int], large: tuple[int, int, int]) -> float:
     """How much longer one measurement (width, depth, draws) takes than another."""
     def run(width: int, depth: int, draws: int) -> None:
@@ -69,6 +83,7 @@ def rows() -> tuple[Row, ...]:
         ("Jacobian, N = 500, L = 10, batch 8, against its matrix products", jacobian_ratio(), 1.35, 1.1),
         ("accurate values against product + SVD, N = 500, L = 10", accurate_ratio(10), 6.0, 3.0),
         ("accurate values against product + SVD, N = 500, L = 50", accurate_ratio(50), 4.0, 2.0),
+        ("matrix-free, 8 convolutions on 3 x 32 x 32, against Jacobian + SVD", matrix_free_ratio(), 0.1, 0.05),
         ("measuring N = 400 against N = 200, L = 10 (8 by its products)", growth_ratio(BASE, (400, 10, 4)), 9.0, 8.0),
         ("measuring L = 40 against L = 10, N = 200 (4 by its layers)", growth_ratio(BASE, (200, 40, 4)), 4.5, 4.0),
         ("measuring 40 draws against 10, N = 100, L = 10", growth_ratio((100, 10, 10), (100, 10, 40)), 4.5, 4.0),

@@ -5,6 +5,7 @@ A cut point is a node through which everything passes on its way from the input 
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -187,7 +188,8 @@ class _Reader:
 
     def _between(self, first: fx.Node, last: fx.Node) -> dict[fx.Node, None]:
         """Return the signals on the way from first (left out) to last, in order."""
-        needed, waiting = set(), [last]
+        needed: set[fx.Node] = set()
+        waiting = [last]
         while waiting:
             node = waiting.pop()
             if node in needed or node is first:
@@ -209,7 +211,8 @@ class _Reader:
         shape, where = tuple(self.values[last].shape[1:]), lines.of_node(last)
         read = [source for source in last.all_input_nodes if source in self.signals]
         if called(last) == "add" and len(read) == 2 and len(last.args) == 2 and not last.kwargs:
-            if all(self.values[source].shape == self.values[last].shape for source in read):
+            apart = set(self._between(start, read[0])).isdisjoint(self._between(start, read[1]))
+            if apart and all(self.values[source].shape == self.values[last].shape for source in read):
                 return Sum(lines.named(last), where, (self.path(read[0], start), self.path(read[1], start)), shape)
         if len(group) > 1:
             first = self._hindrance(group)
@@ -232,7 +235,7 @@ class _Reader:
 
     def _call(self, start: fx.Node, group: list[fx.Node]) -> Callable[[torch.Tensor], Any]:
         def call(signal: torch.Tensor) -> Any:
-            values = {**self.values, start: signal}
+            values = ChainMap({start: signal}, self.values)  # type: ignore[arg-type]
             for node in group:
                 values[node] = self.graph.run(node, values)
             return values[group[-1]]

@@ -193,6 +193,8 @@ def layers_of_call(stage: Stage, shape: Shape) -> list[Layer | None]:
         if kept and len(stage.shape) == 1:
             return [Flatten()]
         raise _refused(f"{stage.function} from {shape} to {stage.shape} is no layer of rmt")
-    if stage.function in ("add", "sub") and torch.equal(stage.call(ordered), ordered):
-        return []
+    if stage.function in ("add", "sub"):
+        if torch.equal(stage.call(ordered), ordered):
+            return []
+        raise _refused(f"{stage.function} of a constant (positions, say) is no layer of rmt")
     raise _refused(f"{stage.function or 'a module with hooks'} is no layer of rmt")

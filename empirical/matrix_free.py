@@ -27,6 +27,7 @@ Product = Callable[[torch.Tensor], torch.Tensor]  # of vectors in rows
 _POINTS = 201  # of the grid
 _CONVERGED = 1e-3  # of s: the largest residual of a Ritz value that is called converged
 _ISOLATED = 0.01  # of the distance to its neighbours: the residual of a Ritz value that is one value of s
+_CANCELS = 0.1  # of a vector: what is left of it may have lost its place among the others
 _TINY = float(np.finfo(np.float64).tiny)
 _ROUNDING = 10.0  # eps sqrt(n): vectors shorter than that, relative to the longest, are of rounding
 
@@ -188,15 +189,18 @@ def _bidiagonal(forward: Product, back: Product, starts: torch.Tensor, large: in
                 rounding: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return diagonal alpha and superdiagonal beta of B, (probes, steps) each: A V = U B, A^T U = V B^T + beta v e^T.
 
-    Every vector is made orthogonal to all before it. One that vanishes ends its chain: from there on all is zero.
+    Every v is made orthogonal to all before it, which keeps the u orthogonal too (Simon and Zha 2000), but where one
+    cancels: there it is made so. A vector that vanishes ends its chain: from there on all is zero.
     """
     probes, small = starts.shape
     v, u = starts.new_zeros(probes, steps + 1, small), starts.new_zeros(probes, steps, large)
     alpha, beta, longest = (starts.new_zeros(probes, n) for n in (steps, steps, 1))
     v[:, 0] = starts
 
-    def unit(vector: torch.Tensor, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        vector = vector - torch.einsum("pk,pkn->pn", torch.einsum("pkn,pn->pk", basis, vector), basis)
+    def apart(vector: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+        return vector - torch.einsum("pk,pkn->pn", torch.einsum("pkn,pn->pk", basis, vector), basis)
+
+    def unit(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
         longest.copy_(torch.maximum(longest, norm))
         norm = torch.where(norm <= rounding * longest, 0.0, norm)
@@ -204,8 +208,11 @@ def _bidiagonal(forward: Product, back: Product, starts: torch.Tensor, large: in
 
     for j in range(steps):
         ahead = forward(v[:, j])
-        alpha[:, j], u[:, j] = unit(ahead - beta[:, j - 1, None] * u[:, j - 1] if j else ahead, u[:, :j])
-        beta[:, j], v[:, j + 1] = unit(back(u[:, j]) - alpha[:, j, None] * v[:, j], v[:, : j + 1])
+        less = ahead - beta[:, j - 1, None] * u[:, j - 1]  # of nothing in the first step: both begin as zero
+        cancels = torch.linalg.vector_norm(less, dim=1) < _CANCELS * torch.linalg.vector_norm(ahead, dim=1)
+        alpha[:, j], u[:, j] = unit(apart(less, u[:, :j]) if cancels.any() else less)
+        behind = back(u[:, j]) - alpha[:, j, None] * v[:, j]
+        beta[:, j], v[:, j + 1] = unit(apart(behind, v[:, : j + 1]))
     return alpha, beta
 
 

@@ -226,3 +226,9 @@ def test_bad_arguments():
         describe(nn.Linear(3, 3), (0,))
     with pytest.raises(ValueError, match=r"input_shape \(4,\) does not fit the module"):
         describe(nn.Linear(3, 3), 4)
+
+
+@pytest.mark.gpu
+def test_a_module_on_a_device_is_described_where_it_is():
+    module = PreActivation(100).cuda()
+    assert describe(module, 100) == describe(module.cpu(), 100)

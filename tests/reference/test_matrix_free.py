@@ -329,6 +329,15 @@ def test_bad_modules_and_inputs_are_refused():
         spectral_density(Matrix(np.full((4, 4), np.nan)), x)
 
 
+@pytest.mark.gpu
+def test_on_a_device_it_is_the_same():
+    module, x = made(dense(60, 90, 50)), inputs(2, 60)
+    here = spectral_density(module, x, steps=20)
+    there = spectral_density(module.cuda(), x.cuda(), steps=20)
+    np.testing.assert_allclose(there.cdf, here.cdf, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(there.extremes.largest.log_value, here.extremes.largest.log_value, atol=1e-9)
+
+
 CHANNELS = [3, *[16] * 7, 4]
 
 
