@@ -31,13 +31,19 @@ def part(module: nn.Module, between: Between | None, wrt: str | None = None) -> 
     left: list[Any] = []
     instead: list[torch.Tensor] = []
 
-    def enter(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not args or not isinstance(args[0], torch.Tensor):
+    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+        if not tensors:
             raise ValueError(f"between: the input of {between[0]!r} is no tensor" if between else "")
-        entered.append(args[0])
-        return (instead[0], *args[1:]) if instead else None
+        entered.append(tensors[0])
+        if not instead:
+            return None
+        return (tuple(instead[0] if value is tensors[0] else value for value in args),
+                {name: instead[0] if value is tensors[0] else value for name, value in kwargs.items()})
 
     def leave(_: nn.Module, args: Any, output: Any) -> None:
+        if first is not None and not entered and between:
+            raise ValueError(f"between: {between[1]!r} ends before {between[0]!r} begins")
         left.append(output)
 
     def through(run: Run, x: Batch, start: torch.Tensor | None) -> tuple[torch.Tensor, Any]:
@@ -51,7 +57,7 @@ def part(module: nn.Module, between: Between | None, wrt: str | None = None) -> 
                 raise ValueError(f"between: {name!r} runs {len(seen)} times, it must run once")
         return entered[0] if first else own if start is None else start, left[0] if last else output
 
-    hooks = [first.register_forward_pre_hook(enter)] if first else []
+    hooks = [first.register_forward_pre_hook(enter, with_kwargs=True)] if first else []
     hooks += [last.register_forward_hook(leave)] if last else []
     try:
         yield through

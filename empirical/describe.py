@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
+from empirical import graph
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import as_found, evaluating
 from empirical.layers import Shape, layers_of, layers_of_call
-from empirical.sequential import has_hooks
+from empirical.sequential import altered
 from empirical.trace import traced
 from empirical.weights import Weights, tensors, weights
 from rmt.checks import integer
@@ -22,6 +23,9 @@ from rmt.networks.layers import Layer, Scale, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.residual import Residual
 
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+_SIDE = 0.3  # of the root mean square of biases: a mean beyond it is no scatter
+_ALIKE = 1e-3  # of outputs and of a vector-Jacobian product
 _SPREAD = 0.05  # of the weights of a normalization: more is not one number
 
 
@@ -90,11 +94,13 @@ def described(module: nn.Module, input_shape: int | Sequence[int]) -> Descriptio
     """Return `describe`'s network with where its layers were read, its weights, and its warnings."""
     shape = tuple(integer("input_shape", n) for n in (
         input_shape if isinstance(input_shape, Sequence) else (input_shape,)))
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
     rows = weights(module)
     with evaluating(module):
-        reader = _Reader(module, dict(zip((id(weight) for _, _, weight, _ in tensors(module)), rows, strict=True)))
+        kept = [*tensors(module)]
+        known = {id(weight): row for row, (_, _, weight, _) in zip(rows, kept, strict=True)}
+        computed = {id(layer): row for row, (_, layer, _, _) in zip(rows, kept, strict=True)
+                    if parametrize.is_parametrized(layer, "weight")}
+        reader = _Reader({**known, **computed})
         parts = tuple(reader.parts(_path(module, shape), shape))
     for part in parts:
         if part.layer is None:
@@ -110,20 +116,40 @@ def _path(module: nn.Module, shape: Shape) -> Steps:
     x = torch.randn((1, *shape), generator=generator).to(first)
     with as_found(module, x):
         try:
-            return traced(module, x).path(x)
+            path = traced(module, x).path(x)
+            if not _same(module, path, x):
+                raise Untraceable(f"{type(module).__name__} does something that its trace does not show (hooks, say)")
+            return path
         except Untraceable as error:
             raise UnsupportedStructure(f"the module cannot be read: {error}") from None
         except RuntimeError as error:
             raise ValueError(f"input_shape {shape} does not fit the module: {str(error).splitlines()[0]}") from None
 
 
+def _same(module: nn.Module, path: Steps, x: torch.Tensor) -> bool:
+    """Whether stages give the module's output and its derivative in a direction."""
+    def pulled(run: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = x.clone().requires_grad_(True)
+        out = run(leaf.clone())
+        direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(out)
+        if not out.requires_grad:
+            return out.detach(), torch.zeros_like(leaf)
+        return out.detach(), torch.autograd.grad(out, leaf, direction, allow_unused=True, materialize_grads=True)[0]
+
+    with torch.enable_grad():
+        pairs = zip(pulled(module), pulled(lambda signal: graph.replayed(path, signal)), strict=True)
+        return all(one.shape == other.shape and bool((one - other).norm() <= _ALIKE * one.norm())
+                   for one, other in pairs)
+
+
 class _Reader:
     """Reads stages as layers, and counts how often each weight is used."""
 
-    def __init__(self, module: nn.Module, rows: Mapping[int, Weights]) -> None:
-        self.rows, self.used = rows, Counter[str]()
-        self.named = {id(part): name for name, part in module.named_modules()}
+    def __init__(self, rows: Mapping[int, Weights]) -> None:
+        self.rows = rows
+        self.read: list[tuple[Weights, torch.Tensor]] = []
         self.uneven: list[str] = []
+        self.shifted: list[str] = []
 
     def parts(self, path: Steps, shape: Shape) -> Iterator[Part]:
         """Yield the layers of a path whose input has this shape."""
@@ -155,36 +181,58 @@ class _Reader:
     def _layers(self, stage: Stage, shape: Shape) -> list[Layer | None]:
         module = stage.module
         try:
-            if module is not None and not has_hooks(module):
-                weight = getattr(module, "weight", None)
-                row = self.rows.get(id(weight)) or _row_of(module)
-                if row is not None and isinstance(module, nn.Linear | nn.Conv2d):
-                    self.used[row.name] += 1
+            if module is not None and not altered(module):
+                row = None
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    row = self.rows.get(id(module)) or self.rows.get(id(module.weight)) or _row_of(module, stage.name)
+                    self.read.append((row, module.weight))
                 if (spread := _spread(module)) > _SPREAD:
                     self.uneven.append(f"{stage.name} ({spread:.2g})")
-                return layers_of(module, shape, stage.shape, row)
-            return layers_of_call(stage, shape)
+                if _shifts(module):
+                    self.shifted.append(stage.name)
+                found = layers_of(module, shape, stage.shape, row)
+            else:
+                found = layers_of_call(stage, shape)
+            for layer in found:
+                shape = shape if layer is None else layer.output_shape(shape)
+            if shape != stage.shape:
+                raise UnsupportedStructure(f"it makes {stage.shape} of its input, what it looks like makes {shape}")
+            return found
         except UnsupportedStructure as error:
             raise UnsupportedStructure(f"{stage.name}{_at(stage.where)}: {error}") from None
 
     def warnings(self) -> Iterator[str]:
         """Yield what the network leaves out."""
-        odd = [f"{row.name} ({row.odd})" for row in self.rows.values() if row.odd and self.used[row.name]]
+        odd = [f"{row.name} ({row.odd})" for row in dict.fromkeys(row for row, _ in self.read) if row.odd]
         if odd:
             yield (f"the weights of {_listed(odd)} are no longer random: the law is that of random weights of their "
                    "variance")
-        shared = [name for name, count in self.used.items() if count > 1]
+        places = [weight.untyped_storage().data_ptr() for _, weight in self.read]
+        shared = dict.fromkeys(row.name for (row, _), place in zip(self.read, places, strict=True)
+                               if places.count(place) > 1)
         if shared:
-            yield f"{_listed(shared)}: weights that are used more than once are taken as independent of each other"
+            yield f"{_listed([*shared])}: weights that are used more than once are taken as independent of each other"
         if self.uneven:
             yield f"{_listed(self.uneven)}: weights of a normalization that differ are taken as their root mean square"
+        if self.shifted:
+            yield (f"{_listed(self.shifted)}: biases with a mean of their own (of a normalization: all) are left out "
+                   "or taken as random")
 
 
-def _row_of(module: nn.Module) -> Weights | None:
-    """Return the row of a layer whose weight is computed anew at every call, as a parametrized one's is."""
-    if not isinstance(module, nn.Linear | nn.Conv2d):
-        return None
-    return next(row for row in weights(module) if row.name == "weight")
+def _row_of(module: nn.Linear | nn.Conv2d, name: str) -> Weights:
+    """Return the row of a layer whose weight is computed anew at every call."""
+    return replace(next(row for row in weights(module) if row.name == "weight"), name=name)
+
+
+def _shifts(module: nn.Module) -> bool:
+    """Whether the biases move the signal to one side: those of a normalization, or a mean far beyond their scatter."""
+    bias = getattr(module, "bias", None)
+    if not isinstance(bias, torch.Tensor) or not bias.any():
+        return False
+    values = bias.detach().double()
+    mean, size = float(values.mean()), float(values.square().mean().sqrt())
+    scatter = float(values.std(correction=0)) / len(values) ** 0.5
+    return isinstance(module, _NORMS) or abs(mean) > max(_SIDE * size, 5 * scatter)
 
 
 def _at(where: str) -> str:
@@ -198,8 +246,7 @@ def _listed(names: Sequence[str]) -> str:
 def _spread(module: nn.Module) -> float:
     """Return the relative standard deviation of a normalization's weights."""
     weight = getattr(module, "weight", None)
-    norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
-    if not isinstance(module, norms) or not isinstance(weight, torch.Tensor) or not weight.any():
+    if not isinstance(module, _NORMS) or not isinstance(weight, torch.Tensor) or not weight.any():
         return 0.0
     values = weight.detach().double()
     return float(values.std(correction=0) / values.square().mean().sqrt())

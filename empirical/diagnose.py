@@ -145,7 +145,7 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
     between, output
         The part that is measured, as of `empirical.jacobian`. Described and predicted is the whole module.
     """
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else (integer("input_shape", input_shape),)
     samples, generator = integer("samples", samples), torch.Generator().manual_seed(integer("seed", seed, 0))
     rows = weights(module)
     description, prediction, obstacle = _predicted(module, shape) if tokens is None else (

@@ -22,7 +22,7 @@ ELEMENTWISE = {"add", "sub", "rsub", "mul", "div", "truediv", "true_divide", "ne
 # Functions that only put entries elsewhere, repeat them or leave some out.
 REARRANGING = {"flatten", "reshape", "view", "permute", "transpose", "contiguous", "squeeze", "unsqueeze", "getitem",
                "select", "narrow", "slice", "expand", "expand_as", "movedim", "swapaxes", "unflatten", "view_as",
-               "reshape_as", "getattr", "flip", "roll", "t", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}
+               "reshape_as", "T", "mT", "flip", "roll", "t", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}
 
 
 def called(node: fx.Node) -> str:
@@ -31,6 +31,8 @@ def called(node: fx.Node) -> str:
         return ""
     if node.target in _IN_PLACE:
         return _IN_PLACE[node.target]
+    if node.target is getattr:
+        return str(node.args[1])
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     return name.partition(".")[0].rstrip("_") or name
 
@@ -43,7 +45,7 @@ def in_place(node: fx.Node, module: nn.Module) -> bool:
         return False
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     plain = name.partition(".")[0]
-    return node.target in _IN_PLACE or bool(node.kwargs.get("inplace")) or (
+    return node.target in _IN_PLACE or bool(node.kwargs.get("inplace")) or "out" in node.kwargs or (
         plain.endswith("_") and not plain.endswith("__"))
 
 
@@ -56,7 +58,10 @@ def as_module(node: fx.Node, signal: fx.Node, values: Mapping[fx.Node, Any]) -> 
     if name == "mul" and args and args[-1] is signal and not kwargs:
         args = args[::-1]
     make = _MODULES.get(name)
-    if make is None or not args or args[0] is not signal or signal in (*args[1:], *kwargs.values()):
+    if make is None or not args or args[0] is not signal or any(
+            value is signal for value in (*args[1:], *kwargs.values())):
+        return None
+    if make in (_scaling, _division) and values[node].shape != values[signal].shape:
         return None
     try:
         with torch.no_grad():

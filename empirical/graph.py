@@ -16,7 +16,7 @@ from torch import fx, nn
 from empirical import lines
 from empirical.calls import Batch, arguments, entry
 from empirical.functions import ELEMENTWISE, REARRANGING, as_module, called, in_place
-from empirical.sequential import is_chain, is_leaf, leaves
+from empirical.sequential import altered, is_chain, is_leaf, leaves
 
 
 class Untraceable(ValueError):
@@ -243,9 +243,17 @@ class _Reader:
         return call
 
 
+def replayed(path: Steps, signal: torch.Tensor) -> torch.Tensor:
+    """Return what stages make of a signal."""
+    for step in path:
+        signal = step.call(signal) if isinstance(step, Stage) else torch.add(
+            *(replayed(branch, signal.clone()) for branch in step.branches))
+    return signal
+
+
 def chain(module: nn.Module) -> Steps | None:
     """Return the stages of an `nn.Sequential` of torch's own modules, which need no tracing; None of any other."""
-    if not is_chain(module) or not all(is_leaf(leaf) for leaf in leaves(module)):
+    if not is_chain(module) or not all(is_leaf(leaf) and not altered(leaf) for leaf in leaves(module)):
         return None
     names = {leaf: name for name, leaf in module.named_modules()}
     return tuple(Stage(names[leaf], "", leaf, "", (), leaf) for leaf in leaves(module))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -47,8 +47,8 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
     Raises
     ------
     ValueError
-        If x has no batch axis, is not finite or of half precision, or if samples depend on each other (BatchNorm in
-        training mode: `batch_jacobian` is of the whole batch).
+        If x has no batch axis, is not finite or of half precision, or if samples depend on each other through BatchNorm
+        in training mode (`batch_jacobian` is of the whole batch). Every sample is taken alone, as a batch of one.
     MemoryError
         If the Jacobian itself is larger than `memory`; nothing was allocated.
     """
@@ -195,11 +195,12 @@ def _finite(rows: torch.Tensor, module: nn.Module, x: Batch) -> torch.Tensor:
 
 @contextmanager
 def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
-    """Run the module without gradients, in full precision; buffers, torch's random state and settings are put back.
+    """Run the module without gradients, in full precision; put back what it keeps, torch's random state and settings.
 
     Attention goes by its formula: of the fused kernels some have no forward derivative and none a batched one.
     """
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()]
     devices = [x.device] if x.device.type == "cuda" else []
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
@@ -209,6 +210,10 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
             yield
         finally:
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+            for part, attributes, parameters, own in kept:  # a forward may set some
+                for now, before in ((part.__dict__, attributes), (part._parameters, parameters), (part._buffers, own)):
+                    cast(dict[str, Any], now).clear()
+                    cast(dict[str, Any], now).update(before)
             for buffer, saved in buffers:
                 buffer.copy_(saved)
 
@@ -235,13 +240,7 @@ def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = Fa
     for name, value in x.items() if isinstance(x, Mapping) else ():
         if name != key and (value.is_floating_point() or value.is_complex()):
             _check_input(f"x[{name!r}]", value, False, 1)
-    for name, value in (*module.named_parameters(), *module.named_buffers()):
-        if nn.parameter.is_lazy(value):
-            raise ValueError(f"{name} has no shape yet: run the lazy module once")
-        if value.dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(f"{name} is of half precision ({value.dtype}): use module.float() or module.double()")
-        if value.is_complex():
-            raise ValueError(f"{name} is complex: only real modules have singular values here")
+    check_module(module)
     for name, child in module.named_modules():
         if not mixing and isinstance(child, nn.modules.batchnorm._BatchNorm) and (
                 child.training or child.running_mean is None):
@@ -250,6 +249,23 @@ def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = Fa
     if names := list(untrained(module)):
         warnings.warn(f"{', '.join(names)}: BatchNorm without statistics is the identity in evaluation mode; pass "
                       "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)
+
+
+def check_module(module: nn.Module) -> None:
+    """Refuse what is no module, or has parameters of which nothing can be computed here."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if nn.parameter.is_lazy(value):
+            raise ValueError(f"{name} has no shape yet: run the lazy module once")
+        if value.is_meta:
+            raise ValueError(f"{name} is on the meta device, without values: use to_empty(device=...), then draw")
+        if value.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(f"{name} is of half precision ({value.dtype}): use module.float() or module.double()")
+        if value.is_complex():
+            raise ValueError(f"{name} is complex: only real modules have singular values here")
+        if not value.numel() and name.endswith("weight"):
+            raise ValueError(f"{name} has no entries: its shape is {tuple(value.shape)}")
 
 
 def _check_input(name: str, x: object, whole: bool, axes: int = 2) -> None:

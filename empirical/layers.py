@@ -113,6 +113,8 @@ def _size(weight: torch.Tensor | None) -> float:
 
 @layers_of.register
 def _(module: nn.Dropout, shape: Shape, after: Shape, row: Weights | None) -> list[Layer | None]:
+    if module.training and module.p:
+        raise _refused("a dropout that acts in evaluation, too, is no layer of rmt")
     return [] if module.p == 0 else [None] if module.p == 1 else [Dropout(module.p)]
 
 
@@ -139,7 +141,7 @@ def _(module: nn.Module, shape: Shape, after: Shape, row: Weights | None) -> lis
     sizes = {n // m if n % m == 0 else 0 for n, m in zip(shape[1:], after[1:], strict=True)}
     size = sizes.pop()
     apart = not isinstance(module, nn.AvgPool2d) or (module.kernel_size in (size, (size, size)) and not any(
-        [module.padding] if isinstance(module.padding, int) else module.padding))
+        [module.padding] if isinstance(module.padding, int) else module.padding) and module.divisor_override is None)
     if sizes or not size or not apart:
         raise _refused(f"{type(module).__name__} from {shape} to {after} is no average over squares")
     return [AvgPool2d(size)] if size > 1 else []
@@ -162,13 +164,14 @@ _ACTIVATIONS: dict[type[nn.Module], Callable[[Any], activations.ActivationFuncti
     nn.SiLU: lambda _: activations.silu,
     nn.Tanh: lambda _: activations.tanh,
     nn.Sigmoid: lambda _: activations.sigmoid,
-    nn.Softplus: lambda module: activations.softplus if module.beta == 1 else None,
+    nn.Softplus: lambda module: activations.softplus if module.beta == 1 and module.threshold >= 15 else None,
     nn.Hardtanh: lambda module: activations.hardtanh if (module.min_val, module.max_val) == (-1, 1) else None,
 }
 
 
 def _activation(module: nn.Module, shape: Shape, after: Shape, row: Weights | None) -> list[Layer | None]:
-    phi = _ACTIVATIONS[type(module)](module)
+    make = _ACTIVATIONS.get(type(module))
+    phi = make(module) if make else None
     if phi is None:
         raise _refused(f"{module} is no activation of rmt (its `custom` makes one)")
     return [Activation(phi)]
@@ -182,10 +185,11 @@ def layers_of_call(stage: Stage, shape: Shape) -> list[Layer | None]:
     """Return the layers of a call that is no module's."""
     if stage.parts:
         raise _refused(f"{stage.name} is no layer of rmt, nor a sum of branches")
-    if stage.function == "mean" and len(shape) == 3 and stage.shape in (shape[:1], (shape[0], 1, 1)):
+    ordered = torch.arange(math.prod(shape), dtype=torch.float64).reshape(1, *shape)
+    if stage.function == "mean" and len(shape) == 3 and stage.shape in (shape[:1], (shape[0], 1, 1)) and torch.equal(
+            stage.call(ordered).flatten(), ordered.mean((2, 3)).flatten()):
         return [*layers_of(nn.AdaptiveAvgPool2d(1), shape, (shape[0], 1, 1), None),
                 *([Flatten()] if len(stage.shape) == 1 else [])]
-    ordered = torch.arange(math.prod(shape), dtype=torch.float64).reshape(1, *shape)
     if stage.function in REARRANGING | _KEPT:
         kept = torch.equal(stage.call(ordered).flatten(), ordered.flatten())
         if kept and stage.shape == shape:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +28,6 @@ Product = Callable[[torch.Tensor], torch.Tensor]  # of vectors in rows
 _POINTS = 201  # of the grid
 _CONVERGED = 1e-3  # of s: the largest residual of a Ritz value that is called converged
 _ISOLATED = 0.01  # of the distance to its neighbours: the residual of a Ritz value that is one value of s
-_CANCELS = 0.1  # of a vector: what is left of it may have lost its place among the others
 _TINY = float(np.finfo(np.float64).tiny)
 _ROUNDING = 10.0  # eps sqrt(n): vectors shorter than that, relative to the longest, are of rounding
 
@@ -154,7 +154,8 @@ def _products(network: nn.Module, through: Part, sample: Batch,
             try:
                 (found,) = torch.func.vmap(of)(given)
             except RuntimeError:  # what torch cannot batch
-                found = torch.stack([of(vector)[0] for vector in given])
+                with _differentiable_twice():
+                    found = torch.stack([of(vector)[0] for vector in given])
             if not torch.isfinite(found).all():
                 raise ValueError("a product with the Jacobian is not finite")
             return found.flatten(1).double()
@@ -162,8 +163,19 @@ def _products(network: nn.Module, through: Part, sample: Batch,
 
     start = through(run, sample, None)[0].detach().clone()
     y, pull = torch.func.vjp(one, start)[:2]
-    push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(y))[1]
+    with _differentiable_twice():
+        push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(y))[1]
     return product(push, start.shape), product(pull, y.shape), (y.numel(), start.numel()), start
+
+
+@contextmanager
+def _differentiable_twice() -> Iterator[None]:
+    """Say what it means that torch cannot go through the way back once more."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError("J v needs a derivative that can be differentiated, and torch has none of this module: "
+                         f"{str(error).splitlines()[0]} (empirical.jacobian forms the Jacobian without)") from error
 
 
 def _rules(forward: Product, back: Product, shape: tuple[int, int], like: torch.Tensor, probes: int, steps: int,
@@ -189,18 +201,15 @@ def _bidiagonal(forward: Product, back: Product, starts: torch.Tensor, large: in
                 rounding: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return diagonal alpha and superdiagonal beta of B, (probes, steps) each: A V = U B, A^T U = V B^T + beta v e^T.
 
-    Every v is made orthogonal to all before it, which keeps the u orthogonal too (Simon and Zha 2000), but where one
-    cancels: there it is made so. A vector that vanishes ends its chain: from there on all is zero.
+    Every vector is made orthogonal to all before it. One that vanishes ends its chain: from there on all is zero.
     """
     probes, small = starts.shape
     v, u = starts.new_zeros(probes, steps + 1, small), starts.new_zeros(probes, steps, large)
     alpha, beta, longest = (starts.new_zeros(probes, n) for n in (steps, steps, 1))
     v[:, 0] = starts
 
-    def apart(vector: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-        return vector - torch.einsum("pk,pkn->pn", torch.einsum("pkn,pn->pk", basis, vector), basis)
-
-    def unit(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def unit(vector: torch.Tensor, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        vector = vector - torch.einsum("pk,pkn->pn", torch.einsum("pkn,pn->pk", basis, vector), basis)
         norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
         longest.copy_(torch.maximum(longest, norm))
         norm = torch.where(norm <= rounding * longest, 0.0, norm)
@@ -208,11 +217,8 @@ def _bidiagonal(forward: Product, back: Product, starts: torch.Tensor, large: in
 
     for j in range(steps):
         ahead = forward(v[:, j])
-        less = ahead - beta[:, j - 1, None] * u[:, j - 1]  # of nothing in the first step: both begin as zero
-        cancels = torch.linalg.vector_norm(less, dim=1) < _CANCELS * torch.linalg.vector_norm(ahead, dim=1)
-        alpha[:, j], u[:, j] = unit(apart(less, u[:, :j]) if cancels.any() else less)
-        behind = back(u[:, j]) - alpha[:, j, None] * v[:, j]
-        beta[:, j], v[:, j + 1] = unit(apart(behind, v[:, : j + 1]))
+        alpha[:, j], u[:, j] = unit(ahead - beta[:, j - 1, None] * u[:, j - 1] if j else ahead, u[:, :j])
+        beta[:, j], v[:, j + 1] = unit(back(u[:, j]) - alpha[:, j, None] * v[:, j], v[:, : j + 1])
     return alpha, beta
 
 

@@ -19,6 +19,8 @@ from empirical.graded import RANGE, log_singular_values_of_graded, padded
 
 Array = NDArray[np.float64]
 
+_EPS = float(np.finfo(float).eps)
+_EVEN = 1e3  # the largest over the smallest row, up to which what R has under rounding is a zero
 _PANEL = 64  # columns that LAPACK takes at once
 
 
@@ -58,15 +60,36 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
         elif factor.ndim == 1:
             block = factor[:, None] * block
         else:
-            split = _split(block)
-            behind, kept = _multiplied(split.upper, behind)
+            split, behind, kept = _carried(block, behind)
             block = _times_q(factor, split)
             block = block if kept.all() else block[:, kept]
     if block is None:
         return np.zeros(n_inputs)
-    scales, rows = _multiplied(_split(block).upper, behind)[0]
+    scales, rows = _carried(block, behind)[1]
     assert rows is not None
     return padded(log_singular_values_of_graded(scales, rows), n_inputs)
+
+
+def _carried(block: Array, behind: _Graded) -> tuple[_Split, _Graded, NDArray[np.bool_]]:
+    """Return a block as Q R, R times what is behind it, and which rows of that are not zero."""
+    split = _split(block)
+    if _singular(block, split):
+        left, values, right = np.linalg.svd(block, full_matrices=False)
+        rank = int(np.sum(values > max(block.shape) * _EPS * values[0]))
+        first = _split(values[:rank, None] * right[:rank])
+        behind, kept = _multiplied(first.upper, behind)
+        split = _split(_times_q(left[:, :rank], first)[:, kept])
+    return split, *_multiplied(split.upper, behind)
+
+
+def _singular(block: Array, split: _Split) -> bool:
+    """Whether a block of even rows has columns that depend on each other, as where one stage repeats and one averages.
+
+    Rows of uneven size, of saturated units, have small entries in R that are no rounding.
+    """
+    diagonal, size = np.abs(np.diag(split.upper)), _size(block)[split.order]
+    return bool(diagonal.size and size[0] < _EVEN * size[-1]
+                and diagonal.min() <= max(block.shape) * _EPS * diagonal.max())
 
 
 def _split(block: Array) -> _Split:

@@ -24,7 +24,7 @@ def product(module: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
     if not is_chain(module) or x.ndim != 2:
         return None
     stages = [*leaves(module)]
-    if any(has_hooks(stage) or type(stage) not in (nn.Linear, nn.Identity, *POINTWISE) for stage in stages):
+    if any(altered(stage) or type(stage) not in (nn.Linear, nn.Identity, *POINTWISE) for stage in stages):
         return None
     (batch, n_inputs), signal = x.shape, x.clone()  # a module may work in place
     carried: torch.Tensor | None = None  # (n, batch, inputs)
@@ -42,7 +42,7 @@ def product(module: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
 
 def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
     """Whether a module only calls its children in order (a subclass may do anything in its forward)."""
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not altered(module)
 
 
 def leaves(module: nn.Sequential) -> Iterator[nn.Module]:
@@ -61,9 +61,10 @@ def is_leaf(module: nn.Module) -> bool:
         | nn.TransformerDecoderLayer | nn.Transformer))
 
 
-def has_hooks(stage: nn.Module) -> bool:
-    """Whether something else may happen when a module runs."""
-    return bool(stage._forward_hooks or stage._forward_pre_hooks)
+def altered(module: nn.Module) -> bool:
+    """Whether something else may happen when a module runs than its class says."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+                or type(module).__call__ is not nn.Module.__call__)
 
 
 def slopes_of(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:

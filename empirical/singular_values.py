@@ -14,7 +14,6 @@ from torch import nn
 from empirical import graph
 from empirical.calls import Batch
 from empirical.cut import Between
-from empirical.graph import Untraceable
 from empirical.jacobian import Output, jacobian
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import factors
@@ -64,10 +63,10 @@ def measured(module: nn.Module, x: Batch, between: Between | None = None, output
             return Values(logs, np.full(len(j), -np.inf), "")
     try:
         n_inputs, chains = factors(module, x, between, output, wrt)
-    except (Untraceable, MemoryError) as error:
+    except Exception as error:  # whatever a module may do when it is taken apart: it was measured whole
         if j is None:
             raise
-        return Values(logs, resolution, str(error))
+        return Values(logs, resolution, str(error) or type(error).__name__)
     logs = np.array([chain_log_singular_values(chain, n_inputs) for chain in chains])
     return Values(logs, np.full(len(chains), -np.inf), "")
 

@@ -17,7 +17,7 @@ from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import Output, as_found, check, memory_limit
 from empirical.modules import Scaling
-from empirical.sequential import POINTWISE, has_hooks, slopes_of
+from empirical.sequential import POINTWISE, altered, slopes_of
 from empirical.trace import traced
 
 Array = NDArray[np.float64]
@@ -26,7 +26,8 @@ _Kept = dict[tuple[nn.Module, torch.Size], Array]  # of linear modules, whose Ja
 _SMALLEST = 1e-150  # whose square is no longer a float of all digits
 _WIDEST = 2**14  # entries of a signal
 _AT_ONCE = 2**24  # numbers of a Jacobian
-_ALIKE = 1e-3  # of a vector-Jacobian product: what the module and its chain may differ by; autograd rounds, too
+# Of a vector-Jacobian product: what the module and its chain may differ by. Autograd's slopes of saturated units round.
+_ALIKE = {torch.float64: 1e-8, torch.float32: 1e-3}
 _ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
                nn.Mish, nn.Hardswish, nn.ReLU6, nn.Softsign, nn.LogSigmoid, nn.CELU, nn.PReLU, nn.Hardsigmoid,
                nn.Tanhshrink, nn.Softshrink, nn.Hardshrink)
@@ -65,7 +66,7 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
                 start, direction, pulled = _pulled(module, sample, between, output, wrt)
             n_inputs = start.numel()
             chain, _ = _through(path, start, kept)
-            if not _alike(chain, direction, pulled):
+            if not _alike(chain, direction, pulled, _ALIKE[start.dtype]):
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
             found.append(chain)
     return n_inputs, found
@@ -87,11 +88,11 @@ def _pulled(module: nn.Module, sample: Batch, between: Between | None, output: O
         end = picked(through(run, sample, leaf)[1], output)
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(end.shape, dtype=torch.float64, generator=generator).to(end)
-        (pulled,) = torch.autograd.grad(end, leaf, direction, allow_unused=True, materialize_grads=True)
+        pulled = _backward(end, leaf, direction)
     return start, _numpy(direction.flatten()), _numpy(pulled.flatten())
 
 
-def _alike(chain: list[Array], direction: Array, pulled: Array) -> bool:
+def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float) -> bool:
     """Whether the product of the factors does to a direction what the module does."""
     with np.errstate(all="ignore"):
         for factor in reversed(chain):
@@ -99,7 +100,7 @@ def _alike(chain: list[Array], direction: Array, pulled: Array) -> bool:
         if direction.shape != pulled.shape:
             return False
         off, size = float(np.linalg.norm(direction - pulled)), float(np.linalg.norm(pulled))
-    return off <= _ALIKE * size or not math.isfinite(size) or size < _SMALLEST
+    return off <= tolerance * size or not math.isfinite(size) or size < _SMALLEST
 
 
 def _through(path: Steps, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array], torch.Tensor]:
@@ -123,7 +124,7 @@ def _through(path: Steps, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
 def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array], torch.Tensor]:
     """Return the factors of one stage, and its output."""
     module = stage.module
-    plain = module is not None and not has_hooks(module) and not parametrize.is_parametrized(module)
+    plain = module is not None and not altered(module) and not parametrize.is_parametrized(module)
     if plain and isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
         if signal.numel() == module.in_features:
             return [_numpy(module.weight)], stage.call(signal)

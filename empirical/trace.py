@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import operator
 import re
@@ -27,12 +28,12 @@ def traced(module: nn.Module, x: Batch) -> Graph:
     Parameters
     ----------
     module : torch.nn.Module
-        Its attributes are as before when this returns.
+        Under `as_found`: what it keeps of this run is no tensor.
     x : tensor or mapping
         One sample, batch axis of one.
     """
     args, named = arguments(module, x)
-    with _ONE, _attributes(module):
+    with _ONE:
         try:
             return _by_fx(module, named)
         except Exception as symbolic:
@@ -72,12 +73,14 @@ class _Tracer(fx.Tracer):
 
 
 def _by_fx(module: nn.Module, named: Mapping[str, Any]) -> Graph:
-    code = type(module).forward.__code__
-    defaults = {} if not named else {name: None for name in code.co_varnames[1 : code.co_argcount]
-                                     if name not in named}
+    if "forward" in vars(module):
+        raise Untraceable("its forward is not that of its class")
+    first, *rest = inspect.signature(module.forward).parameters.values()
+    defaults = {one.name: one.default for one in ([first, *rest] if named else rest)
+                if one.name not in named and one.default is not one.empty}
     graph = _Tracer().trace(module, concrete_args=defaults or None)
     *nodes, last = graph.nodes
-    given: dict[fx.Node, Any] = {node: None for node in nodes
+    given: dict[fx.Node, Any] = {node: defaults[_argument(node)] for node in nodes
                                  if node.op == "placeholder" and _argument(node) in defaults}
     for node in nodes:  # parameters, and what fx keeps as an attribute while it traces
         if node.op == "get_attr":
@@ -92,7 +95,7 @@ def _by_fx(module: nn.Module, named: Mapping[str, Any]) -> Graph:
 
 
 def _argument(node: fx.Node) -> str:
-    return re.sub(r"_1$", "", str(node.target))  # fx renames what it makes concrete
+    return re.sub(r"_\d+$", "", str(node.target))  # fx renames what it makes concrete
 
 
 def _by_export(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Graph:
@@ -126,15 +129,3 @@ def _quietly() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         log.disabled = was
-
-
-@contextmanager
-def _attributes(module: nn.Module) -> Iterator[None]:
-    """Put back what a module keeps of its last run, which while tracing is no tensor."""
-    saved = [(part, dict(part.__dict__)) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, attributes in saved:
-            part.__dict__.clear()
-            part.__dict__.update(attributes)

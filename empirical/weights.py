@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils import parametrize
 
-from empirical.jacobian import evaluating
+from empirical.jacobian import check_module, evaluating
 from rmt.networks import schemes
 from rmt.networks.schemes import Scheme
 
@@ -126,6 +126,7 @@ def weights(module: nn.Module) -> tuple[Weights, ...]:
 
     Linear layers, convolutions, attention's packed projections, and every other parameter of two axes or more.
     """
+    check_module(module)
     with evaluating(module):
         found = [_row(name, layer, weight, bias) for name, layer, weight, bias in tensors(module)]
     left = {i for i, row in enumerate(found) if row.entries in _KNOWN and not row.odd}
@@ -140,7 +141,7 @@ def weights(module: nn.Module) -> tuple[Weights, ...]:
 
 def tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor, torch.Tensor | None]]:
     """Yield (name, layer, weight, bias), each weight once."""
-    seen: set[int] = set()
+    seen: dict[int, torch.Tensor] = {}  # held: what is computed anew would give its address away
     for name, layer in module.named_modules():
         if isinstance(layer, parametrize.ParametrizationList):
             continue  # what is behind the weights, not they
@@ -150,7 +151,7 @@ def tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor, t
         for key in own:
             value = cast(torch.Tensor, getattr(layer, key))
             if id(value) not in seen:
-                seen.add(id(value))
+                seen[id(value)] = value
                 bias = getattr(layer, key.replace("weight", "bias"), None) if "weight" in key else None
                 whole = name if key == "weight" and name else f"{name}.{key}".removeprefix(".")
                 yield whole, layer, value, bias if isinstance(bias, torch.Tensor) else None
@@ -177,10 +178,12 @@ def _row(name: str, layer: nn.Module, weight: torch.Tensor, bias: torch.Tensor |
     if isinstance(layer, nn.Embedding):
         fan_in = 1  # a row is looked up
     entries, scheme = _entries(w, layer)
+    rows = w.reshape(w.shape[0], -1)
+    permuted = entries in ("orthogonal", "delta") and np.count_nonzero(w) == min(w.shape[:2])
     kurtosis = float(np.mean((w - mean) ** 4) / np.var(w) ** 2) if np.var(w) > 1e-30 * square else 1.0
     std = math.sqrt(max(square - mean**2, 0.0))
     size = 0.0 if bias is None else float(bias.detach().to("cpu", torch.float64).square().mean().sqrt())
-    odd = _odd(w.reshape(w.shape[0], -1), mean, std, kurtosis) if entries in _KNOWN else ""
+    odd = _odd(rows, mean, std, kurtosis) if entries in _KNOWN else "a permutation" if permuted else ""
     return Weights(name, _kind(layer, name), w.shape, fan_in, torch_fans, mean, std / math.sqrt(w.size), std,
                    std / 2 * math.sqrt(max(kurtosis - 1, 0.0) / w.size), entries, scheme, size, odd)
 

@@ -7,6 +7,8 @@ import json
 import math
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,7 @@ import click
 import torch
 from torch import nn
 
+from empirical import lines
 from empirical.diagnose import Diagnosis, diagnose
 from empirical.threads import one_blas_thread
 from empirical.weights import table as weights_table
@@ -48,8 +51,9 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
     check_out(out, PICTURES)
     sizes = _sizes(shape)
     ends = _ends(between)
-    module = _made(model, seed)
-    with one_blas_thread(), warnings.catch_warnings():
+    with _of_ones_own(model):
+        module = _made(model, seed)
+    with _of_ones_own(model), one_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the text
         found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
                          output=int(output) if output and output.isdecimal() else output)
@@ -74,6 +78,18 @@ def _ends(text: str | None) -> tuple[str | None, str | None] | None:
     if not comma:
         raise ValueError(f"--between must be two names with a comma between them, got {text!r}")
     return first or None, last or None
+
+
+@contextmanager
+def _of_ones_own(model: str) -> Iterator[None]:
+    """Turn whatever the user's code raises into one line that says where."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, MemoryError):
+        raise
+    except Exception as error:
+        where = lines.of_error(error)
+        raise ValueError(f"{model}: {type(error).__name__}: {error}{f' ({where})' if where else ''}") from error
 
 
 def _made(model: str, seed: int) -> nn.Module:

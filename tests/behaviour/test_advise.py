@@ -140,6 +140,8 @@ def test_a_function_that_returns_no_module(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def make():\n    return 3\n")
     assert "make must return a torch.nn.Module, got int" in rmt("advise", f"{file}:make", "--input", "3").stderr
+    file.write_text("def make():\n    return {}[3]\n")
+    assert f"KeyError: 3 ({file}:2: return {{}}[3])" in rmt("advise", f"{file}:make", "--input", "3").stderr
     file.write_text("import beside\n\ndef make():\n    return beside.module()\n")
     (tmp_path / "beside.py").write_text("import torch\n\ndef module():\n    return torch.nn.Linear(3, 2)\n")
     assert rmt("advise", f"{file}:make", "--input", "3").exit_code == 0

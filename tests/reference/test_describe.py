@@ -211,6 +211,73 @@ def test_weights_used_twice_and_uneven_norms_are_said():
     assert float(found.layers[-1].a) == pytest.approx(float(norm.weight.detach().square().mean()) ** 0.5, rel=1e-5)
 
 
+def test_what_its_trace_does_not_show_is_refused():
+    module = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
+    module.register_forward_hook(lambda part, args, out: 10 * out)
+    with pytest.raises(UnsupportedStructure, match="does something that its trace does not show"):
+        describe(module, 6)
+    module = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
+    module[1].forward = lambda z: 2 * z
+    with pytest.raises(UnsupportedStructure, match=r"1: .*hooks"):
+        describe(module, 6)
+
+
+def test_weights_that_are_computed_have_rows_of_their_own():
+    norm = nn.utils.parametrizations.weight_norm
+    module = nn.Sequential(*[norm(nn.Linear(50, 50, bias=False)) for _ in range(6)])
+    found = described(module, 50)
+    assert [row.name for row in found.weights] == [str(i) for i in range(6)]
+    assert len(found.network.layers) == 6
+    assert found.warnings == ()
+    tied = Written(lambda x: x)
+    tied.last = lambda x, weight=tied.weight: F.linear(x, weight.t())
+    with pytest.warns(UserWarning, match="used more than once"):
+        describe(tied, (3, 8, 8))
+
+
+def test_layers_that_only_look_like_ones_of_rmt_are_refused():
+    image = [nn.Conv2d(8, 8, 3, padding=1)]
+    for part, shape in ((nn.Softplus(1, threshold=0.5), (8, 8, 8)), (nn.AvgPool2d(2, divisor_override=1), (8, 8, 8)),
+                        (nn.ReLU6(), (8, 8, 8)), (Own(lambda x: x.mean((1, 2))), (8, 8, 8)),
+                        (Own(lambda x: F.dropout(x, 0.5)), (8, 8, 8))):
+        with pytest.raises(UnsupportedStructure):
+            describe(nn.Sequential(*image, part), shape)
+    with pytest.raises(UnsupportedStructure, match="mul"):
+        describe(nn.Sequential(Own(lambda x: x * torch.ones(50)), nn.Linear(50, 50)), 1)
+
+
+class Own(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x, more=None):
+        return self.function(x) if more is None else x
+
+
+def test_permutations_and_biases_of_one_sign_are_said():
+    eye = nn.Linear(20, 20, bias=False)
+    nn.init.eye_(eye.weight)
+    with pytest.warns(UserWarning, match=r"0 \(a permutation\)"):
+        describe(nn.Sequential(eye), 20)
+    linear, norm = nn.Linear(40, 40), nn.LayerNorm(40)
+    linear.bias.data.fill_(2.0)
+    norm.bias.data.normal_()
+    with pytest.warns(UserWarning, match="0, 1: biases with a mean of their own"):
+        describe(nn.Sequential(linear, norm), 40)
+
+
+def test_modules_without_values_are_refused_by_name():
+    for make, what in ((lambda: nn.Linear(3, 3, device="meta"), "weight is on the meta device"),
+                       (lambda: nn.LazyLinear(3), "weight has no shape yet"),
+                       (lambda: nn.Linear(3, 3).half(), "half precision"),
+                       (lambda: nn.Linear(3, 3, dtype=torch.complex64), "weight is complex")):
+        with pytest.raises(ValueError, match=what):
+            describe(make(), 3)
+
+
 def test_layers_know_where_they_were_read():
     found = described(nn.Sequential(PreActivation(20, 0.5), nn.Linear(20, 5)), 20)
     assert [type(part.layer) for part in found.parts] == [Residual, Dense]

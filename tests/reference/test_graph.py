@@ -81,6 +81,20 @@ def branching(x):
     return torch.sin(x) if x.sum() > 0 else torch.tanh(x)
 
 
+class Uses(nn.Module):
+    """A forward of one's own, over two layers."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.a, self.b, self.own = nn.Linear(6, 6), nn.Linear(6, 6), forward
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, x, scale=2.0, mask=None, *, turn=False):
+        h = self.own(self, x)
+        h = h * scale if mask is None else h * mask
+        return h.flip(1) if turn else h
+
+
 class Several(nn.Module):
     """Ways in which people write forward methods."""
 
@@ -287,8 +301,9 @@ def test_tracing_leaves_no_trace():
             return torch.relu(self.last)
 
     module = seeded(Keeps)
-    traced(module, inputs(1, 3))
-    assert module.last is None
+    for function in (jacobian, factors, log_singular_values):
+        function(module, inputs(1, 3))
+        assert module.last is None
 
 
 def test_an_untraceable_module_says_its_line():
@@ -317,3 +332,85 @@ def test_threads_that_trace_do_not_meet():
     with ThreadPoolExecutor(4) as pool:
         together = [*pool.map(lambda module: log_singular_values(module, x), modules)]
     np.testing.assert_array_equal(together, alone)
+
+
+def hooked(module, place):
+    place.register_forward_hook(lambda part, args, out: 3 * out)
+    return module
+
+
+def overridden(module, place):
+    place.forward = lambda z: 5 * z
+    return module
+
+
+def chained():
+    return nn.Sequential(nn.Sequential(nn.Linear(6, 6), nn.Tanh()), nn.Linear(6, 6))
+
+
+ALTERED = {
+    "a hook on the whole": lambda: hooked(module := chained(), module),
+    "a hook on a part": lambda: hooked(module := chained(), module[0]),
+    "a hook on a leaf": lambda: hooked(module := chained(), module[0][1]),
+    "a part's own forward": lambda: overridden(module := chained(), module[0]),
+    "a leaf's own forward": lambda: overridden(module := chained(), module[1]),
+    "the whole's own forward": lambda: overridden(module := chained(), module),
+    "no gradient": lambda: Uses(lambda own, x: own.a(x) + without_gradient(x)),
+    "data": lambda: Uses(lambda own, x: own.a(x).data * 1e-4 + own.b(x)),
+    "out": lambda: Uses(lambda own, x: torch.tanh(own.a(x)) + own.b(torch.mul(x, 2.0))),
+    "a view overwritten": lambda: Uses(lambda own, x: overwritten(own, own.a(x))),
+    "defaults": lambda: Uses(lambda own, x: own.a(x)),
+    "broadcast": lambda: Uses(lambda own, x: own.a(torch.relu(x.mean(1, keepdim=True) * torch.ones(6)))),
+    "one that vanishes": lambda: Uses(lambda own, x: own.a(x).detach()),
+}
+
+
+def without_gradient(x):
+    with torch.no_grad():
+        return 1e-5 * x
+
+
+def overwritten(own, h):
+    view = h.view(-1, 6)
+    twice = view.mul_(2)
+    return own.b(h) + twice
+
+
+@pytest.mark.filterwarnings("ignore:singular values under the resolution")
+@pytest.mark.parametrize("name", ALTERED)
+def test_what_a_trace_does_not_show_is_not_left_out(name):
+    module, x = seeded(ALTERED[name]), inputs(2, 6)
+    truth = autograd(module, x)
+    assert_allclose(jacobian(module, x).numpy(), truth.numpy(), rtol=0, atol=1e-12)
+    logs = log_singular_values(module, x)
+    seen = logs > logs.max() - 25
+    assert_allclose(np.exp(logs)[seen], np.linalg.svd(truth.numpy(), compute_uv=False)[seen], rtol=1e-9)
+
+
+def test_a_module_that_changes_its_own_buffers_keeps_them():
+    def forward(own, x):
+        own.seen = 0.9 * own.seen + x.detach().mean(0)
+        own.cache = own.a(x)
+        return own.cache
+
+    module, x = seeded(lambda: Uses(forward)), inputs(2, 6)
+    module(x)
+    seen, cache = module.seen, module.cache
+    for function in (jacobian, log_singular_values, factors, empirical.spectral_density):
+        function(module, x)
+        assert module.seen is seen
+        assert module.cache is cache
+    assert type(seen) is torch.Tensor
+
+
+def test_between_in_the_wrong_order_and_all_of_an_input():
+    module, x = seeded(chained), inputs(2, 6)
+    with pytest.raises(ValueError, match="'0' ends before '1' begins"):
+        jacobian(module, x, between=("1", "0"))
+    whole = seeded(lambda: Uses(lambda own, x: torch.tanh(own.b(input=own.a(x)))))
+    assert jacobian(whole, x, between=("b", "b")).shape == (2, 6, 6)
+    several = seeded(lambda: Several("attention"))
+    y = inputs(2, 6).reshape(-1, 1, 6).repeat(1, 3, 1) * several.weight[:3].detach()
+    truth = torch.autograd.functional.jacobian(lambda z: several.attention(*[z[None]] * 3)[0].flatten(), y[0])
+    got = jacobian(several, inputs(2, 6), between=("attention", "attention"), output=0)[0]
+    assert_allclose(got.numpy(), truth.flatten(1).numpy(), rtol=0, atol=1e-12)

@@ -200,6 +200,16 @@ def test_the_bottom_of_a_hard_edge_is_said_to_be_unknown_and_the_top_known():
     assert (off <= 3 * found.cdf_se).all()
 
 
+def test_twelve_decades_seen_whole():
+    """Where a basis loses its orthogonality, values appear above the largest."""
+    turn, back = (torch.linalg.qr(inputs(60, 60, seed=seed))[0].numpy() for seed in (1, 2))
+    module = Matrix((turn * np.logspace(0, -12, 60)) @ back)
+    for probes in (8, 60):
+        largest, smallest = spectral_density(module, inputs(1, 60), probes=probes, steps=60).extremes
+        assert largest.log_value == pytest.approx(0, abs=1e-9)
+        assert smallest.log_value == pytest.approx(-12 * np.log(10), abs=1e-3)
+
+
 def test_density_is_of_ln_s_and_within_its_error():
     module, x = made(dense(120, 200, 150)), inputs(2, 120)
     found = spectral_density(module, x)
@@ -336,6 +346,11 @@ def test_on_a_device_it_is_the_same():
     there = spectral_density(module.cuda(), x.cuda(), steps=20)
     np.testing.assert_allclose(there.cdf, here.cdf, rtol=0, atol=1e-8)
     np.testing.assert_allclose(there.extremes.largest.log_value, here.extremes.largest.log_value, atol=1e-9)
+
+
+def test_a_module_that_cannot_be_differentiated_twice_is_refused():
+    with pytest.raises(ValueError, match="J v needs a derivative that can be differentiated"):
+        spectral_density(nn.Sequential(nn.Linear(4, 4), nn.Hardsigmoid()).double(), inputs(1, 4))
 
 
 CHANNELS = [3, *[16] * 7, 4]

@@ -149,6 +149,26 @@ def test_orthogonal_linear_networks_have_all_values_one(widths):
     assert_allclose(got, 0, rtol=0, atol=1e-14 * len(widths))
 
 
+@pytest.mark.parametrize(("make", "shape", "rank"), [
+    (lambda: nn.Sequential(nn.Conv2d(3, 16, 1), nn.AvgPool2d(2)), (3, 8, 8), 48),
+    (lambda: nn.Sequential(nn.Conv1d(1, 4, 1), nn.AvgPool1d(3)), (1, 6), 2),
+    (lambda: nn.Sequential(nn.Conv1d(1, 4, 1), nn.Conv1d(4, 3, 1, stride=2)), (1, 6), 3),
+    (lambda: nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (1, 4)), nn.Upsample(scale_factor=3), nn.Flatten(),
+                           nn.Linear(12, 9), nn.Linear(9, 9)), (4,), 4),
+])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_zeros_of_what_repeats_and_is_averaged_are_exact(make, shape, rank, dtype):
+    """Every stage has full rank, the product has not."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = make().to(dtype)
+    x = inputs(2, *shape).to(dtype)
+    got = log_singular_values(module, x)
+    assert np.all(np.isfinite(got).sum(1) == rank)
+    exact = np.linalg.svd(jacobian(module.double(), x.double()).numpy(), compute_uv=False)[:, :rank]
+    assert_allclose(np.exp(got[:, :rank]), exact, rtol=1e-12 if dtype == torch.float64 else 1e-5)
+
+
 def test_an_all_dead_network_has_rank_zero():
     module = gaussian_chain(4, 4, 4)
     module[0].weight.data.zero_()
