@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -198,7 +199,7 @@ class _Reader:
             if shape != stage.shape:
                 raise UnsupportedStructure(f"it makes {stage.shape} of its input, what it looks like makes {shape}")
             return found
-        except UnsupportedStructure as error:
+        except ValueError as error:
             raise UnsupportedStructure(f"{stage.name}{_at(stage.where)}: {error}") from None
 
     def warnings(self) -> Iterator[str]:
@@ -208,8 +209,8 @@ class _Reader:
             yield (f"the weights of {_listed(odd)} are no longer random: the law is that of random weights of their "
                    "variance")
         places = [weight.untyped_storage().data_ptr() for _, weight in self.read]
-        shared = dict.fromkeys(row.name for (row, _), place in zip(self.read, places, strict=True)
-                               if places.count(place) > 1)
+        times = Counter(places)
+        shared = dict.fromkeys(row.name for (row, _), place in zip(self.read, places, strict=True) if times[place] > 1)
         if shared:
             yield f"{_listed([*shared])}: weights that are used more than once are taken as independent of each other"
         if self.uneven:
