@@ -54,6 +54,7 @@ def matrix_free_ratio() -> float:
                   for part in (torch.nn.Conv2d(fan_in, fan_out, 3, padding=1), torch.nn.Tanh())]
         x = torch.randn(1, 3, 32, 32)
     module = torch.nn.Sequential(*layers[:-1])
+    empirical.spectral_density(module, x, steps=2)  # what torch loads once
     return ratio(lambda: empirical.spectral_density(module, x),
                  lambda: np.linalg.svd(empirical.jacobian(module, x)[0].double().numpy(), compute_uv=False), 1)
 

@@ -150,7 +150,7 @@ def _products(network: nn.Module, through: Part, sample: Batch,
 
     def product(of: Callable[..., Any], shape: torch.Size) -> Product:
         def apply(vectors: torch.Tensor) -> torch.Tensor:
-            given = vectors.to(start.dtype).reshape(-1, *shape)
+            given = vectors.reshape(-1, *shape)
             try:
                 (found,) = torch.func.vmap(of)(given)
             except RuntimeError:  # what torch cannot batch
@@ -158,7 +158,7 @@ def _products(network: nn.Module, through: Part, sample: Batch,
                     found = torch.stack([of(vector)[0] for vector in given])
             if not torch.isfinite(found).all():
                 raise ValueError("a product with the Jacobian is not finite")
-            return found.flatten(1).double()
+            return found.flatten(1)
         return apply
 
     start = through(run, sample, None)[0].detach().clone()
@@ -184,8 +184,9 @@ def _rules(forward: Product, back: Product, shape: tuple[int, int], like: torch.
     forward, back = (back, forward) if shape[0] < shape[1] else (forward, back)
     small, large = sorted(shape)
     probes, steps = min(probes, small), min(steps, small)
-    starts = torch.linalg.qr(torch.randn(small, probes, generator=generator, dtype=torch.float64))[0].T.to(like.device)
-    limit, needed, eps = memory_limit(like.device), 8 * (steps + 1) * (small + large), torch.finfo(like.dtype).eps
+    starts = torch.linalg.qr(torch.randn(small, probes, generator=generator, dtype=torch.float64))[0].T.to(like)
+    limit, needed = memory_limit(like.device), like.element_size() * (steps + 1) * (small + large)
+    eps = torch.finfo(like.dtype).eps
     if needed > limit:
         raise MemoryError(f"{steps} steps of {small} + {large} numbers take {needed:.3g} bytes of {limit:.3g}")
     parts = [_bidiagonal(forward, back, few, large, steps, _ROUNDING * eps * math.sqrt(large))
@@ -205,20 +206,20 @@ def _bidiagonal(forward: Product, back: Product, starts: torch.Tensor, large: in
     """
     probes, small = starts.shape
     v, u = starts.new_zeros(probes, steps + 1, small), starts.new_zeros(probes, steps, large)
-    alpha, beta, longest = (starts.new_zeros(probes, n) for n in (steps, steps, 1))
+    alpha, beta, longest = (starts.new_zeros(probes, n, dtype=torch.float64) for n in (steps, steps, 1))
     v[:, 0] = starts
 
     def unit(vector: torch.Tensor, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         vector = vector - torch.einsum("pk,pkn->pn", torch.einsum("pkn,pn->pk", basis, vector), basis)
-        norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
+        norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True, dtype=torch.float64)
         longest.copy_(torch.maximum(longest, norm))
         norm = torch.where(norm <= rounding * longest, 0.0, norm)
-        return norm[:, 0], torch.where(norm > 0, vector / norm, 0.0)
+        return norm[:, 0], torch.where(norm > 0, vector / norm, 0.0).to(vector)
 
     for j in range(steps):
         ahead = forward(v[:, j])
-        alpha[:, j], u[:, j] = unit(ahead - beta[:, j - 1, None] * u[:, j - 1] if j else ahead, u[:, :j])
-        beta[:, j], v[:, j + 1] = unit(back(u[:, j]) - alpha[:, j, None] * v[:, j], v[:, : j + 1])
+        alpha[:, j], u[:, j] = unit(ahead - beta[:, j - 1, None].to(u) * u[:, j - 1] if j else ahead, u[:, :j])
+        beta[:, j], v[:, j + 1] = unit(back(u[:, j]) - alpha[:, j, None].to(v) * v[:, j], v[:, : j + 1])
     return alpha, beta
 
 
