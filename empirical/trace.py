@@ -42,7 +42,8 @@ def traced(module: nn.Module, x: Batch) -> Graph:
             except Exception as exported:
                 at = lines.of_error(exported)
                 line, reason = (at, exported) if at else (lines.of_error(symbolic), symbolic)
-                raise Untraceable(f"{line or type(module).__name__}: {str(reason).strip().splitlines()[0]}") from None
+                said = str(reason).strip() or type(reason).__name__
+                raise Untraceable(f"{line or type(module).__name__}: {said.splitlines()[0]}") from None
 
 
 _ONE = threading.Lock()  # what fx replaces while it traces, it puts back
