@@ -50,3 +50,14 @@ def arguments(module: nn.Module, x: Batch) -> tuple[tuple[Any, ...], dict[str, A
     if takes_any or set(x) <= set(parameters):
         return (), dict(x)
     return (dict(x),), {}
+
+
+def ran(module: nn.Module, x: Batch) -> Any:
+    """Return what a module makes of a copy of its inputs: it may work in place."""
+    args, named = arguments(module, each(x, torch.clone))
+    return module(*args, **named)
+
+
+def like(module: nn.Module) -> torch.Tensor:
+    """Return a tensor of the precision and on the device that a module's inputs have."""
+    return next((value for value in module.parameters() if value.is_floating_point()), torch.zeros(()))

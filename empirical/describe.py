@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from empirical import graph
+from empirical.calls import like
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import as_found, evaluating
 from empirical.layers import Shape, layers_of, layers_of_call
@@ -24,7 +25,7 @@ from rmt.networks.layers import Layer, Scale, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.residual import Residual
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 _SIDE = 0.3  # of the root mean square of biases: a mean beyond it is no scatter
 _ALIKE = 1e-3  # of outputs and of a vector-Jacobian product
 _SPREAD = 0.05  # of the weights of a normalization: more is not one number
@@ -93,8 +94,7 @@ def describe(module: nn.Module, input_shape: int | Sequence[int]) -> Network:
 
 def described(module: nn.Module, input_shape: int | Sequence[int]) -> Description:
     """Return `describe`'s network with where its layers were read, its weights, and its warnings."""
-    shape = tuple(integer("input_shape", n) for n in (
-        input_shape if isinstance(input_shape, Sequence) else (input_shape,)))
+    shape = sizes(input_shape)
     rows = weights(module)
     with evaluating(module):
         kept = [*tensors(module)]
@@ -110,11 +110,15 @@ def described(module: nn.Module, input_shape: int | Sequence[int]) -> Descriptio
     return Description(network, parts, rows, tuple(reader.warnings()))
 
 
+def sizes(input_shape: int | Sequence[int]) -> Shape:
+    """Return the shape of an input as a tuple, of whole numbers from 1 on."""
+    return tuple(integer("input_shape", n) for n in (
+        input_shape if isinstance(input_shape, Sequence) else (input_shape,)))
+
+
 def _path(module: nn.Module, shape: Shape) -> Steps:
     """Return the stages of a module."""
-    first = next((value for value in module.parameters() if value.is_floating_point()), torch.zeros(()))
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn((1, *shape), generator=generator).to(first)
+    x = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0)).to(like(module))
     with as_found(module, x):
         try:
             path = traced(module, x).path(x)
@@ -233,7 +237,7 @@ def _shifts(module: nn.Module) -> bool:
     values = bias.detach().double()
     mean, size = float(values.mean()), float(values.square().mean().sqrt())
     scatter = float(values.std(correction=0)) / len(values) ** 0.5
-    return isinstance(module, _NORMS) or abs(mean) > max(_SIDE * size, 5 * scatter)
+    return isinstance(module, NORMS) or abs(mean) > max(_SIDE * size, 5 * scatter)
 
 
 def _at(where: str) -> str:
@@ -247,7 +251,7 @@ def _listed(names: Sequence[str]) -> str:
 def _spread(module: nn.Module) -> float:
     """Return the relative standard deviation of a normalization's weights."""
     weight = getattr(module, "weight", None)
-    if not isinstance(module, _NORMS) or not isinstance(weight, torch.Tensor) or not weight.any():
+    if not isinstance(module, NORMS) or not isinstance(weight, torch.Tensor) or not weight.any():
         return 0.0
     values = weight.detach().double()
     return float(values.std(correction=0) / values.square().mean().sqrt())

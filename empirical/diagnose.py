@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from empirical.calibration import calibrated, untrained
-from empirical.calls import each
+from empirical.calls import like, ran
 from empirical.cut import Between, part, picked
-from empirical.describe import Description, described
+from empirical.describe import NORMS, Description, described, sizes
 from empirical.jacobian import Output, as_found, evaluating
 from empirical.matrix_free import SpectralDensity, spectral_density
 from empirical.singular_values import COARSE, measured
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm)
 _LARGEST = 1024  # values of a Jacobian that is formed
 _CALIBRATION = 256  # inputs
 _GROWTH, _ALL = 0.1, math.log(10)  # of ln |J^T g|^2, a layer and in all: less is no trouble
@@ -145,9 +144,8 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
     between, output
         The part that is measured, as of `empirical.jacobian`. Described and predicted is the whole module.
     """
-    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else (integer("input_shape", input_shape),)
+    shape = sizes(input_shape)
     samples, generator = integer("samples", samples), torch.Generator().manual_seed(integer("seed", seed, 0))
-    rows = weights(module)
     description, prediction, obstacle = _predicted(module, shape) if tokens is None else (
         None, None, "the input is of tokens, and looking them up is no layer of rmt")
     with evaluating(module):
@@ -164,7 +162,8 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
     notes = (*(description.warnings if description else ()), *(prediction.warnings if prediction else ()))
     if many:
         notes += (f"batch normalizations without statistics were given those of {many} random inputs, on a copy",)
-    normalized = any(isinstance(layer, _NORMS) for layer in module.modules())
+    normalized = any(isinstance(layer, (*NORMS, nn.LocalResponseNorm)) for layer in module.modules())
+    rows = description.weights if description else weights(module)
     return Diagnosis(rows, description, prediction, obstacle, size, logs, density, agreement, notes, normalized)
 
 
@@ -182,16 +181,15 @@ def _predicted(module: nn.Module, shape: tuple[int, ...]) -> tuple[Description |
 
 
 def _drawn(module: nn.Module, shape: tuple[int, ...], tokens: int | None, generator: torch.Generator) -> torch.Tensor:
-    like = next((value for value in module.parameters() if value.is_floating_point()), torch.zeros(()))
     if tokens is not None:
-        return torch.randint(integer("tokens", tokens), shape, generator=generator).to(like.device)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(like)
+        return torch.randint(integer("tokens", tokens), shape, generator=generator).to(like(module).device)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(like(module))
 
 
 def _size(module: nn.Module, x: torch.Tensor, between: Between | None, output: Output) -> tuple[int, int]:
     """Return the numbers of outputs and inputs of the Jacobian of one sample."""
     with as_found(module, x), part(module, between) as through:
-        start, found = through(lambda at: module(each(at, torch.clone)), x, None)
+        start, found = through(lambda at: ran(module, at), x, None)
     return picked(found, output).numel(), start.numel()
 
 

@@ -33,8 +33,13 @@ def called(node: fx.Node) -> str:
         return _IN_PLACE[node.target]
     if node.target is getattr:
         return str(node.args[1])
+    return _plain(node).rstrip("_") or _plain(node)
+
+
+def _plain(node: fx.Node) -> str:
+    """Return the name of what a node calls, without torch's name of the overload."""
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return name.partition(".")[0].rstrip("_") or name
+    return name.partition(".")[0]
 
 
 def in_place(node: fx.Node, module: nn.Module) -> bool:
@@ -43,8 +48,7 @@ def in_place(node: fx.Node, module: nn.Module) -> bool:
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     if node.op not in ("call_function", "call_method"):
         return False
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    plain = name.partition(".")[0]
+    plain = _plain(node)
     return node.target in _IN_PLACE or bool(node.kwargs.get("inplace")) or "out" in node.kwargs or (
         plain.endswith("_") and not plain.endswith("__"))
 

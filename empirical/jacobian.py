@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from empirical import sequential
 from empirical.calibration import untrained
-from empirical.calls import Batch, arguments, each, entry
-from empirical.cut import Between, part, picked
+from empirical.calls import Batch, arguments, each, entry, ran
+from empirical.cut import Between, Run, part, picked
 
 Output = str | int | None
 Function = Callable[[Batch, torch.Tensor], torch.Tensor]
@@ -55,11 +55,7 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
     check(module, x, wrt, whole=between is None or between[0] is None)
     key, signals = entry(x, wrt)
     with as_found(module, signals), part(module, between, wrt) as through:
-        state = state_of(module)
-
-        def run(sample: Batch) -> Any:
-            args, named = arguments(module, each(sample, torch.clone))  # as the module may work in place
-            return torch.func.functional_call(module, state, args, named)
+        run = detached(module)
 
         def one(sample: Batch, start: torch.Tensor) -> torch.Tensor:
             return picked(through(run, each(sample, _alone), start[None])[1], output)[0].flatten()
@@ -95,7 +91,7 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     """
     check(module, x, mixing=True)
     with as_found(module, x):
-        state = state_of(module)
+        state = _state(module)
 
         def whole(_: Batch, flat: torch.Tensor) -> torch.Tensor:
             own = {name: value.clone() for name, value in state.items()}  # statistics are written to
@@ -106,8 +102,18 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     return _finite(rows, module, x)[0]
 
 
-def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return parameters and buffers, detached."""
+def detached(module: nn.Module) -> Run:
+    """Return the module as a function of its inputs alone; they are copied, for it may work in place."""
+    state = _state(module)
+
+    def run(x: Batch) -> Any:
+        args, named = arguments(module, each(x, torch.clone))
+        return torch.func.functional_call(module, state, args, named)
+
+    return run
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
 
 
@@ -184,8 +190,7 @@ def _finite(rows: torch.Tensor, module: nn.Module, x: Batch) -> torch.Tensor:
     hooks = [child.register_forward_hook(see) for child in names]
     try:
         with as_found(module, entry(x)[1]):
-            args, named = arguments(module, each(x, lambda value: value.detach().clone()))
-            module(*args, **named)
+            ran(module, each(x, torch.Tensor.detach))
     finally:
         for hook in hooks:
             hook.remove()

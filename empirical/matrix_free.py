@@ -13,9 +13,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from empirical.calls import Batch, arguments, each, entry
+from empirical.calls import Batch, each, entry
 from empirical.cut import Between, Part, part, picked
-from empirical.jacobian import Output, as_found, check, memory_limit, state_of
+from empirical.jacobian import Output, as_found, check, detached, memory_limit
 from rmt import plotting
 from rmt.checks import integer
 
@@ -139,11 +139,7 @@ def _products(network: nn.Module, through: Part, sample: Batch,
     J v is the transpose of u -> J^T u: both come from one evaluation, so a random layer is the same in both, and no
     layer needs a forward mode (`torch.func.linearize` draws dropout anew at every product).
     """
-    state = state_of(network)
-
-    def run(at: Batch) -> Any:
-        args, named = arguments(network, each(at, torch.clone))  # a copy: the module may work in place
-        return torch.func.functional_call(network, state, args, named)
+    run = detached(network)
 
     def one(start: torch.Tensor) -> torch.Tensor:
         return picked(through(run, sample, start)[1], output)[0].flatten()

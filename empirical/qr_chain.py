@@ -73,12 +73,11 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
 def _carried(block: Array, behind: _Graded) -> tuple[_Split, _Graded, NDArray[np.bool_]]:
     """Return a block as Q R, R times what is behind it, and which rows of that are not zero."""
     split = _split(block)
-    if _singular(block, split):
-        left, values, right = np.linalg.svd(block, full_matrices=False)
-        rank = int(np.sum(values > max(block.shape) * _EPS * values[0]))
-        first = _split(values[:rank, None] * right[:rank])
+    parts = full_rank(block, _EPS) if _singular(block, split) else [block]
+    if len(parts) > 1:
+        first = _split(parts[0])
         behind, kept = _multiplied(first.upper, behind)
-        split = _split(_times_q(left[:, :rank], first)[:, kept])
+        split = _split(_times_q(parts[1], first)[:, kept])
     return split, *_multiplied(split.upper, behind)
 
 
@@ -90,6 +89,13 @@ def _singular(block: Array, split: _Split) -> bool:
     diagonal, size = np.abs(np.diag(split.upper)), _size(block)[split.order]
     return bool(diagonal.size and size[0] < _EVEN * size[-1]
                 and diagonal.min() <= max(block.shape) * _EPS * diagonal.max())
+
+
+def full_rank(block: Array, unit: float) -> list[Array]:
+    """Return factors of full rank: what lies under the rounding of a block, `unit` relative, is an exact zero."""
+    left, values, right = np.linalg.svd(block, full_matrices=False)
+    rank = int(np.sum(values > max(block.shape) * unit * values.max(initial=0.0)))
+    return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
 
 
 def _split(block: Array) -> _Split:

@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from empirical import graph
-from empirical.calls import Batch, arguments, each, entry
+from empirical.calls import Batch, each, entry, ran
 from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import Output, as_found, check, memory_limit
 from empirical.modules import Scaling
+from empirical.qr_chain import full_rank
 from empirical.sequential import POINTWISE, altered, slopes_of
 from empirical.trace import traced
 
@@ -76,8 +77,7 @@ def _pulled(module: nn.Module, sample: Batch, between: Between | None, output: O
             wrt: str | None) -> tuple[torch.Tensor, Array, Array]:
     """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian."""
     def run(at: Batch) -> object:
-        args, named = arguments(module, each(at, torch.clone))
-        return module(*args, **named)
+        return ran(module, at)
 
     with part(module, between, wrt) as through, torch.enable_grad():
         start = entry(sample, wrt)[1]
@@ -144,7 +144,7 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
         return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
     linear = plain and module is not None and type(module) in _LINEAR
     if not linear:
-        return _full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps)), out.detach()
+        return full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps)), out.detach()
     assert module is not None
     if (module, signal.shape) not in kept:
         kept[module, signal.shape] = _rows(out, leaf)
@@ -183,13 +183,6 @@ def multiplied(chain: list[Array], n_inputs: int) -> Array:
     for factor in chain:
         product = factor[:, None] * product if factor.ndim == 1 else factor @ product
     return product
-
-
-def _full_rank(block: Array, unit: float) -> list[Array]:
-    """Return factors of full rank: what lies under the rounding of a stage's own Jacobian is an exact zero."""
-    left, values, right = np.linalg.svd(block, full_matrices=False)
-    rank = int(np.sum(values > max(block.shape) * unit * values.max(initial=0.0)))
-    return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
 
 
 def _numpy(x: torch.Tensor) -> Array:

@@ -212,8 +212,8 @@ def _entries(w: Array, layer: nn.Module) -> tuple[str, Scheme | None]:
 def _gain(w: Array) -> float:
     """Return g where w is g times a semi-orthogonal matrix, else 0."""
     small = w if w.shape[0] <= w.shape[1] else w.T
-    gain = float(np.mean(np.einsum("ij,ij->i", small, small)))
     norms = np.einsum("ij,ij->i", small, small)
+    gain = float(np.mean(norms))
     if gain == 0 or np.max(np.abs(norms / gain - 1)) > _ORTHOGONAL:
         return 0.0  # rows of different length: not worth the product
     off = small @ small.T / gain - np.eye(len(small))

@@ -111,9 +111,7 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     pad = max(0.03 * (high - low), 0.02 if log_law.atoms else 1e-3)
     low, high = low - pad, high + pad
     if values.size:
-        bins = np.linspace(low, high, min(62, 12 + values.size // 8))
-        height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
-        ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
+        _bars(values, low, high, ax)
     label = result.label if len(result.label) <= _LONGEST else result.label[: _LONGEST - 1] + "…"
     ax.plot(x, y, color=LAW, lw=1.6, label=f"law: {label}" if np.isfinite(x).any() else None)
     _stems(result.spectrum, ax, f"law: {label}: ")
@@ -132,6 +130,14 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     under = make_axes_locatable(ax).append_axes("bottom", size="62%", pad=0.12, sharex=ax)
     _difference(result, under)
     return ax
+
+
+def _bars(values: np.ndarray, low: float, high: float, ax: Axes) -> float:
+    """Draw the density of values, in fewer bins where they are few; return its largest height."""
+    bins = np.linspace(low, high, min(62, 12 + values.size // 8))
+    height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
+    ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
+    return float(height.max())
 
 
 def _difference(result: Agreement, ax: Axes) -> None:
@@ -187,15 +193,13 @@ def matrix_free(found: SpectralDensity, ax: Axes | None = None) -> Axes:
 def measured(logs: np.ndarray, ax: Axes | None = None) -> Axes:
     """Draw the density of log10 s of ln s (samples, values), -inf for zeros, that there is no law for."""
     ax = _axes(ax)
-    values = logs[np.isfinite(logs)] / _LN10
+    values, top = logs[np.isfinite(logs)] / _LN10, 0.0
     if values.size:
         pad = max(0.03 * np.ptp(values), 1e-3)
-        bins = np.linspace(values.min() - pad, values.max() + pad, min(62, 12 + values.size // 8))
-        height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
-        ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
+        top = _bars(values, values.min() - pad, values.max() + pad, ax)
     ax.set_title(f"{logs.shape[0]} input{'s' * (logs.shape[0] > 1)}, N = {logs.shape[1]}; mass at zero "
                  f"{np.mean(np.isneginf(logs)):.3f}", fontsize=7.5)
-    return _log_density(ax, float(height.max()) if values.size else 0.0)
+    return _log_density(ax, top)
 
 
 def _log_density(ax: Axes, top: float) -> Axes:
