@@ -79,7 +79,7 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
                          f"a store), got {source!r}")
     seed, inputs_per_network = integer("seed", seed, 0), integer("inputs_per_network", inputs_per_network)
     precision = str(torch_dtype(dtype)).removeprefix("torch.")
-    _check_device(device)
+    check_device(device)
     inputs = gaussian() if inputs is None else inputs
     if not isinstance(inputs, Inputs):
         raise TypeError(f"inputs must be of empirical.inputs (gaussian, digits, cifar10, array), got {inputs!r}")
@@ -114,7 +114,8 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     return measured
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise unless torch can use a device here."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

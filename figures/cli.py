@@ -1,12 +1,11 @@
-"""The command line: rmt predict | measure | compare | report | phase | advise."""
+"""The command line: rmt predict | measure | compare | report | figures | phase | advise."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,17 @@ from figures import phase as diagrams
 from figures import report as pages
 from figures import style, tables
 from figures.advise_command import advise
+from figures.figures_command import figures
 from figures.options import (
     DIFFERENT,
     DONE,
     INCOMPLETE,
     PICTURES,
     USAGE,
+    Interrupted,
     check_out,
     json_number,
+    resumable,
     save,
     save_table,
     shared,
@@ -60,7 +62,7 @@ class _OneLine(click.Group):
             click.echo(error.format_message(), err=True)
             sys.exit(USAGE)
         except click.ClickException as error:
-            _fail(error.format_message(), error.exit_code if isinstance(error, _Interrupted) else USAGE)
+            _fail(error.format_message(), error.exit_code if isinstance(error, Interrupted) else USAGE)
         except (ConvergenceError, IncompleteError) as error:
             _fail(f"incomplete: {error}", INCOMPLETE)
         except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
@@ -68,22 +70,6 @@ class _OneLine(click.Group):
         except (click.Abort, KeyboardInterrupt):
             _fail("interrupted", INCOMPLETE)
         sys.exit(status if isinstance(status, int) else DONE)
-
-
-class _Interrupted(click.ClickException):
-    exit_code = INCOMPLETE
-
-
-@contextmanager
-def _resumable(store: str | Path | None) -> Iterator[None]:
-    """Say on Ctrl-C how many networks are stored and how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if store is None:
-            raise _Interrupted("interrupted: nothing is stored; --store FOLDER keeps what is measured") from None
-        count = len(list(Path(store).glob("*.npz")))
-        raise _Interrupted(f"interrupted: {count} networks are stored in {store}; the same command goes on") from None
 
 
 def _fail(message: str, status: int) -> None:
@@ -214,7 +200,7 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
     """
     check_out(out, (".npz",))
     network, source = _describe(width_text, activation, init, bias_std, inputs)
-    with _resumable(store):
+    with resumable(store):
         result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
     if out:
         result.save(out)
@@ -242,7 +228,7 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
     check_out(out, (*PICTURES, *FORMATS))
     number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)
     network, source = _describe(width_text, activation, init, bias_std, inputs)
-    with _resumable(store):
+    with resumable(store):
         measured = Measurement.load(measurement) if measurement else measure_networks(
             network, draws=draws, inputs=source, seed=seed, store=store)
     result = compare(_predicted(network, source), measured, tolerance)
@@ -274,7 +260,7 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
     study = studies.load(study_file, seed)
     folder = Path(out)
     grown: list[float] = []
-    with _resumable(folder / "store"), workers() as pool:
+    with resumable(folder / "store"), workers() as pool:
         if study.phase:
             futures = [pool.submit(diagrams.predicted, row) for row in study.phase.rows]
             grown = [future.result() for future in progress(futures, len(futures), "predicting")]
@@ -316,3 +302,4 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
 
 cli.add_command(phase)
 cli.add_command(advise)
+cli.add_command(figures)

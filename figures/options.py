@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,24 @@ from figures.tables import FORMATS, Cell, Table
 
 DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
 PICTURES = (".svg", ".png", ".pdf")
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C, with how to go on; the exit status says that work is incomplete."""
+
+    exit_code = INCOMPLETE
+
+
+@contextmanager
+def resumable(store: str | Path | None) -> Iterator[None]:
+    """Say on Ctrl-C how many results are stored and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if store is None:
+            raise Interrupted("interrupted: nothing is stored; --store FOLDER keeps what is measured") from None
+        count = len(list(Path(store).rglob("*.npz")))
+        raise Interrupted(f"interrupted: {count} results are stored in {store}; the same command goes on") from None
 
 
 def shared(f: Callable[..., Any]) -> Callable[..., Any]:

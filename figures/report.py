@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from empirical.measurement import Measurement, write_atomically
 from empirical.study import Products, Row, Study, groups, growth
-from figures import phase, style
+from figures import phase, products, style
 from figures.tables import FORMATS, Cell, Column, Table
 from rmt import plotting
 from rmt.agreement import AGREES, DIFFERS, UNDECIDED, Agreement, compare
@@ -147,26 +147,11 @@ def trend(results: Sequence[RowResult], name: str) -> str:
     return style.svg(figure, name)
 
 
-def products(study: Products, measured: dict[Row, Measurement]) -> tuple[str, Table]:
-    """Draw the histograms of products of Gaussian matrices and the exact law; also return the first three bins."""
-    figure = style.figure(5.2, 2.5 * len(study.rows))
-    axes = np.atleast_1d(figure.subplots(len(study.rows), 1))
-    figure.subplots_adjust(left=0.14, right=0.97, top=1 - 0.12 / len(axes), bottom=0.22 / len(axes), hspace=0.42)
-    rows: list[tuple[Cell, ...]] = []
-    for ax, row in zip(axes, study.rows, strict=True):
-        law = row.predict().spectrum
-        top = math.exp(law.log_edges[1])
-        bins = np.linspace(0, top, study.bins + 1)
-        values = np.exp(measured[row].log_singular_values)
-        counts = np.histogram(np.minimum(values, top), bins)[0]
-        predicted = np.diff(law.cdf(bins)) * values.size
-        plotting.histogram(bins, counts, predicted, ax)
-        ax.set_title(f"{row.depth} matri{'x' if row.depth == 1 else 'ces'}, N = {row.width}, {row.draws} runs pooled, "
-                     f"seed {row.seed}", fontsize=8)
-        rows += [(row.depth, i + 1, float(bins[i]), float(bins[i + 1]), float(predicted[i]), int(counts[i]))
-                 for i in range(min(3, study.bins))]
-    keys = ("matrices", "bin", "from", "to", "predicted", "measured")
-    return style.svg(figure, "products"), Table(tuple(Column(k, k) for k in keys), tuple(rows))
+def _products(study: Products, measured: dict[Row, Measurement]) -> tuple[str, Table]:
+    """Return the histograms of products of Gaussian matrices as a picture, and their first three bins."""
+    table = products.histograms({row: measured[row] for row in study.rows}, study.bins)
+    picture = products.draw(table, study.width, study.draws, study.seed)
+    return style.svg(picture, "products"), products.first_bins(table)
 
 
 def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measurement], out: Path,
@@ -182,7 +167,7 @@ def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measu
     parts = [(f"{activation}, {inputs} inputs", [results[row] for row in rows])
              for (activation, inputs), rows in groups(rows)]
     trends = [(name, trend(part, name)) for name, part in parts if len({r.row.depth for r in part}) > 1]
-    drawn = products(study.products, measured) if study.products else None
+    drawn = _products(study.products, measured) if study.products else None
     verdicts = {name: sum(r.verdict == name for r in ordered) for name in (AGREES, UNDECIDED, DIFFERS)}
     environment = Environment(loader=PackageLoader("figures"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html").render(

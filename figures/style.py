@@ -28,12 +28,18 @@ def figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height))
 
 
+def content(picture: Figure, suffix: str, name: str) -> bytes:
+    """Return a figure as the content of a file, "svg" or "png": the same bytes for the same picture and name."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None} if suffix == "svg" else {"Software": None}
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        picture.savefig(buffer, format=suffix, dpi=160, metadata=metadata)
+    return buffer.getvalue()
+
+
 def svg(picture: Figure, name: str) -> str:
     """Return a figure as an <svg> element; `name` keeps its ids apart from those of other pictures on a page."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        picture.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
+    text = content(picture, "svg", name).decode()
     start = text.index("<svg")
     opening, rest = text[start:].split(">", 1)
     box = opening[opening.index("viewBox"):].split('"')[1]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from rmt.agreement import Agreement
 
-Cell = str | int | float
+Cell = str | int | float  # a bool is an int
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -26,12 +26,22 @@ class Column:
     title: str
 
 
+def plain(keys: str, rows: Iterable[Sequence[Cell]]) -> Table:
+    """Return a table whose headings are its keys, given in one text."""
+    return Table(tuple(Column(key, key.replace("_", " ")) for key in keys.split()), tuple(map(tuple, rows)))
+
+
 @dataclass(frozen=True)
 class Table:
     """Columns and rows of cells."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    def column(self, key: str) -> list[Cell]:
+        """Return the cells of a column."""
+        at = [column.key for column in self.columns].index(key)
+        return [row[at] for row in self.rows]
 
     def csv(self) -> str:
         """Return comma separated values, numbers in full; text that a spreadsheet would run is quoted with '."""

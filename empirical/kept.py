@@ -1,0 +1,112 @@
+"""Answers of long computations, kept in a folder: what is interrupted goes on from there."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from empirical.measurement import write_atomically
+from empirical.progress import progress
+from empirical.threads import one_blas_thread
+
+Arrays = dict[str, NDArray[Any]]
+
+VERSION = 1  # raised whenever the same job may get another answer
+
+
+class Job(Protocol):
+    """Something to compute: a frozen dataclass of plain values, whose repr says all that decides the answer."""
+
+    def run(self, partial: Path | None) -> Arrays:
+        """Return the answer, arrays by name; a long one may keep its state in the file `partial`."""
+
+
+def answers(jobs: Sequence[Job], folder: Path | None, executor: Executor | None, text: str,
+            show: bool = True) -> list[Arrays]:
+    """Return the answers of all jobs, in order, behind a progress bar.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Equal ones are computed once.
+    folder : path
+        Where answers are kept, a file each; one that is there is not computed again. None: nowhere.
+    executor : concurrent.futures.Executor
+        Where jobs run; here, one after another, if None. Each has one BLAS thread.
+    text : str
+        What the progress bar says.
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    found: dict[Job, Arrays] = {}
+    for job in dict.fromkeys(jobs):
+        if folder is not None and (answer := read(_path(job, folder), repr(job))) is not None:
+            found[job] = answer
+    missing = [job for job in dict.fromkeys(jobs) if job not in found]
+    found.update(progress(_computed(missing, folder, executor), len(missing), text, show))
+    return [found[job] for job in jobs]
+
+
+def _computed(jobs: Sequence[Job], folder: Path | None, executor: Executor | None) -> Iterator[tuple[Job, Arrays]]:
+    if executor is None:
+        for job in jobs:
+            yield job, _answer(job, folder)
+        return
+    futures = {executor.submit(_answer, job, folder): job for job in jobs}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _answer(job: Job, folder: Path | None) -> Arrays:
+    """Compute and keep one answer (a function, so that any executor can send it)."""
+    with one_blas_thread():
+        if folder is None:
+            return job.run(None)
+        path = _path(job, folder)
+        partial = path.with_suffix(".partial")
+        answer = job.run(partial)
+    write(path, repr(job), answer)
+    partial.unlink(missing_ok=True)
+    return answer
+
+
+def _path(job: Job, folder: Path) -> Path:
+    return folder / f"{sha256(f'{VERSION} {job!r}'.encode()).hexdigest()[:32]}.npz"
+
+
+def write(path: Path, question: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays and the question they answer, whole or not at all."""
+    buffer = io.BytesIO()
+    content: dict[str, Any] = {"question": np.array(json.dumps([VERSION, question])), **arrays}
+    np.savez(buffer, **content)
+    write_atomically(path, buffer.getvalue())
+
+
+def read(path: Path, question: str) -> Arrays | None:
+    """Return the arrays of a file that answers the question; None if there is none, or it is damaged (a warning)."""
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if json.loads(str(arrays.pop("question"))) != [VERSION, question]:
+            raise ValueError("it answers another question")
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # numpy, zipfile and zlib have their own for damaged files
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        warnings.warn(f"damaged, set aside as {aside.name}, will be computed again: {path}: {error}", stacklevel=2)
+        return None
+    return arrays

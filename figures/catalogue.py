@@ -1,0 +1,87 @@
+"""Every figure by its name: a module of `bjorck2018` or `gallery` that computes one table and draws it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from matplotlib.figure import Figure
+
+from empirical.measurement import write_atomically
+from figures import style
+from figures.setting import Setting
+from figures.tables import Table
+from rmt.checks import choice
+
+COLLECTIONS = ("bjorck2018", "gallery")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure.
+
+    Attributes
+    ----------
+    name, title : str
+        As "bjorck2018/fig1", and what it shows.
+    table : callable
+        From a setting to the table of every number in the picture.
+    draw : callable
+        From that table and the setting to the picture.
+    reading : callable
+        From that table to a sentence or two that say what it shows, with its numbers.
+    paper : str
+        What the paper reported there; empty in the gallery.
+    """
+
+    name: str
+    title: str
+    table: Callable[[Setting], Table]
+    draw: Callable[[Table, Setting], Figure]
+    reading: Callable[[Table], str]
+    paper: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """A figure that was made."""
+
+    entry: Entry
+    table: Table
+    svg: str
+
+    @property
+    def reading(self) -> str:
+        """What it shows, with its numbers."""
+        return self.entry.reading(self.table)
+
+
+def names() -> list[str]:
+    """Return the names of all figures."""
+    found = [f"{collection}/{module.name.replace('_', '-')}" for collection in COLLECTIONS
+             for module in iter_modules(import_module(f"figures.{collection}").__path__)]
+    return sorted(found, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+
+def entry(name: str) -> Entry:
+    """Return the figure of a name."""
+    known = choice("figure", name, names())
+    module = import_module(f"figures.{known.replace('/', '.').replace('-', '_')}")
+    return Entry(known, module.TITLE, module.table, module.draw, module.reading, getattr(module, "PAPER", ""))
+
+
+def make(name: str, setting: Setting, out: Path) -> Made:
+    """Compute and draw a figure; write out/NAME.svg, .png and .csv (every number in the picture)."""
+    made = entry(name)
+    table = made.table(setting)
+    style.use()
+    picture = made.draw(table, setting)
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / f"{name}.csv", table.csv().encode())
+    for suffix in ("svg", "png"):
+        write_atomically(out / f"{name}.{suffix}", style.content(picture, suffix, name))
+    return Made(made, table, style.svg(picture, name))
