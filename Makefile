@@ -24,6 +24,12 @@ phase: setup  ## the phase diagram of tanh networks, measured -> out/phase/index
 residual: setup  ## residual branches against depth, with and without norm -> out/residual/index.html (five minutes)
 	$(RUN)/rmt report studies/residual.toml --out out/residual
 
+figures: setup  ## every figure of Bjorck et al. 2018 and of the gallery -> out/figures
+	$(RUN)/rmt figures all --out out/figures
+
+study: setup  ## Bjorck et al. 2018 remade and explained, one page -> out/figures/index.html
+	$(RUN)/rmt report studies/bjorck2018.toml --out out/figures
+
 test: setup  ## run the tests (two at a time)
 	$(RUN)/python -m pytest -n 2
 
@@ -43,4 +49,4 @@ accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
 calibration: setup  ## false alarms and power of compare, simulated -> docs/calibration.md
 	$(RUN)/python -m benchmarks.calibration
 
-.PHONY: help setup report activations phase residual test lint bench accuracy calibration
+.PHONY: help setup report activations phase residual figures study test lint bench accuracy calibration

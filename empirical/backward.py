@@ -28,6 +28,7 @@ class Backward:
     - `log_abs_mean`, `log_std` (layers, 2): mean and standard deviation over a layer's channels of log10 |mean| and of
       log10 std, those over images and pixels; channels that are 0 everywhere are left out;
     - `output_gradient` (batch, classes): of the loss, the mean over the batch, in the logits;
+    - `features` (batch, 64): what the linear layer is given;
     - `gradient`: all entries of the gradient of the middle layer's kernel;
     - `sum_of_abs`, `abs_of_sum` (sampled): for the kernels of the layers `sampled`, means over their entries of
       sum |g| and |sum g|, where the gradient of an entry is the sum of g over images and pixels.
@@ -47,6 +48,7 @@ class Backward:
         module = drawn(self.depth, self.norm, self.seed, self.device, self.dtype)
         x, y = self.images.batch(self.batch, self.seed, self.device, torch_dtype(self.dtype))
         moments: list[torch.Tensor] = []  # of a layer (mean or sd over channels, kind)
+        features: list[torch.Tensor] = []
         signals = {}
 
         def see(layer: int, activation: torch.Tensor) -> None:
@@ -63,6 +65,7 @@ class Backward:
         for layer in self.sampled:
             module.convolutions[layer - 1].register_forward_hook(
                 lambda _, given, out, layer=layer: keep(layer, given[0], out))
+        module.fc.register_forward_pre_hook(lambda _, given: features.append(given[0].detach()))
         logits = module(x)
         logits.retain_grad()
         F.cross_entropy(logits, y).backward()
@@ -70,7 +73,8 @@ class Backward:
         of_layers = torch.stack(moments).cpu().numpy()
         middle = module.convolutions[len(module.convolutions) // 2]
         return {"log_abs_mean": of_layers[:, :, 0], "log_std": of_layers[:, :, 1],
-                "output_gradient": _array(logits.grad), "gradient": _array(middle.weight.grad).ravel(),
+                "output_gradient": _array(logits.grad), "features": _array(features[0]),
+                "gradient": _array(middle.weight.grad).ravel(),
                 "sum_of_abs": np.array([one[0] for one in sums]), "abs_of_sum": np.array([one[1] for one in sums])}
 
 

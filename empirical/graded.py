@@ -22,6 +22,7 @@ RANGE = 300.0  # nats of row scales that one float64 matrix holds, with their sq
 _MARGIN = 40.0  # nats over which rows of different scale still mix: relative effect e^-80
 _DEEP = 6.5  # nats below its largest value that an SVD is believed: an error of e^6.5 roundings
 _BETWEEN = 3.0  # nats over which rows mix once uncoupled
+_CUT = 1.0  # nats from the first row left out of a block, from which on a value is compared: e^-8 a round
 _STEPS = 4  # factorizations: what couples rows 3 nats apart falls to e^-15, its square counts
 _AGREE = 1e-10  # of two blocks on a value
 _ROUNDS = 12
@@ -99,6 +100,8 @@ def _by_blocks(lower: Array) -> tuple[Array, bool]:
         done += count
         if done == size.size:
             break
-        expected = float(here[count]) if count < here.size else math.nan  # right, if not to its last digits
+        # Right, if not to its last digits; but nearer to the cut it stays coupled to the row behind it.
+        whole = count < here.size and (stop == size.size or here[count] > size[stop] + _CUT)
+        expected = float(here[count]) if whole else math.nan
         start = max(start + 1, int(np.searchsorted(-size, -size[done] - _BETWEEN)))
     return values, agree

@@ -165,13 +165,35 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A part of the page: a title, paragraphs apart by empty lines, and the names of figures."""
+
+    title: str
+    text: str
+    figures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Study:
-    """A title, the rows, and the products and the phase diagram if there are any."""
+    """A title, the rows, and the products, the phase diagram and the sections with figures if there are any.
+
+    Figures are made at `size` with `seed`, of networks on `device`, with CIFAR-10 of the folder `data` at size "paper".
+    """
 
     title: str
     rows: tuple[Row, ...]
     products: Products | None
     phase: Phase | None = None
+    sections: tuple[Section, ...] = ()
+    seed: int = 0
+    size: str = "small"
+    device: str = "cpu"
+    data: str | None = None
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of all figures."""
+        return tuple(name for section in self.sections for name in section.figures)
 
     @property
     def all_rows(self) -> tuple[Row, ...]:
@@ -195,20 +217,42 @@ def load(path: str | Path, seed: int | None = None) -> Study:
 
 
 def _study(content: Mapping[str, Any]) -> Study:
-    _known("study", content, ("title", "seed", "draws", "rows", "products", "phase"))
-    title, seed = content.get("title", "Study"), integer("seed", content.get("seed", 0), 0)
-    if not isinstance(title, str):
-        raise TypeError(f"title must be a text, got {title!r}")
-    tables = content.get("rows", [])
-    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise TypeError("rows must be tables, written [[rows]]")
+    _known("study", content, ("title", "seed", "draws", "rows", "products", "phase", "sections", "size", "device",
+                              "data"))
+    title, seed = _text("title", content.get("title", "Study")), integer("seed", content.get("seed", 0), 0)
+    tables = _tables("rows", content)
     draws = _size("draws", content.get("draws", 10))
     rows = tuple(dict.fromkeys(row for table in tables for row in _rows(table, draws, seed)))
     products = _products(content["products"], draws, seed) if "products" in content else None
     phase = _phase(content["phase"], draws, seed) if "phase" in content else None
-    if not rows and products is None and phase is None:
-        raise ValueError("a study needs [[rows]], [products] or [phase]")
-    return Study(title, rows, products, phase)
+    sections = tuple(_section(table) for table in _tables("sections", content))
+    if not rows and products is None and phase is None and not sections:
+        raise ValueError("a study needs [[rows]], [products], [phase] or [[sections]]")
+    size, device = (_text(key, content.get(key, usual)) for key, usual in (("size", "small"), ("device", "cpu")))
+    data = _text("data", content["data"]) if "data" in content else None
+    return Study(title, rows, products, phase, sections, seed, size, device, data)
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{key} must be a text, got {value!r}")
+    return value
+
+
+def _tables(key: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tables = content.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise TypeError(f"{key} must be tables, written [[{key}]]")
+    return tables
+
+
+def _section(table: Mapping[str, Any]) -> Section:
+    _known("[[sections]]", table, ("title", "text", "figures"))
+    figures = table.get("figures", [])
+    if not isinstance(figures, list):
+        raise TypeError(f"figures must be a list of names, got {figures!r}")
+    return Section(_text("title of [[sections]]", table.get("title", "")), _text("text", table.get("text", "")),
+                   tuple(_text("a name in figures", name) for name in figures))
 
 
 def _known(place: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:

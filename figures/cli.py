@@ -18,9 +18,9 @@ from empirical.measurement import Measurement
 from empirical.progress import progress
 from empirical.store import Store
 from empirical.workers import workers
+from figures import catalogue, style, tables
 from figures import phase as diagrams
 from figures import report as pages
-from figures import style, tables
 from figures.advise_command import advise
 from figures.figures_command import figures
 from figures.options import (
@@ -38,6 +38,7 @@ from figures.options import (
     shared,
 )
 from figures.phase_command import phase
+from figures.setting import SIZES, Setting
 from figures.tables import FORMATS
 from rmt.agreement import AGREES, DIFFERS, compare
 from rmt.checks import choice, number
@@ -259,6 +260,9 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
     """
     study = studies.load(study_file, seed)
     folder = Path(out)
+    choice("size", study.size, SIZES)
+    for name in study.figures:
+        catalogue.entry(name)
     grown: list[float] = []
     with resumable(folder / "store"), workers() as pool:
         if study.phase:
@@ -281,17 +285,21 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
                 results[row] = future.result()
             except ConvergenceError as error:
                 failed[row] = str(error)
+        setting = Setting(study.seed, study.size, study.device, study.data, folder / "kept", pool)
+        made = {name: catalogue.make(name, setting, folder) for name in study.figures}
     if any(row not in measured for row in study.all_rows if row not in study.rows):
         _fail(f"incomplete: {lost[0]}", INCOMPLETE)
     diagram = diagrams.page(study.phase, grown, measured) if study.phase else None
-    summary = pages.write(study, results, measured, folder, diagram, failed)
-    found = {"rows": summary} if study.rows or not diagram else {}
+    summary = pages.write(study, results, measured, folder, diagram, failed, made)
+    found = {"rows": summary} if study.rows or not (diagram or made) else {}
     if diagram:
         found["phase"] = diagram.table
+    if made:
+        found["figures"] = tables.plain("figure reading", [(name, one.reading) for name, one in made.items()])
     if as_json:
         content = {name: [dict(zip([column.key for column in table.columns], map(json_number, row), strict=True))
                           for row in table.rows] for name, table in found.items()}
-        click.echo(json.dumps(content if diagram else content["rows"], indent=2))
+        click.echo(json.dumps(content if diagram or made else content["rows"], indent=2))
     else:
         click.echo("\n".join(table.text() for table in found.values()), nl=False)
     for reason in [*dict.fromkeys(map(str, lost)), *(f"{row}: {reason}" for row, reason in failed.items())]:

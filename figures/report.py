@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from empirical.measurement import Measurement, write_atomically
 from empirical.study import Products, Row, Study, groups, growth
 from figures import phase, products, style
+from figures.catalogue import Made
 from figures.tables import FORMATS, Cell, Column, Table
 from rmt import plotting
 from rmt.agreement import AGREES, DIFFERS, UNDECIDED, Agreement, compare
@@ -155,10 +156,11 @@ def _products(study: Products, measured: dict[Row, Measurement]) -> tuple[str, T
 
 
 def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measurement], out: Path,
-          diagram: phase.Page | None = None, failed: Mapping[Row, str] | None = None) -> Table:
+          diagram: phase.Page | None = None, failed: Mapping[Row, str] | None = None,
+          made: Mapping[str, Made] | None = None) -> Table:
     """Write index.html, and each table as .csv, .md and .tex, into a folder; return the summary.
 
-    `failed` rows have a reason instead of a result.
+    `failed` rows have a reason instead of a result; `made` are the figures of the sections.
     """
     style.use()
     rows = tuple(row for row in study.rows if row in results)
@@ -172,8 +174,8 @@ def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measu
     environment = Environment(loader=PackageLoader("figures"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html").render(
         study=study, table=table.html([r.anchor for r in ordered]), parts=parts, trends=trends, verdicts=verdicts,
-        products=drawn, phase=diagram, failed=failed or {}, version=version("rmt"))
-    written = {"summary": table} if study.rows or not diagram else {}
+        products=drawn, phase=diagram, failed=failed or {}, made=made or {}, version=version("rmt"))
+    written = {"summary": table} if study.rows or not (diagram or made) else {}
     if diagram:
         written["phase"] = diagram.table
     files = {"index.html": page} | {f"{name}{suffix}": FORMATS[suffix](one) for name, one in written.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -106,4 +107,6 @@ def show(cell: Cell) -> str:
 
 
 def _raw(cell: Cell) -> Cell:
+    if isinstance(cell, float) and math.isnan(cell):
+        return "none"
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell

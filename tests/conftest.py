@@ -1,5 +1,6 @@
 """One BLAS thread a process: with `-n 2` the threads of small products fight and triple the time."""
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
@@ -8,3 +9,16 @@ from threadpoolctl import threadpool_limits
 def one_blas_thread():
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture
+def cifar_folder(tmp_path):
+    """Five training batches of four images and a test batch of three, pixels and labels known."""
+    rng = np.random.default_rng(0)
+    place = tmp_path / "cifar-10-batches-bin"
+    place.mkdir()
+    for name, count in [*((f"data_batch_{i}.bin", 4) for i in range(1, 6)), ("test_batch.bin", 3)]:
+        records = rng.integers(0, 256, (count, 3073), dtype=np.uint8)
+        records[:, 0] %= 10
+        (place / name).write_bytes(records.tobytes())
+    return tmp_path

@@ -48,7 +48,7 @@ def draw(table: Table, setting: Setting) -> Figure:
     ax.legend(frameon=False)
     ax.set_title(f"plain twin: {WIDTH} units a layer, ReLU, He initialization; BN in training mode, batch {BATCH}\n"
                  f"{SEEDS} networks, seeds {setting.seed}–{setting.seed + SEEDS - 1}; marker: median, band: all",
-                 fontsize=8)
+                 fontsize=7.5)
     return figure
 
 

@@ -37,7 +37,7 @@ def draw(table: Table, setting: Setting) -> Figure:
     """Draw the relative losses, both axes in logs; what is larger leaves the picture."""
     figure = style.figure(5.2, 3.8)
     ax = figure.add_subplot()
-    figure.subplots_adjust(left=0.13, right=0.97, top=0.86, bottom=0.13)
+    figure.subplots_adjust(left=0.13, right=0.97, top=0.92, bottom=0.13)
     for normalized, color in zip((True, False), style.PALETTE, strict=False):
         for i, marker in zip(range(MINIBATCHES), style.MARKERS, strict=False):
             y = np.array([float(row[3]) for row in table.rows if row[:2] == (normalized, i)])
@@ -48,7 +48,7 @@ def draw(table: Table, setting: Setting) -> Figure:
     ax.set(xscale="log", yscale="log", ylim=(1e-3, _TOP), xlabel="step along the gradient (learning rate)",
            ylabel="loss after the step / before")
     ax.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0, 0.98))
-    ax.set_title(initial.about(setting), fontsize=7.5)
+    figure.suptitle(initial.about(setting), fontsize=7.5)
     return figure
 
 

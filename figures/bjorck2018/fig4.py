@@ -41,7 +41,8 @@ def draw(table: Table, setting: Setting) -> Figure:
                               interpolation="nearest")
             figure.colorbar(drawn, ax=ax)
             ax.set_title(f"layer {layer}: log₁₀ {statistic}", fontsize=8)
-            ax.set_xlabel("channel")
+    for ax in axes[1]:
+        ax.set_xlabel("channel")
     for ax in axes[:, 0]:
         ax.set_ylabel("% of the step")
     figure.suptitle(f"{initial.about(setting)}\nwithout BN, activations; white: a channel that is zero", fontsize=7.5)

@@ -18,12 +18,12 @@ from figures.tables import Table, plain
 
 TITLE = "Jacobian spectrum of the ResNets at initialization, images to last features"
 PAPER = "Not in the paper, which has no Jacobian of its networks."
-BINS = 60
+BINS = 40
 
 
 def _plan(setting: Setting) -> tuple[tuple[int, ...], int]:
     """Return the depths and how many networks of each."""
-    return ((8, 20, 56), 2) if setting.small else ((8, 20, 56, 110), 10)
+    return ((8, 20, 56), 2) if setting.small else ((8, 20, 56, 110), 40)
 
 
 def _features(depth: int, norm: str) -> nn.Module:
@@ -36,7 +36,7 @@ def table(setting: Setting) -> Table:
     rows = []
     for depth, normalized in product(depths, (True, False)):
         norm = "every" if normalized else "none"
-        measured = setting.measure(partial(_features, depth, norm), draws, digit_images(16), f"ResNet-{depth} {norm}")
+        measured = setting.measure(partial(_features, depth, norm), draws, digit_images(8), f"ResNet-{depth} {norm}")
         logs = measured.log_singular_values
         values = logs[np.isfinite(logs)] / math.log(10)
         counts, edges = np.histogram(values, BINS)
@@ -59,7 +59,7 @@ def draw(table: Table, setting: Setting) -> Figure:
         ax.set_title("with BN (evaluation mode, statistics of all images)" if normalized else "without BN", fontsize=8)
     axes[0].set_ylabel("density per unit of log₁₀ s, given s > 0")
     axes[0].legend(frameon=False)
-    figure.suptitle("Jacobian from an image (digits as 3 × 16 × 16) to the last block's 64 × 4 × 4 features; Xavier, "
+    figure.suptitle("Jacobian from an image (digits, 3 × 8 × 8) to the last block's 64 × 2 × 2 features; Xavier, "
                     f"{draws} networks, seed {setting.seed}\nno law: blocks that end in a ReLU are not predicted",
                     fontsize=8)
     return figure

@@ -39,7 +39,8 @@ def draw(table: Table, setting: Setting) -> Figure:
     ax.set_xticks(range(len(initial.SAMPLED)), [f"layer {layer}" for layer in initial.SAMPLED])
     ax.set_ylabel("Σ |g| / |Σ g|  (g: at an image and a pixel)")
     ax.legend(frameon=False, loc="upper right")
-    ax.set_title(f"{initial.about(setting)}\nabove the bars: the two sums, means over a kernel's entries", fontsize=7.5)
+    figure.suptitle(f"{initial.about(setting)}\nabove the bars: the two sums, means over a kernel's entries",
+                    fontsize=7.5)
     return figure
 
 

@@ -10,16 +10,8 @@ from rmt import Dense, Flatten, Network
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Five training batches of four images and a test batch of three, pixels and labels known."""
-    rng = np.random.default_rng(0)
-    place = tmp_path / "cifar-10-batches-bin"
-    place.mkdir()
-    for name, count in [*((f"data_batch_{i}.bin", 4) for i in range(1, 6)), ("test_batch.bin", 3)]:
-        records = rng.integers(0, 256, (count, 3073), dtype=np.uint8)
-        records[:, 0] %= 10
-        (place / name).write_bytes(records.tobytes())
-    return tmp_path
+def folder(cifar_folder):
+    return cifar_folder
 
 
 def test_images_and_labels_are_those_of_the_files(folder):

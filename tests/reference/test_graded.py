@@ -3,9 +3,14 @@
 import mpmath
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ortho_group
 
+from empirical import inputs, log_singular_values
 from empirical.graded import log_singular_values_of_graded
+from empirical.task import Task
+from rmt import mlp
+from rmt.networks import schemes
 
 
 def truth(scales, rows):
@@ -68,3 +73,16 @@ def test_every_value_has_its_digits(scales, rows):
 def test_dependent_rows_are_an_error_not_a_number():
     with pytest.raises(ArithmeticError, match="independent"):
         log_singular_values_of_graded(np.zeros(2), np.array([[1.0, 0.0], [1.0, 0.0]]))
+
+
+def test_a_block_cut_between_two_nearly_equal_rows_is_no_false_alarm():
+    """Thirty nearly linear layers, which raised; ln s then add up to ln |det| of weights and slopes."""
+    network = mlp([200] * 31, "tanh", schemes.gaussian(1.0090850402772342), 0.001)
+    module, x, _ = Task(network, "", inputs.gaussian(0.00925038892281164), 1, 0, 2, "cpu", "float64").drawn()
+    found, total = x, 0.0
+    with torch.no_grad():
+        for part in module:
+            found = part(found)
+            total += float(torch.linalg.slogdet(part.weight)[1] if isinstance(part, torch.nn.Linear)
+                           else torch.log1p(-found**2).sum())
+    assert float(log_singular_values(module, x).sum()) == pytest.approx(total, abs=1e-8)
