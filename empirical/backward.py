@@ -26,7 +26,7 @@ class Backward:
     Layer k is the k-th convolution with what follows it: its activation is what convolution k + 1 is given. Answer:
 
     - `log_abs_mean`, `log_std` (layers, 2): mean and standard deviation over a layer's channels of log10 |mean| and of
-      log10 std, those over images and pixels; channels that are 0 everywhere are left out;
+      log10 std, those over images and pixels; channels that are constant are left out;
     - `output_gradient` (batch, classes): of the loss, the mean over the batch, in the logits;
     - `features` (batch, 64): what the linear layer is given;
     - `gradient`: all entries of the gradient of the middle layer's kernel;

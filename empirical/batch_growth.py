@@ -30,6 +30,8 @@ class BatchGrowth:
 
     def run(self, partial: Path | None) -> Arrays:
         """Go back once."""
+        if not isinstance(self.network.layers[-1], Activation):
+            raise ValueError(f"network must end in an activation, got {self.network}")
         module = build(self.network, self.seed, self.device, self.dtype).train()
         rng = np.random.default_rng(self.seed)
         first = next(module.parameters())

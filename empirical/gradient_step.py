@@ -47,7 +47,10 @@ class RelativeLoss:
     def start(self) -> tuple[CifarResNet, Callable[[float], float]]:
         """Return the network, and its loss after a step from where it began."""
         module = drawn(self.depth, self.norm, self.seed, self.device, self.dtype)
-        x, y = self.images.batch(self.batch * (self.minibatch + 1), self.seed, self.device, torch_dtype(self.dtype))
+        needed = self.batch * (self.minibatch + 1)
+        x, y = self.images.batch(needed, self.seed, self.device, torch_dtype(self.dtype))
+        if len(x) < needed:
+            raise ValueError(f"minibatch {self.minibatch} of {self.batch} needs {needed} images, there are {len(x)}")
         x, y = x[-self.batch :], y[-self.batch :]
         parameters = [*module.parameters()]
         gradients = torch.autograd.grad(F.cross_entropy(module(x), y), parameters)

@@ -90,7 +90,7 @@ def _path(job: Job, folder: Path) -> Path:
 def write(path: Path, question: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays and the question they answer, whole or not at all."""
     buffer = io.BytesIO()
-    content: dict[str, Any] = {"question": np.array(json.dumps([VERSION, question])), **arrays}
+    content: dict[str, Any] = {"question": np.array(json.dumps([VERSION, question, sorted(arrays)])), **arrays}
     np.savez(buffer, **content)
     write_atomically(path, buffer.getvalue())
 
@@ -98,12 +98,14 @@ def write(path: Path, question: str, arrays: Mapping[str, NDArray[Any]]) -> None
 def read(path: Path, question: str) -> Arrays | None:
     """Return the arrays of a file that answers the question; None if there is none, or it is damaged (a warning)."""
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        if json.loads(str(arrays.pop("question"))) != [VERSION, question]:
-            raise ValueError("it answers another question")
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if json.loads(str(arrays.pop("question"))) != [VERSION, question, sorted(arrays)]:
+            raise ValueError("it answers another question, or not all of it")
     except Exception as error:  # numpy, zipfile and zlib have their own for damaged files
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)

@@ -59,9 +59,10 @@ class DigitImages(Held):
 def digit_images(size: int = 16, part: str = "training") -> DigitImages:
     """Return the digits as images of `size` x `size`, a multiple of 8."""
     digits()
-    if integer("size", size, 8) % 8:
+    pixels = integer("size", size, 8)
+    if pixels % 8:
         raise ValueError(f"size must be a multiple of 8, got {size}")
-    return DigitImages(size, choice("part", part, _PARTS))
+    return DigitImages(pixels, choice("part", part, _PARTS))
 
 
 @cache
@@ -98,7 +99,7 @@ class Images:
 
 
 def images(folder: str | Path | None = None, size: int = 16) -> Images:
-    """Return the digits enlarged to `size`, or CIFAR-10 from a folder with its binary version."""
+    """Return the digits enlarged to `size`, or CIFAR-10 (of 32 x 32 pixels) from a folder with its binary version."""
     if folder is None:
         return Images(digit_images(size, "training"), digit_images(size, "test"))
     return Images(cifar10(folder), cifar10(folder, test=True), augmented=True)

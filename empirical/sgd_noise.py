@@ -36,6 +36,9 @@ class GradientNoise:
         """Take the gradient of every minibatch."""
         module = drawn(self.depth, "none", self.seed, self.device, self.dtype)
         x, y = self.images.batch(self.count, self.seed, self.device, torch_dtype(self.dtype))
+        if len(x) < self.count or not all(1 <= size <= self.count for size in self.batch_sizes):
+            raise ValueError(f"batch_sizes must be from 1 to count, of {len(x)} images, got {self.batch_sizes} "
+                             f"and {self.count}")
         parameters = [*module.parameters()]
 
         def gradient(part: slice) -> torch.Tensor:

@@ -51,6 +51,9 @@ def top_eigenvalue(module: nn.Module, x: torch.Tensor) -> float:
 
     n = flat.numel()
     start = np.random.default_rng(0).standard_normal(n)
+    first = product(start)
+    if n == 1 or not first.any():  # which Lanczos does not take
+        return float(first[0] / start[0]) / len(x)
     kernel = LinearOperator((n, n), matvec=product, dtype=np.float64)
     return float(eigsh(kernel, 1, which="LA", tol=_TOLERANCE, v0=start, return_eigenvectors=False)[0]) / len(x)
 
@@ -62,7 +65,7 @@ class LargestLearningRate:
     It trains if, within `steps` minibatches of SGD with momentum at that constant rate, the mean loss of ten in a row
     falls under half of ln(classes), a guess's; a loss that is not finite, or over a thousand times the first, ends it.
     The answer has `learning_rate` (0 if none of the grid trains) and `predicted`, 2 over the top eigenvalue of the
-    tangent kernel at initialization on one minibatch.
+    tangent kernel at initialization on one minibatch: the bound for small moves of squared error without momentum.
     """
 
     depth: int
@@ -79,7 +82,8 @@ class LargestLearningRate:
         """Try learning rates from the largest on."""
         module = drawn(self.depth, self.norm, self.seed, self.device, self.dtype)
         x, _ = self.images.batch(self.batch, self.seed, self.device, torch_dtype(self.dtype))
-        predicted = 2 / top_eigenvalue(module, x)
+        top = top_eigenvalue(module, x)
+        predicted = 2 / top if top else math.inf
         largest = next((rate for rate in sorted(self.grid, reverse=True) if self.trains(rate)), 0.0)
         return {"learning_rate": np.array(largest), "predicted": np.array(predicted)}
 

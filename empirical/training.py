@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from empirical.modules import torch_dtype
 from empirical.resnet import CifarResNet, cifar_resnet
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+_drawing = Lock()  # weights come from torch's one global state
 _AT_ONCE = 500  # images, in evaluation mode
 _SHIFT = 4  # pixels
 
@@ -34,7 +36,7 @@ class Training:
     depth, norm : int, str
         Of the `cifar_resnet`.
     learning_rate : float
-        Divided by 10 after a half, and after three quarters, of the epochs.
+        Divided by 10 after a half, and after three quarters, of the epochs (from four epochs on).
     seed : int
         Decides weights and the order of images.
     epochs, batch : int
@@ -98,8 +100,8 @@ class Training:
 
 def drawn(depth: int, norm: str, seed: int, device: str = "cpu", dtype: str = "float32") -> CifarResNet:
     """Return a `cifar_resnet` in training mode whose weights the seed decides; torch's random state is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _drawing, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         return cifar_resnet(depth, norm).to(device=device, dtype=torch_dtype(dtype)).train()
 
 
@@ -120,7 +122,7 @@ def step(module: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor,
 
 
 def accuracy(module: nn.Module, data: Labelled, device: str) -> float:
-    """Return the share of images whose class has the largest logit, in evaluation mode."""
+    """Return the share of images whose class has the largest logit; the module is put in evaluation mode."""
     module.eval()
     dtype, right = next(module.parameters()).dtype, 0
     with torch.no_grad():

@@ -20,7 +20,7 @@ WIDTHS, DEPTHS = (50, 200), tuple(range(1, 11))
 
 
 def _draws(setting: Setting) -> int:
-    return 50 if setting.small else 400
+    return 30 if setting.small else 400
 
 
 def table(setting: Setting) -> Table:

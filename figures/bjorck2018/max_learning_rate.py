@@ -52,9 +52,10 @@ def draw(table: Table, setting: Setting) -> Figure:
     ax.minorticks_off()
     ax.legend(frameon=False, fontsize=7)
     job = _job(setting, 8, "none", setting.seed)
-    ax.set_title(f"ResNets, Xavier, {setting.inputs_text()}, SGD, momentum .9, batch {job.batch}, {job.steps} steps; "
-                 f"3 networks (seeds {setting.seed}–{setting.seed + 2})\nline: median, band: all seeds; "
-                 "λ: top eigenvalue of the tangent kernel over the batch", fontsize=7)
+    seeds = f"seeds {setting.seed}–{setting.seed + 2}"
+    figure.suptitle(f"ResNets, Xavier, {setting.inputs_text()}, momentum .9, batch {job.batch}, {job.steps} steps\n"
+                    f"3 networks ({seeds}), line: median, band: all; rates tried: {GRID[0]:g}, a half of it, ...\n"
+                    "λ: top eigenvalue of the tangent kernel over the batch", fontsize=7.5)
     return figure
 
 

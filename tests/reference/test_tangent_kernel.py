@@ -121,12 +121,18 @@ def job(norm="every", grid=(0.1,), steps=60, batch=32, **options):
 @pytest.mark.parametrize(("most", "tried", "largest"), [
     (0.3, [3.0, 1.0, 0.3], 0.3), (9.0, [3.0], 3.0), (0.0, [3.0, 1.0, 0.3, 0.1], 0.0)])
 def test_rates_are_tried_from_the_largest_on_and_none_is_skipped(monkeypatch, most, tried, largest):
-    seen = []
+    seen, of = [], []
     monkeypatch.setattr(LargestLearningRate, "trains", lambda self, rate: seen.append(rate) or rate <= most)
+    monkeypatch.setattr(tangent_kernel, "top_eigenvalue", lambda *arguments: of.append(arguments) or 8.0)
     found = job(grid=(0.3, 3.0, 0.1, 1.0), batch=4, dtype="float64").run(None)
     assert seen == tried
     assert found["learning_rate"] == largest
-    assert found["predicted"] == pytest.approx(2 / top_eigenvalue(drawn(8, "every", 0, dtype="float64"), X), rel=1e-12)
+    assert found["predicted"] == 0.25
+    (module, x), = of
+    assert torch.equal(x, X)
+    assert module.training
+    assert all(torch.equal(value, drawn(8, "every", 0, dtype="float64").state_dict()[name])
+               for name, value in module.state_dict().items())
 
 
 @pytest.mark.parametrize("norm", ["every", "none"])
