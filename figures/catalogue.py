@@ -76,12 +76,12 @@ def entry(name: str) -> Entry:
 
 def make(name: str, setting: Setting, out: Path) -> Made:
     """Compute and draw a figure; write out/NAME.svg, .png and .csv (every number in the picture)."""
-    made = entry(name)
-    table = made.table(setting)
+    one = entry(name)
+    table = one.table(setting)
     style.use()
-    picture = made.draw(table, setting)
+    picture = one.draw(table, setting)
     (out / name).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"{name}.csv", table.csv().encode())
     for suffix in ("svg", "png"):
         write_atomically(out / f"{name}.{suffix}", style.content(picture, suffix, name))
-    return Made(made, table, style.svg(picture, name))
+    return Made(one, table, style.svg(picture, name))
