@@ -16,7 +16,7 @@ from figures.twin import twin
 from rmt.networks.batchnorm import gradient_growth
 
 TITLE = "a gradient's growth through the plain twin, BN in training mode, and the theory"
-PAPER = ("Against the paper's account: BN in a plain network makes gradients explode with depth at initialization "
+PAPER = ("Not in the paper, and against its account: BN in a plain network makes gradients explode at initialization "
          "(Yang et al. 2019), by π/(π − 1) = 1.467 a layer in the squared norm for ReLU and large batches.")
 DEPTH, WIDTH, BATCH, SEEDS = 30, 400, 32, 4
 
