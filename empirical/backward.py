@@ -14,7 +14,6 @@ from torch.nn.grad import conv2d_weight
 
 from empirical.kept import Arrays
 from empirical.labelled import Images
-from empirical.modules import torch_dtype
 from empirical.resnet import CifarResNet
 from empirical.training import drawn
 
@@ -46,7 +45,7 @@ class Backward:
     def run(self, partial: Path | None) -> Arrays:
         """Run both passes."""
         module = drawn(self.depth, self.norm, self.seed, self.device, self.dtype)
-        x, y = self.images.batch(self.batch, self.seed, self.device, torch_dtype(self.dtype))
+        x, y = self.images.batch(self.batch, self.seed, self.device, self.dtype)
         moments: list[torch.Tensor] = []  # of a layer (mean or sd over channels, kind)
         features: list[torch.Tensor] = []
         signals = {}

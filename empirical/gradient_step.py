@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from empirical.backward import channel_moments, watch
 from empirical.kept import Arrays
 from empirical.labelled import Images
-from empirical.modules import torch_dtype
 from empirical.resnet import CifarResNet
 from empirical.training import drawn
 
@@ -48,7 +47,7 @@ class RelativeLoss:
         """Return the network, and its loss after a step from where it began."""
         module = drawn(self.depth, self.norm, self.seed, self.device, self.dtype)
         needed = self.batch * (self.minibatch + 1)
-        x, y = self.images.batch(needed, self.seed, self.device, torch_dtype(self.dtype))
+        x, y = self.images.batch(needed, self.seed, self.device, self.dtype)
         if len(x) < needed:
             raise ValueError(f"minibatch {self.minibatch} of {self.batch} needs {needed} images, there are {len(x)}")
         x, y = x[-self.batch :], y[-self.batch :]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from empirical.cifar10 import cifar10
 from empirical.data import Held
 from empirical.inputs import digits
+from empirical.modules import torch_dtype
 from rmt.checks import choice, integer
 
 CLASSES = 10
@@ -92,7 +93,7 @@ class Images:
     augmented: bool = False
 
     def batch(self, count: int, seed: int, device: str = "cpu",
-              dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+              dtype: str | torch.dtype = "float32") -> tuple[torch.Tensor, torch.Tensor]:
         """Return `count` different training images (all if there are fewer) and their classes, chosen by the seed."""
         rows = np.random.default_rng(seed).permutation(self.training.count)[:count]
         return tensors(self.training, rows, device, dtype)
@@ -106,7 +107,7 @@ def images(folder: str | Path | None = None, size: int = 16) -> Images:
 
 
 def tensors(source: Labelled, rows: slice | NDArray[np.int64], device: str,
-            dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+            dtype: str | torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Return some images and their classes as tensors."""
-    return (torch.as_tensor(source.take(rows), dtype=dtype, device=device),
+    return (torch.as_tensor(source.take(rows), dtype=torch_dtype(dtype), device=device),
             torch.as_tensor(source.labels[rows].astype(np.int64), device=device))

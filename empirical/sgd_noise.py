@@ -11,7 +11,6 @@ import torch.nn.functional as F
 
 from empirical.kept import Arrays
 from empirical.labelled import Images
-from empirical.modules import torch_dtype
 from empirical.training import drawn
 
 
@@ -35,7 +34,7 @@ class GradientNoise:
     def run(self, partial: Path | None) -> Arrays:
         """Take the gradient of every minibatch."""
         module = drawn(self.depth, "none", self.seed, self.device, self.dtype)
-        x, y = self.images.batch(self.count, self.seed, self.device, torch_dtype(self.dtype))
+        x, y = self.images.batch(self.count, self.seed, self.device, self.dtype)
         if len(x) < self.count or not all(1 <= size <= self.count for size in self.batch_sizes):
             raise ValueError(f"batch_sizes must be from 1 to count, of {len(x)} images, got {self.batch_sizes} "
                              f"and {self.count}")

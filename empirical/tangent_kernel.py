@@ -14,7 +14,6 @@ from torch import nn
 
 from empirical.kept import Arrays
 from empirical.labelled import CLASSES, Images, tensors
-from empirical.modules import torch_dtype
 from empirical.training import drawn, sgd, step
 
 LEARNED = 0.5  # of the loss of a guess, ln(classes)
@@ -81,7 +80,7 @@ class LargestLearningRate:
     def run(self, partial: Path | None) -> Arrays:
         """Try learning rates from the largest on."""
         module = drawn(self.depth, self.norm, self.seed, self.device, self.dtype)
-        x, _ = self.images.batch(self.batch, self.seed, self.device, torch_dtype(self.dtype))
+        x, _ = self.images.batch(self.batch, self.seed, self.device, self.dtype)
         top = top_eigenvalue(module, x)
         predicted = 2 / top if top else math.inf
         largest = next((rate for rate in sorted(self.grid, reverse=True) if self.trains(rate)), 0.0)
@@ -94,8 +93,7 @@ class LargestLearningRate:
         losses: list[float] = []
         for _ in range(self.steps):
             rows = rng.choice(self.images.training.count, self.batch, replace=False)
-            losses.append(step(module, optimizer, *tensors(self.images.training, rows, self.device,
-                                                           torch_dtype(self.dtype)))[1])
+            losses.append(step(module, optimizer, *tensors(self.images.training, rows, self.device, self.dtype))[1])
             if not losses[-1] < LOST * losses[0]:
                 return False
             if len(losses) >= _LAST and np.mean(losses[-_LAST:]) < LEARNED * math.log(CLASSES):

@@ -67,16 +67,16 @@ class Training:
             train, test = state["train_accuracy"].tolist(), state["test_accuracy"].tolist()
             _put(module, optimizer, state)
         for epoch in range(len(train), self.epochs):
-            train.append(self._epoch(module, optimizer, epoch))
-            test.append(accuracy(module, self.images.test, self.device) if train[-1] is not None else None)
-            if train[-1] is None:
+            right = self._epoch(module, optimizer, epoch)
+            if right is None:
                 break
+            train.append(right)
+            test.append(accuracy(module, self.images.test, self.device))
             if partial:
                 kept.write(partial, repr(self), {"train_accuracy": np.array(train), "test_accuracy": np.array(test),
                                                  **_taken(module, optimizer)})
-        known = [1 / CLASSES if x is None else x for x in train], [1 / CLASSES if x is None else x for x in test]
-        return {name: np.array(values + [1 / CLASSES] * (self.epochs - len(values)))
-                for name, values in zip(("train_accuracy", "test_accuracy"), known, strict=True)}
+        guess = [1 / CLASSES] * (self.epochs - len(train))
+        return {"train_accuracy": np.array(train + guess), "test_accuracy": np.array(test + guess)}
 
     def _epoch(self, module: CifarResNet, optimizer: torch.optim.SGD, epoch: int) -> float | None:
         """Train for one epoch and return the accuracy on its images; None if it diverges."""
@@ -87,7 +87,7 @@ class Training:
         order = rng.permutation(data.count)
         module.train()
         for start in range(0, max(1, len(order) - self.batch + 1), self.batch):
-            x, y = tensors(data, order[start : start + self.batch], self.device, torch_dtype(self.dtype))
+            x, y = tensors(data, order[start : start + self.batch], self.device, self.dtype)
             if self.images.augmented:
                 x = augmented(x, rng)
             logits, loss = step(module, optimizer, x, y)

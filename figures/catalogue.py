@@ -82,6 +82,7 @@ def make(name: str, setting: Setting, out: Path) -> Made:
     picture = one.draw(table, setting)
     (out / name).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"{name}.csv", table.csv().encode())
-    for suffix in ("svg", "png"):
-        write_atomically(out / f"{name}.{suffix}", style.content(picture, suffix, name))
-    return Made(one, table, style.svg(picture, name))
+    files = {suffix: style.content(picture, suffix, name) for suffix in ("svg", "png")}
+    for suffix, content in files.items():
+        write_atomically(out / f"{name}.{suffix}", content)
+    return Made(one, table, style.element(files["svg"].decode(), name))

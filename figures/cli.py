@@ -32,6 +32,7 @@ from figures.options import (
     Interrupted,
     check_out,
     json_number,
+    records,
     resumable,
     save,
     save_table,
@@ -264,7 +265,7 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
     for name in study.figures:
         catalogue.entry(name)
     grown: list[float] = []
-    with resumable(folder / "store"), workers() as pool:
+    with resumable(folder), workers() as pool:  # networks of rows in store, what figures need in kept
         if study.phase:
             futures = [pool.submit(diagrams.predicted, row) for row in study.phase.rows]
             grown = [future.result() for future in progress(futures, len(futures), "predicting")]
@@ -297,8 +298,7 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
     if made:
         found["figures"] = tables.plain("figure reading", [(name, one.reading) for name, one in made.items()])
     if as_json:
-        content = {name: [dict(zip([column.key for column in table.columns], map(json_number, row), strict=True))
-                          for row in table.rows] for name, table in found.items()}
+        content = {name: records(table) for name, table in found.items()}
         click.echo(json.dumps(content if diagram or made else content["rows"], indent=2))
     else:
         click.echo("\n".join(table.text() for table in found.values()), nl=False)

@@ -11,9 +11,9 @@ import click
 from empirical.measure import check_device
 from empirical.workers import workers
 from figures import catalogue
-from figures.options import DONE, json_number, resumable, shared
+from figures.options import DONE, records, resumable, shared
 from figures.setting import SIZES, Setting
-from figures.tables import Column, Table
+from figures.tables import plain
 from rmt.checks import choice, integer
 
 
@@ -43,9 +43,7 @@ def figures(name: str, out: str, size: str, device: str, data: str | None, seed:
         for one in wanted:
             made = catalogue.make(one, setting, folder)
             if as_json:
-                keys = [column.key for column in made.table.columns]
-                click.echo(json.dumps({"name": one, "reading": made.reading, "rows": [
-                    dict(zip(keys, map(json_number, row), strict=True)) for row in made.table.rows]}))
+                click.echo(json.dumps({"name": one, "reading": made.reading, "rows": records(made.table)}))
             else:
                 click.echo(f"{one}: {made.reading}")
                 click.echo(f"written: {folder / one}.svg, .png, .csv", err=True)
@@ -57,7 +55,5 @@ def _list(as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([{"name": entry.name, "title": entry.title} for entry in entries], indent=2))
     else:
-        table = Table((Column("name", "name"), Column("title", "what it shows")),
-                      tuple((entry.name, entry.title) for entry in entries))
-        click.echo(table.text(), nl=False)
+        click.echo(plain("name what_it_shows", [(entry.name, entry.title) for entry in entries]).text(), nl=False)
     return DONE

@@ -8,7 +8,6 @@ from figures.setting import Setting
 
 DEPTH, SIZE, BATCH = 110, 32, 128
 SAMPLED = (18, 54, 90)  # layers of table 1
-MIDDLE = 55
 
 
 def passes(setting: Setting) -> dict[bool, Arrays]:

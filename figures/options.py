@@ -61,6 +61,12 @@ def save_table(table: Table, out: str) -> None:
     click.echo(f"table: {out}", err=True)
 
 
+def records(table: Table) -> list[dict[str, Cell]]:
+    """Return the rows of a table as JSON has them."""
+    keys = [column.key for column in table.columns]
+    return [dict(zip(keys, map(json_number, row), strict=True)) for row in table.rows]
+
+
 def json_number(x: Cell) -> Cell:
     """Return a value as strict JSON has it: text for a number that is not finite."""
     return x if not isinstance(x, float) or math.isfinite(x) else "none" if math.isnan(x) else str(x)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from empirical.measurement import Measurement
 from empirical.study import Row
 from figures import style
-from figures.tables import Table, plain
+from figures.tables import Table, binned, plain
 from rmt import plotting
 
 
@@ -25,8 +25,7 @@ def histograms(measured: Mapping[Row, Measurement], bins: int) -> Table:
         values = np.exp(measurement.log_singular_values)
         counts = np.histogram(np.minimum(values, top), edges)[0]
         predicted = np.diff(law.cdf(edges)) * values.size
-        rows += [(row.depth, *one) for one in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(),
-                                                  predicted.tolist(), strict=True)]
+        rows += [(row.depth, *one) for one in binned(edges, counts, predicted)]
     return plain("matrices bin_left bin_right count predicted", rows)
 
 

@@ -65,12 +65,15 @@ class Setting:
     def answers(self, jobs: Sequence[Job], text: str) -> list[Arrays]:
         """Return the answers of jobs, computed or kept."""
         folder = None if self.kept is None else self.kept / "jobs"
-        return answers(jobs, folder, self.pool if self.device == "cpu" else None, text)
+        return answers(jobs, folder, self._executor, text)
 
     def measure(self, source: Network | Factory, draws: int, inputs: Inputs | None = None,
                 label: str | None = None) -> Measurement:
         """Measure independent networks with this seed, as `empirical.measure` does."""
         store = None if self.kept is None else self.kept / "networks"
-        executor = self.pool if self.device == "cpu" else None
-        return measure(source, draws=draws, inputs=inputs, seed=self.seed, executor=executor, device=self.device,
+        return measure(source, draws=draws, inputs=inputs, seed=self.seed, executor=self._executor, device=self.device,
                        store=store, label=label, progress=draws > 1)
+
+    @property
+    def _executor(self) -> Executor | None:
+        return self.pool if self.device == "cpu" else None  # a device is one

@@ -39,7 +39,11 @@ def content(picture: Figure, suffix: str, name: str) -> bytes:
 
 def svg(picture: Figure, name: str) -> str:
     """Return a figure as an <svg> element; `name` keeps its ids apart from those of other pictures on a page."""
-    text = content(picture, "svg", name).decode()
+    return element(content(picture, "svg", name).decode(), name)
+
+
+def element(text: str, name: str) -> str:
+    """Return the <svg> element of an SVG file, its ids made the picture's own by `name`."""
     start = text.index("<svg")
     opening, rest = text[start:].split(">", 1)
     box = opening[opening.index("viewBox"):].split('"')[1]

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
+
 from rmt.agreement import Agreement
 
 Cell = str | int | float  # a bool is an int
@@ -30,6 +32,11 @@ class Column:
 def plain(keys: str, rows: Iterable[Sequence[Cell]]) -> Table:
     """Return a table whose headings are its keys, given in one text."""
     return Table(tuple(Column(key, key.replace("_", " ")) for key in keys.split()), tuple(map(tuple, rows)))
+
+
+def binned(edges: np.ndarray, *columns: np.ndarray) -> list[tuple[Cell, ...]]:
+    """Return a row per bin of a histogram: its left and right edge, and what each column has there."""
+    return [*zip(edges[:-1].tolist(), edges[1:].tolist(), *(column.tolist() for column in columns), strict=True)]
 
 
 @dataclass(frozen=True)

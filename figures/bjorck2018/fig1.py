@@ -50,15 +50,15 @@ def draw(table: Table, setting: Setting) -> Figure:
     figure = style.figure(7.2, 3.6)
     axes = figure.subplots(1, 2, sharey=True)
     figure.subplots_adjust(left=0.08, right=0.98, top=0.8, bottom=0.2, wspace=0.06)
-    for ax, key in zip(axes, ("train_accuracy", "test_accuracy"), strict=True):
+    for ax, column, title in zip(axes, (4, 5), ("training images (as they come)", "test images"), strict=True):
         for i, rate in enumerate(RATES):
             for normalized in (True, False):
                 mine = [row for row in table.rows if row[:2] == (normalized, rate)]
-                band(ax, [row[3] for row in mine], [100 * float(row[4 if key[1] == "r" else 5]) for row in mine],
+                band(ax, [row[3] for row in mine], [100 * float(row[column]) for row in mine],
                      color=style.PALETTE[i], ls="-" if normalized else "--",
                      label=f"{'BN' if normalized else 'no BN'}, {rate:g}")
         ax.set_xlabel("epoch")
-        ax.set_title("training images (as they come)" if key[1] == "r" else "test images", fontsize=8)
+        ax.set_title(title, fontsize=8)
     axes[0].set_ylabel("accuracy (%)")
     axes[0].set_ylim(0, 102)
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=7, ncols=6, loc="lower center")

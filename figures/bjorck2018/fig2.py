@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from figures import initial, style
 from figures.setting import Setting
-from figures.tables import Table, plain
+from figures.tables import Table, binned, plain
 
 TITLE = "entries of the middle layer's gradient at initialization"
 PAPER = ("Heavy tails without BN, over a range far wider than with BN, whose gradients are concentrated around zero "
@@ -21,8 +21,7 @@ def table(setting: Setting) -> Table:
     for normalized, found in initial.passes(setting).items():
         gradient = found["gradient"].astype(float)
         counts, edges = np.histogram(gradient, BINS, (-np.abs(gradient).max(), np.abs(gradient).max()))
-        rows += [(normalized, *row) for row in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(),
-                                                   strict=True)]
+        rows += [(normalized, *row) for row in binned(edges, counts)]
     return plain("batch_norm bin_left bin_right count", rows)
 
 
@@ -40,7 +39,7 @@ def draw(table: Table, setting: Setting) -> Figure:
                      "(a Gaussian: 3)", fontsize=8)
         ax.locator_params(axis="x", nbins=5)
     axes[0].set_ylabel("entries per bin")
-    figure.suptitle(f"layer {initial.MIDDLE}: {initial.about(setting)}\n(the two scales differ)", fontsize=8)
+    figure.suptitle(f"layer {initial.DEPTH // 2}: {initial.about(setting)}\n(the two scales differ)", fontsize=8)
     return figure
 
 

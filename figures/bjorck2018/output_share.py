@@ -6,13 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
+from empirical.labelled import CLASSES
 from figures import initial, style
 from figures.setting import Setting
 from figures.tables import Table, plain
 
 TITLE = "share of one class in the output's positive gradient, over draws of the last layer"
 PAPER = "Not in the paper, whose figure 6 is of one draw."
-DRAWS, CLASSES = 200, 10
+DRAWS = 200
 SCHEMES = {"torch_default": 1 / (3 * 64), "xavier_normal": 2 / (64 + CLASSES)}  # variance of a weight
 
 

@@ -14,7 +14,7 @@ from empirical.labelled import digit_images
 from empirical.resnet import cifar_resnet
 from figures import style
 from figures.setting import Setting
-from figures.tables import Table, plain
+from figures.tables import Table, binned, plain
 
 TITLE = "Jacobian spectrum of the ResNets at initialization, images to last features"
 PAPER = "Not in the paper, which has no Jacobian of its networks."
@@ -40,8 +40,7 @@ def table(setting: Setting) -> Table:
         logs = measured.log_singular_values
         values = logs[np.isfinite(logs)] / math.log(10)
         counts, edges = np.histogram(values, BINS)
-        rows += [(normalized, depth, *row) for row in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(),
-                                                          strict=True)]
+        rows += [(normalized, depth, *row) for row in binned(edges, counts)]
     return plain("batch_norm depth bin_left bin_right count", rows)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.setting import Setting
-from figures.tables import Table, plain
+from figures.tables import Table, binned, plain
 from figures.twin import twin
 from rmt import plotting
 from rmt.networks.predict import predict
@@ -41,8 +41,7 @@ def table(setting: Setting) -> Table:
         shift = np.interp(edges, *prediction.null.cdf_shift(prediction.spectrum)) if prediction.null else 0.0
         counts = np.histogram(values, edges)[0]
         expected = [np.diff([0.0, *cdf[1:-1], 1.0]) * values.size for cdf in (law + shift, law)]
-        columns = (edges[:-1] / math.log(10), edges[1:] / math.log(10), counts, *expected)
-        rows += [(normalized, depth, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        rows += [(normalized, depth, *row) for row in binned(edges / math.log(10), counts, *expected)]
     return plain("batch_norm depth bin_left bin_right count predicted law", rows)
 
 
