@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from rmt.checks import Number, number, positive
-from rmt.laws.band_search import find_bands, polished
 from rmt.laws.distribution import Array, BoolArray, Moved
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.subordination import Subordination
+from rmt.laws.sum_gaps import gaps
+
+_ROUNDING = 1e-13  # of a place: nearer to each other they are the same
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,20 +181,30 @@ class FreeSum(Law):
         return self._solver.unit
 
     @cached_property
-    def _bands(self) -> tuple[tuple[float, float], ...]:
-        low, top = (sum(float(n) * law._ends[side] for law, n in self.terms) for side in (0, 1))
-        known = [float(x) for x, _ in self._candidates]
-        near = [x + side * self._unit for x in known for side in (-1e-6, 1e-6) if low < x + side * self._unit < top]
-        whole = 1 - float(sum((mass for _, mass in self._point_masses), Fraction(0)))
-        exact = [float(x) for x, mass in self._candidates if mass == 0]
-        polish = partial(polished, self._look, self._solver.edge, unit=self._unit)
-        return find_bands(self._look, polish, low, top, near, exact, self._unit, whole)
+    def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
+        """The intervals between the gaps, exact where there is an atom or an edge at a known place, and their masses."""
+        known = np.array([float(x) for x, _ in self._candidates])
+        found = gaps([(law, float(n)) for law, n in self.terms])
 
-    def _look(self, x: Array) -> tuple[Array, Array]:
-        """Return the density in units of the standard deviation, and the continuous mass above x."""
-        u, g, _, _ = self._potential(x.astype(complex))
-        above = sum((mass * (x < place) for place, mass in self.atoms.items()), np.zeros(x.size))
-        return -g.imag * self._unit, u.imag / math.pi - above
+        def exact(x: float) -> float:
+            at = float(known[np.abs(known - x).argmin()]) if known.size else math.inf
+            return at if abs(at - x) <= _ROUNDING * (self._unit + abs(x)) else x
+
+        return tuple(((exact(a.right), exact(b.left)), a.above - b.above) for a, b in itertools.pairwise(found))
+
+    @cached_property
+    def _bands(self) -> tuple[tuple[float, float], ...]:
+        return tuple(part for (low, high), _ in self._between if high - low > _ROUNDING * (self._unit + abs(low))
+                     for part in itertools.pairwise([low, *(x for x in self.atoms if low < x < high), high]))
+
+    @cached_property
+    def _pieces(self) -> tuple[list[tuple[float, float]], Array]:
+        intervals = sorted([*self._bands, *((x, x) for x in self.atoms)])
+        masses = {band: mass - sum(m for x, m in self.atoms.items() if band[0] <= x <= band[1])
+                  for band, mass in self._between}
+        if any(low < high and (low, high) not in masses for low, high in intervals):  # cut at an atom
+            return super()._pieces
+        return intervals, np.array([masses[low, high] if low < high else self.atoms[low] for low, high in intervals])
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,0 +1,195 @@
+"""A law as a term of a free sum: its gaps, cut where G vanishes, and the point of each at a value of F = 1/G."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.polynomial.polynomial import polyval
+from numpy.typing import NDArray
+from scipy.special import expit
+
+if TYPE_CHECKING:
+    from rmt.laws.law import Law
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
+
+FARTHEST = 1e5  # |F| in units of the standard deviation of the sum: beyond, all is as it is there
+_NODES = np.arange(-34.0, 34.1, 0.25)  # the coordinate of `_place`
+_CLOSE = 1e-14  # nearer to an end, relative to its place, the distance has no digits
+_REAL = 1e-7  # |Im G / G| of a point that is outside
+_NEAR, _TERMS = 0.01, 10
+_ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Side:
+    """The part of a gap of a law on which F has one sign; |F| falls toward its first end.
+
+    Attributes
+    ----------
+    low, high : float
+        Its ends.
+    sign : int
+        Of F, which rises from low to high.
+    above : float
+        The mass above it.
+    atom : float
+        Where |F| is the least, if an atom is there; else NaN.
+    pole : float
+        Where |F| is infinite, if it is; else NaN.
+    """
+
+    low: float
+    high: float
+    sign: int
+    above: float
+    atom: float
+    pole: float
+
+
+class Table(NamedTuple):
+    """Nodes of a side, in increasing ln |F|: the coordinate, and the logit of c = 1 - 1/F'."""
+
+    u: Array
+    log_f: Array
+    logit: Array
+
+
+class Point(NamedTuple):
+    """Omega, h = F - omega, 1/F' and c = 1 - 1/F', each with its own digits, at points of sides."""
+
+    omega: Array
+    h: Array
+    rise: Array
+    short: Array
+
+
+class Term:
+    """A law, taken n times, in a sum with standard deviation `unit`."""
+
+    def __init__(self, law: Law, n: float, unit: float) -> None:
+        self.law, self.n, self.unit, self.mean = law, n, unit, law.mean()
+
+    @cached_property
+    def sides(self) -> list[Side]:
+        """Every gap, cut where G vanishes."""
+        pieces = sorted([*self.law.support, *((x, x) for x in self.law.atoms)])
+        above = np.cumsum(self.law._pieces[1][::-1])[::-1].tolist()
+        (first, _), (_, last) = pieces[0], pieces[-1]
+        out = [self._side(-math.inf, first, -1, 1.0, -math.inf), self._side(last, math.inf, 1, 0.0, math.inf)]
+        inner = [(a, b, mass) for (_, a), (b, _), mass in zip(pieces, pieces[1:], above[1:], strict=False)
+                 if b - a > _CLOSE * max(abs(a), abs(b))]
+        for a, b, mass in inner:
+            x = self._place(_NODES, np.array(a), np.array(b))
+            g, outside = self._look(x)[0], self._look(x)[3]
+            x, g = x[outside], g[outside]
+            turn = np.flatnonzero((g[:-1] > 0) & (g[1:] <= 0))
+            if turn.size:
+                zero = self._zero(float(x[turn[0]]), float(x[turn[0] + 1]))
+                out += [self._side(a, zero, 1, mass, zero), self._side(zero, b, -1, mass, zero)]
+            elif g.size:
+                out.append(self._side(a, b, 1 if g[0] > 0 else -1, mass, math.nan))
+        return out
+
+    def _side(self, low: float, high: float, sign: int, above: float, pole: float) -> Side:
+        first = low if sign > 0 else high
+        return Side(low, high, sign, above, first if first in self.law.atoms else math.nan, pole)
+
+    def _zero(self, low: float, high: float) -> float:
+        """Return where G vanishes between two points, by sections: it falls."""
+        while (high - low) > 4e-16 * max(abs(low), abs(high)):
+            x = np.linspace(low, high, 18)
+            below = int(np.sum(self._look(x[1:-1])[0] > 0))
+            if (x[below], x[below + 1]) == (low, high):
+                break
+            low, high = float(x[below]), float(x[below + 1])
+        return high
+
+    def _look(self, omega: Array) -> tuple[Array, Array, Array, BoolArray]:
+        """Return G, 1/F', h and where they are those of points outside, at real omega."""
+        with np.errstate(all="ignore"):
+            _, d_omega, g, dg, h = self.law._branch(self.law._branch_from(omega.astype(complex)))
+            rise = (-(g**2) * d_omega / dg).real
+            outside = (np.abs(g.imag) <= _REAL * np.abs(g)) & (rise > 0) & (rise < 1 + _REAL)
+        return g.real, rise, h.real, outside
+
+    def _place(self, u: Array, low: Array, high: Array) -> Array:
+        """Return omega at u: the logit of its share of the interval, or +-ln of its distance from the only end."""
+        with np.errstate(all="ignore"):
+            span = high - low
+            return np.where(np.isinf(high), low + self.unit * np.exp(u), np.where(
+                np.isinf(low), high - self.unit * np.exp(-u),
+                np.where(u < 0, low + span * expit(u), high - span * expit(-u))))
+
+    def _rate(self, u: Array, low: Array, high: Array) -> Array:
+        """Return d omega / du."""
+        with np.errstate(all="ignore"):
+            return np.where(np.isinf(high), self.unit * np.exp(u), np.where(
+                np.isinf(low), self.unit * np.exp(-u), (high - low) * expit(u) * expit(-u)))
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """The nodes of every side."""
+        low, high = (np.array(ends)[:, None] for ends in zip(*((side.low, side.high) for side in self.sides), strict=True))
+        omega = self._place(_NODES, low, high)
+        g, rise, _, outside = (part.reshape(omega.shape) for part in self._look(omega.ravel()))
+        sign = np.array([side.sign for side in self.sides])[:, None]
+        with np.errstate(all="ignore"):
+            log_f, logit = -np.log(np.abs(g)), np.log(self._short(g, rise)) - np.log(rise)
+            clear = [np.isinf(end) | (np.abs(omega - end) > _CLOSE * np.abs(end)) for end in (low, high)]
+        known = outside & clear[0] & clear[1] & (np.sign(g) == sign) & (log_f < math.log(2 * FARTHEST * self.unit))
+        return [_table(_NODES[keep][::side.sign], f[keep][::side.sign], y[keep][::side.sign])
+                for side, keep, f, y in zip(self.sides, known, log_f, logit, strict=True)]
+
+    def nearly(self, k: int, log_f: Array) -> tuple[Array, Array]:
+        """Return 1/F' and c on a side, about."""
+        logit = np.interp(log_f, self.tables[k].log_f, self.tables[k].logit)
+        return np.asarray(expit(-logit)), np.asarray(expit(logit))
+
+    @cached_property
+    def _series(self) -> tuple[float, Array]:
+        """How near G = 0 the R-transform is its series, and the coefficients of c = G^2 R'(G)."""
+        cumulants = self.law._cumulants(_TERMS)
+        reach = max(abs(end - self.mean) for end in self.law._ends)
+        return _NEAR / reach, np.r_[0.0, 0.0, np.arange(1, _TERMS) * cumulants[1:]]
+
+    def _short(self, g: Array, rise: Array) -> Array:
+        """Return c; next to infinity, where 1/F' says nothing of it, from the series."""
+        near, coefficients = self._series
+        return np.where((np.abs(g) < near) & (rise > 0.5), np.abs(polyval(g, coefficients)), np.maximum(1 - rise, 1e-17))
+
+    def at(self, sides: IntArray, log_f: Array) -> Point:
+        """Return the points of sides at ln |F|, by Newton between the nodes."""
+        low, high, sign = np.array([(side.low, side.high, side.sign) for side in self.sides])[sides].T
+        u, left, right = np.empty((3, sides.size))
+        for k in np.unique(sides):
+            here, table = sides == k, self.tables[k]
+            i = np.clip(np.searchsorted(table.log_f, log_f[here]), 1, table.u.size - 1)
+            u[here] = np.interp(log_f[here], table.log_f, table.u)
+            left[here], right[here] = np.sort([table.u[i - 1], table.u[i]], axis=0)
+        for _ in range(_ROUNDS):
+            omega = self._place(u, low, high)
+            g, rise, h, _ = self._look(omega)
+            with np.errstate(all="ignore"):
+                miss = log_f + np.log(np.abs(g))
+                new = u + miss * rise / (g * self._rate(u, low, high))
+            left, right = np.where(miss * sign > 0, u, left), np.where(miss * sign < 0, u, right)
+            new = np.where((new >= left) & (new <= right), new, (left + right) / 2)
+            if np.all((np.abs(new - u) <= 1e-14 * (1 + np.abs(u))) | (np.abs(miss) <= 1e-15)):
+                break
+            u = new
+        off, short = np.expm1(miss) / g, self._short(g, rise)  # of F, which is given: omega is rounded
+        pole = (u * sign > 0) & np.isfinite(low) & np.isfinite(high)
+        return Point(omega + off * rise, h + off * short, np.where(pole, rise * np.exp(-2 * miss), rise), short)
+
+
+def _table(u: Array, log_f: Array, logit: Array) -> Table:
+    """Return the nodes at which ln |F| rises."""
+    rises = np.r_[True, log_f[1:] > np.maximum.accumulate(log_f)[:-1]][: log_f.size]
+    return Table(u[rises], log_f[rises], logit[rises])
