@@ -34,9 +34,8 @@ def solve(curve: MasterCurve, log_x: ComplexArray) -> Root:
     """Return v and the rows of every factor at ln x; see `MasterCurve.solve`."""
     if curve.one_gaussian and np.all(np.abs(log_x.real - curve.log_scale) < 600):
         return gaussian_root(log_x - curve.log_scale, float(curve.powers[0][0])), []
-    alone = len(curve.slopes) == 1 and not curve.powers and not curve.drift
-    if alone and [(m, k) for _, m, k in curve.explicit] == [(1, 1)]:
-        v, y = slope_root(log_x - curve.log_scale, curve.explicit[0][0])
+    if curve.alone:
+        v, y = slope_root(log_x - curve.log_scale, curve.alone)
         return v, [y]
     deepest = min((law.deepest for law, *_ in curve.slopes), default=math.inf)
     if deepest == math.inf:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
+from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
 _TERMS = 12
@@ -81,22 +81,28 @@ class LawPsi(ExplicitPsi):
     def _parts(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Return s = -psi/mass, 1 - s and ds/dy, every digit kept at both ends."""
         mass, zero = float(self.mass), 1 - float(self.mass)
-        low, high = self.log_range
-        z = -np.exp(-y)
-        _, g, slope, _ = self.law._potential(z)
-        s, rest, ds = (1 - z * g) / mass, (z * g - zero) / mass, z * (g + z * slope) / mass
+        far, near = self._beyond(y)
+        s, rest, ds = np.empty((3, *y.shape), dtype=complex)
         k = np.arange(1, _TERMS + 1)
-        near = y.real < math.log(_NEAR) - high
+        powers = (-np.exp(y[far]))[:, None] ** k
+        s[far], ds[far] = powers @ self._at_infinity / mass, powers @ (k * self._at_infinity) / mass
+        rest[far] = 1 - s[far]
+        powers = (-np.exp(-y[near]))[:, None] ** k
         if near.any():
-            powers = (-np.exp(y[near]))[:, None] ** k
-            s[near], ds[near] = powers @ self._at_infinity / mass, powers @ (k * self._at_infinity) / mass
-            rest[near] = 1 - s[near]
-        near = y.real > -math.log(_NEAR) - low
-        if zero and near.any():
-            powers = z[near][:, None] ** k
             rest[near], ds[near] = powers @ self._at_zero / mass, powers @ (k * self._at_zero) / mass
             s[near] = 1 - rest[near]
+        between = ~(far | near)
+        if between.any():
+            z = -np.exp(-y[between])
+            _, g, slope, _ = self.law._potential(z)
+            s[between], rest[between], ds[between] = 1 - z * g, z * g - zero, z * (g + z * slope)
+            s[between], rest[between], ds[between] = s[between] / mass, rest[between] / mass, ds[between] / mass
         return s, rest, ds
+
+    def _beyond(self, y: ComplexArray) -> tuple[BoolArray, BoolArray]:
+        """Return where z is so large, and where it is so small, that the series there have every digit."""
+        low, high = self.log_range
+        return y.real < math.log(_NEAR) - high, (y.real > -math.log(_NEAR) - low) & np.isfinite(low)
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
@@ -105,7 +111,16 @@ class LawPsi(ExplicitPsi):
 
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
-        return np.asarray(self.law._potential(-np.exp(-rows[0]))[0] + rows[0] - 1j * math.pi)
+        (y,), k = rows, np.arange(1, _TERMS + 1)
+        far, near = self._beyond(y)
+        out = np.empty(y.shape, dtype=complex)
+        out[far] = (-np.exp(y[far]))[:, None] ** k @ (self._at_infinity / k)
+        deepest = np.minimum(y[~far].real, -math.log(_NEAR) - self.log_range[0]) + 1j * y[~far].imag
+        out[~far] = self.law._potential(-np.exp(-deepest))[0] + deepest - 1j * math.pi
+        if near.any():  # U' = G is known from there on
+            step, powers = y[~far] - deepest, [(-np.exp(-at[:, None])) ** k for at in (y[~far], deepest)]
+            out[~far] += float(self.mass) * step + (powers[0] - powers[1]) @ (self._at_zero / k)
+        return out
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0."""

@@ -127,6 +127,12 @@ class MasterCurve:
         return not self.slopes and not self.drift and [k for _, k in self.powers] == [1]
 
     @cached_property
+    def alone(self) -> ExplicitPsi | None:
+        """The law whose psi, scaled, is all of the curve."""
+        found = [law for law, m, k in self.explicit if m == k == 1]
+        return found[0] if found and len(self.slopes) == 1 and not self.powers and not self.drift else None
+
+    @cached_property
     def log_scale(self) -> float:
         """Logarithm of the scale, which may be outside the range of a float."""
         return log_of(self.scale)

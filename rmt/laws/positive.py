@@ -21,6 +21,7 @@ from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import ComplexArray, MasterCurve
 from rmt.laws.rational import log_of
 
+_ZERO = 1e-300  # for z = 0, where G may be infinite
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
@@ -73,23 +74,32 @@ class PositiveLaw(Law):
         """Return the root of the curve at ln x, from the root nearby if there is one."""
         return self.curve.follow(log_x, state[0], state[1:]) if state else self.curve.solve(log_x)
 
+    # The parameter is v, along which a curve without slopes is explicit; of a law that is given by its psi alone it is
+    # y, of a curve with more no parameter saves the root, and it is z.
+
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
+        if self.curve.alone:
+            return self.curve.log_scale + 1j * math.pi - np.log(omega)
         return omega if self.curve.slopes else self.curve.solve(np.log(omega))[0]
 
     @property
     def _branch_strip(self) -> float:
-        return math.inf if self.curve.slopes else math.pi
+        return math.pi if self.curve.alone or not self.curve.slopes else math.inf
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
-        """Return z, dz, G, dG and h = 1/G - z = -z w / (1 + w) along v, on which the curve is explicit."""
-        if self.curve.slopes:
+        """Return z, dz, G, dG and h = 1/G - z = -z w / (1 + w) along the parameter."""
+        if self.curve.alone:
+            v, slope = self.curve.alone.logit(at)
+            log_z, d_log_z = self.curve.log_scale + 1j * math.pi - at, np.full_like(at, -1)
+        elif self.curve.slopes:
             return super()._branch(at)
-        mass = float(self.curve.mass)
-        log_z, d_log_z = self.curve.log_x(at, [])
-        z = np.exp(log_z)
-        s, rest = sigmoids(at)
+        else:
+            v, slope = at, np.ones_like(at)
+            log_z, d_log_z = self.curve.log_x(at, [])
+        mass, z = float(self.curve.mass), np.exp(log_z)
+        s, rest = sigmoids(v)
         z_g = (1 - mass) + mass * rest  # 1 + w
-        dw = -mass * s * rest
+        dw = -mass * s * rest * slope
         return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z, mass * s * z / z_g
 
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
@@ -100,13 +110,17 @@ class PositiveLaw(Law):
         return (log_x.imag >= -_SHEET) & (log_x.imag <= math.pi + _SHEET) & (inside | (slope.real < 0))
 
     def _branch_potential(self, at: ComplexArray) -> ComplexArray:
+        if self.curve.alone:
+            return self.curve.log_scale + 1j * math.pi - at + self.curve.alone.mean_log([at])
         if self.curve.slopes:
             return super()._branch_potential(at)
         log_z = self.curve.log_x(at, [])[0]
         return log_z + self.curve.potential(log_z, at, [])
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        log_z = np.log(z.real + 1j * np.maximum(z.imag, 0.0))
+        z = z.real + 1j * np.maximum(z.imag, 0.0)
+        z = np.where(z == 0, _ZERO, z)
+        log_z = np.log(z)
         v, y = self._root(log_z, state)
         curve, mass = self.curve, float(self.curve.mass)
         u = log_z + curve.potential(log_z, v, y)
