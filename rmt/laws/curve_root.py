@@ -97,7 +97,7 @@ def _guess(curve: MasterCurve, log_x: ComplexArray) -> Root:
     share = (1 - u) / (1 - u + (1 + order) * u)
     move = 1j * turn * (1 / order + (1 - 1 / order) * share)
     move += turn**2 / 2 * (order - 1) * u * (1 - u) / (1 + (order - 1) * u) ** 3
-    return v + move, [row + rate * move for row, rate in zip(y, rates, strict=True)]
+    return v + move, _kept(curve, y, [rate * move for rate in rates])
 
 
 def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> BoolArray:

@@ -167,13 +167,11 @@ class Distribution(ABC):
     def _coordinates(self, x: ArrayLike) -> tuple[Array, tuple[int, ...]]:
         values = np.asarray(x, dtype=float)
         t = self._t(values.ravel())
-        known = [*((t_end, self._value(t_end)) for band in self._bands for t_end in band),
-                 *((t_end, x_end) for (t_end, _), x_end in zip(self._points, self.atoms, strict=True))]
-        for t_end, x_end in known:  # rounding steps over no end, of t or of the value
-            at = np.abs(values.ravel() - x_end) <= 4e-16 * abs(x_end)
-            if math.isfinite(t_end):
-                at |= np.abs(t - t_end) <= 1e-15 * (self._unit + abs(t_end))
-            t = np.where(at, t_end, t)
+        for end in (end for band in self._bands for end in band if end > -math.inf):
+            at = np.abs(values.ravel() - self._value(end)) <= 4e-16 * abs(self._value(end))
+            t = np.where(at | (np.abs(t - end) <= 1e-15 * (self._unit + abs(end))), end, t)  # rounding steps over no end
+        for (place, _), x_place in zip(self._points, self.atoms, strict=True):
+            t = np.where(np.abs(values.ravel() - x_place) <= 4e-16 * abs(x_place), place, t)
         return t, values.shape
 
     def _inside(self, t: Array) -> BoolArray:

@@ -14,8 +14,9 @@ Im z down, and where it strays the map is iterated; on the axis it goes on from 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +32,10 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 BoolArray = NDArray[np.bool_]
 
-# Heights above z, in standard deviations of the sum: Newton's own attempts, and the path that always leads down.
-_LADDERS = ((0.0,), (1.0, 0.1, 0.0))
+# Heights above z, in standard deviations of the sum: the path that always leads down.
 _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
+_GRAIN = 4e-15  # some units of rounding
+_PASTUR = 16
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
@@ -69,6 +71,9 @@ class Subordination:
         self.strips = np.array([law._branch_strip for law in self.laws]).reshape(-1, 1)
         self.means = np.array([mean for *_, mean, _ in others]).reshape(-1, 1)
         self.variances = np.array([variance for *_, variance in others]).reshape(-1, 1)
+        elementary = sum(n * law.var() for law, n in self.elementary)
+        counts = self.n - np.eye(len(self.laws))  # of what there is beside one copy of each
+        self.without = counts @ self.variances[:, 0] + elementary
         self.mean = sum(n * mean for _, n, mean, _ in each)
         self.unit = math.sqrt(sum(n * variance for _, n, _, variance in each))
 
@@ -129,21 +134,30 @@ class Subordination:
         """Return the solution at z, by Newton where that is proved; raise where there is none to working precision."""
         found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
-        for ladder in _LADDERS:
-            end = self._guess(z[todo] + 1j * ladder[0] * self.unit)
-            for height in ladder:
+        for guess, heights in self._attempts():
+            end = guess(z[todo] + 1j * heights[0] * self.unit)
+            for height in heights:
                 end, done = self._newton(z[todo] + 1j * height * self.unit, end, 40)
             found.put(todo, end)
-            todo = todo[~(done & self._proved(end))]
+            todo = todo[~(done & self._proved(z[todo], end))]
             if todo.size == 0:
                 return found
         found.put(todo, self._followed_down(z[todo]))
         return found
 
+    def _attempts(self) -> Iterator[tuple[Callable[[ComplexArray], Solution], tuple[float, ...]]]:
+        """Yield Newton's guesses, and the heights above z at which it is tried, in standard deviations."""
+        yield self._guess, (0.0,)
+        for i in range(len(self.laws)):
+            yield partial(self._guess_near, i), (0.0,)
+        for i in range(len(self.laws)):
+            yield lambda z, i=i: self._mapped(z, self._guess_near(i, z)), (0.0,)
+        yield self._guess, (1.0, 0.1, 0.0)
+
     def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
         """Return the solution at z from the state (G, at_1, ...) of a nearby one, anew where that is lost."""
         found, done = self._newton(z, Solution(state[0], np.array(state[1:], complex).reshape(-1, z.size)), 40)
-        done &= self._proved(found)
+        done &= self._proved(z, found)
         if not done.all():
             found.put(~done, self.solve(z[~done]))
         return found
@@ -155,18 +169,30 @@ class Subordination:
         f = (away + np.sqrt(away - 2 * self.unit) * np.sqrt(away + 2 * self.unit)) / 2
         return Solution(1 / f, self._at(f + self.means + self.variances / f))
 
-    def _proved(self, found: Solution) -> BoolArray:
+    def _guess_near(self, i: int, z: ComplexArray) -> Solution:
+        """Return the solution for one law as it is, and one semicircle for all the others: a band next to its atom."""
+        variance = self.without[i]
+        place = z - (self.mean - float(self.means[i, 0]))
+        omega = place + 1j * math.sqrt(variance)
+        with np.errstate(all="ignore"):
+            for _ in range(_PASTUR):  # Pastur's equation, whose right side maps the upper half plane into itself
+                omega = (omega + place - variance * self.laws[i]._branch(self.laws[i]._branch_from(omega))[2]) / 2
+            g = self.laws[i]._branch(self.laws[i]._branch_from(omega))[2]
+            others = 1 / g + self.means + self.variances * g
+        return Solution(g, self._at(np.where(np.arange(len(self.laws))[:, None] == i, omega, others)))
+
+    def _proved(self, z: ComplexArray, found: Solution) -> BoolArray:
         """Return where a solution with Im omega_i >= Im z is certainly the one, on the axis its limit from above.
 
-        That is so where G is not real, and where it is if z + i0 moves every omega_i up by no less than z.
+        That is so clear of the axis, where G is not real, and where it is if z + i0 moves every omega_i up by no less.
         """
-        inside = -found.g.imag * self.unit > _REAL
+        inside = (-found.g.imag * self.unit > _REAL) | (z.imag > _REAL * (np.abs(z) + self.unit))
         valid = np.ones(found.g.size, dtype=bool)
         for law, p in zip(self.laws, found.at, strict=True):
             valid &= law._on_branch(p)
         with np.errstate(all="ignore"):
             dz_dg, rises = self.slopes(found)
-            real = (-found.g.imag <= 1e-14 * np.abs(found.g)) & (dz_dg.real < 0)
+            real = (-found.g.imag <= 1e-14 * np.abs(found.g) + 2 * z.imag / np.abs(dz_dg)) & (dz_dg.real < 0)
             real &= (rises.real <= dz_dg.real * (1 - 1e-9)).all(0)
         return valid & (inside | real)
 
@@ -231,7 +257,7 @@ class Subordination:
             if not self.laws:
                 g = 1 / (z - self._elementary_part(g)[1])
                 continue
-            each = np.array([law._potential(w)[1] for law, w in zip(self.laws, omega, strict=True)])
+            each = np.array([law._branch(law._branch_from(w))[2] for law, w in zip(self.laws, omega, strict=True)])
             shifts = 1 / each - omega
             total = z + self.n @ shifts - self._elementary_part(each[0])[1]
             omega, g = total - shifts, 1 / total
@@ -243,15 +269,15 @@ class Subordination:
         todo, g, at, last = np.arange(z.size), found.g, found.at, np.full(z.size, np.inf)
         with np.errstate(all="ignore"):
             for _ in range(rounds):
-                steps, step, large, moves, omega, reach, unmet = self._step(z, g, at)
+                steps, step, large, moves, omega, reach, unmet, grain = self._step(z, g, at)
                 value = np.where(large, 1 / g, g)
                 change = (np.abs(moves) / (reach + np.abs(omega))).sum(0) + np.abs(step) / (np.abs(value) + np.where(
                     large, 0, 1e-3 / self.unit))
                 # a law's own G may round more than _ROUNDING: then Newton's steps, once small, shrink no more
-                small = (change <= _SMALL) | (unmet <= _ROUNDING)
+                small = (change <= _SMALL + grain) | (unmet <= _ROUNDING)
                 settled = ((change <= _ROUNDING) | (small & (change >= 0.5 * last))) & (unmet <= _SMALL)
                 if settled.any():
-                    settled &= (omega.imag >= z.imag * (1 - 1e-6) - 1e-13 * self.unit).all(0)
+                    settled &= (omega.imag >= z.imag * (1 - 1e-6) - 1e-13 * self.unit - _GRAIN * np.abs(omega)).all(0)
                 if (off := z.imag > 1e-13 * self.unit).any():  # not below the half planes at once
                     room = np.where(off, 0.75 * omega.imag, np.inf)
                     share = np.where(-moves.imag > room, room / -moves.imag, 1.0).min(axis=0, initial=1.0)
@@ -275,7 +301,7 @@ class Subordination:
     def _step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> tuple[Any, ...]:
         """Return Newton's steps in at and in G, that of omega, omega, what z rounds relative to, and the residual.
 
-        Where G is `large` F = 1/G takes its place, in the step and in the equations, for there G has poles.
+        Last, by how much the rounding of omega moves G, relatively: much, next to an atom far from zero. Where G is `large` F = 1/G takes its place, in the step and in the equations, for there G has poles.
         """
         large = np.abs(g) * self.unit > 1
         seen = self._seen(at)
@@ -292,8 +318,10 @@ class Subordination:
         steps = (short + step) / own
         reach = np.abs(z) + np.abs(shift) + np.abs(whole) + np.abs(part) + self.unit  # what z rounds relative to
         scale = np.where(large, reach, reach / self.unit**2)
-        unmet = np.abs(rest) / reach + (np.abs(short) / scale).sum(0)
-        return steps, step, large, steps * slopes, omega, reach, unmet
+        grain = _GRAIN * np.abs(omega * dg_each / (slopes * g_each))
+        unmet = np.abs(rest) / reach + (np.maximum(np.abs(short) - grain * np.abs(np.where(large, 1 / g, g)), 0) / scale).sum(0)
+        grain = grain.max(axis=0, initial=0.0)
+        return steps, step, large, steps * slopes, omega, reach, unmet, grain
 
     # ---- the edge -------------------------------------------------------------------------------------
 
