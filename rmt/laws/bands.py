@@ -1,4 +1,4 @@
-"""One band of a law: nodes at which it is smooth, its integral, its quantiles.
+"""One band of a law: a coordinate in which it is smooth, and its quantiles.
 
 On a finite band t = lo + (hi - lo) sin^2(theta/2); below a hard edge at t = -inf, t = hi + 1 - cosh(u). Either way a
 square-root edge becomes smooth and even, so the trapezoidal rule converges exponentially.
@@ -35,26 +35,24 @@ class Local(NamedTuple):
 Locate = Callable[..., Local]
 
 NODES = 192
-_SETTLED = 1e-10  # of the integral of |f|: the error an expectation may have
-_PANELS = 400
 _OWN_DIGITS = 1e-3  # of a tail: below, the series has not enough of them
 
 
 def nodes(lo: float, hi: float, rate: float, n: int = NODES) -> tuple[Array, Array]:
     """Return n nodes t inside the band, increasing, and dt per node."""
-    end = _end(lo, rate)
-    smooth: Array = np.linspace(end / (2 * n), end - end / (2 * n), n)
-    t, slope = _place(smooth, lo, hi)
+    last = end(lo, rate)
+    smooth: Array = np.linspace(last / (2 * n), last - last / (2 * n), n)
+    t, slope = place(smooth, lo, hi)
     order = slice(None, None, -1) if math.isinf(lo) else slice(None)
-    return t[order], slope[order] * (end / n)
+    return t[order], slope[order] * (last / n)
 
 
-def _end(lo: float, rate: float) -> float:
+def end(lo: float, rate: float) -> float:
     """Return where the smooth coordinate ends: a hard edge, F ~ e^(rate t), is followed to e^-45 of it."""
     return math.acosh(1 + 45.0 / rate) if math.isinf(lo) else math.pi
 
 
-def _place(smooth: Array, lo: float, hi: float) -> tuple[Array, Array]:
+def place(smooth: Array, lo: float, hi: float) -> tuple[Array, Array]:
     """Return t and |dt/d(smooth)| at theta or u."""
     if math.isinf(lo):
         return hi + 1 - np.cosh(smooth), np.sinh(smooth)
@@ -66,39 +64,6 @@ def _smooth(t: Array, lo: float, hi: float) -> Array:
     if math.isinf(lo):
         return np.arccosh(1 + hi - t)
     return 2 * np.arcsin(np.sqrt((t - lo) / (hi - lo)))
-
-
-def integrate(f: Callable[[Array], Array], local: Locate, lo: float, hi: float, rate: float, unit: float) -> float:
-    """Return the integral of f(t) times the density over the band.
-
-    The trapezoidal rule is doubled until it settles. Where it does not (bands that nearly touch, a kink of f),
-    scipy's adaptive Gauss-Kronrod rule takes over; raise if that does not settle either.
-    """
-    width = (hi - lo) / (unit + abs(hi))
-    settled = min(max(_SETTLED, 1e-15 / width**2), 1e-6)  # in a narrow band t rounds before its ends differ
-    last, n = math.inf, NODES
-    while n <= 8 * NODES:
-        t, weight = nodes(lo, hi, rate, n)
-        terms = f(t) * np.exp(local(t).log_density) * weight
-        total, size = float(terms.sum()), float(np.abs(terms).sum())
-        if math.isinf(lo) and abs(terms[0] / weight[0]) > _SETTLED * size * rate:
-            raise ConvergenceError(f"expectation rests on values below exp({t[0]:.0f}): it may be infinite")
-        if abs(total - last) <= settled * size:
-            return total
-        last, n = total, 2 * n
-
-    def integrand(smooth: Array) -> Array:
-        t, slope = _place(smooth[:, 0], lo, hi)
-        return f(t) * np.exp(local(t).log_density) * slope
-
-    if math.isfinite(total):
-        from scipy.integrate import cubature  # slow to import
-
-        found = cubature(integrand, [0], [_end(lo, rate)], rtol=0, atol=settled * size, max_subdivisions=_PANELS)
-        if found.status == "converged":
-            return float(found.estimate)
-    raise ConvergenceError(f"expectation did not settle (about {last!r}): f must be finite on the band and "
-                           "piecewise smooth")
 
 
 class Table:
@@ -130,10 +95,10 @@ class Table:
     @cached_property
     def _series(self) -> TailSeries | None:
         def tails(smooth: Array) -> tuple[Array, Array]:
-            found = self.local(_place(smooth, self.lo, self.hi)[0])
+            found = self.local(place(smooth, self.lo, self.hi)[0])
             return (found.lower - self.below) / self.mass, (found.upper - self.above) / self.mass
 
-        return tail_series(tails, _end(self.lo, self._rate), hard=math.isinf(self.lo))
+        return tail_series(tails, end(self.lo, self._rate), hard=math.isinf(self.lo))
 
     def tails(self, t: Array) -> Local:
         """Return the distribution at points of the band; of a dear one from the series, but where a tail is small."""
@@ -156,7 +121,7 @@ class Table:
         if self.dear and self._series is not None:
             smooth = self._series.quantile(q[open_])
             known = ~np.isnan(smooth)
-            out[open_[known]] = _place(smooth[known], self.lo, self.hi)[0]
+            out[open_[known]] = place(smooth[known], self.lo, self.hi)[0]
             open_ = open_[~known]
             if open_.size == 0:
                 return out

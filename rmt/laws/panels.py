@@ -1,0 +1,159 @@
+"""Averages over one band of a law: Gauss-Legendre panels, halved where the density or the averaged function needs it.
+
+In the smooth coordinate of `bands` square-root edges are analytic. Panels are halved until the last Legendre
+coefficients vanish: those for the density alone are found once, and what they hold must be the mass of the band.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+
+from rmt.laws import bands
+from rmt.laws.errors import ConvergenceError
+
+Array = NDArray[np.float64]
+Values = Callable[[Array], Array]
+
+_N, _PANELS = 16, 8
+_NODE, _WEIGHT = legendre.leggauss(_N)
+_COEFFICIENTS = legendre.legvander(_NODE, _N - 1).T * _WEIGHT * (np.arange(_N)[:, None] + 0.5)
+_LEVELS, _MOST = 60, 4000  # halvings, panels
+_DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
+_LOST = 1e-8  # of the mass: a density that holds less or more is wrong
+_FALL = 0.25  # of a hard edge's tail: what is left below the last node, in e-foldings, must fall
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """Panels of one band: ends (panels, 2) in the smooth coordinate, at their nodes (panels, 16) density and state."""
+
+    ends: Array
+    density: Array
+    state: list[NDArray[Any]]
+
+    @property
+    def smooth(self) -> Array:
+        """The nodes."""
+        return self.ends[:, :1] + np.diff(self.ends) * (1 + _NODE) / 2
+
+    @property
+    def weights(self) -> Array:
+        """The weights of the nodes, with the density."""
+        return self.density * np.diff(self.ends) / 2 * _WEIGHT
+
+    def part(self, chosen: Any) -> Panels:
+        """Return some of them."""
+        return Panels(self.ends[chosen], self.density[chosen], [row[chosen] for row in self.state])
+
+    def joined(self, other: Panels) -> Panels:
+        """Return both."""
+        return Panels(np.r_[self.ends, other.ends], np.r_[self.density, other.density],
+                      [np.r_[a, b] for a, b in zip(self.state, other.state, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A band [lo, hi] of a distribution, and the panels that know its density.
+
+    Attributes
+    ----------
+    local : function
+        What the distribution is at t.
+    lo, hi, rate, unit : float
+        The band; how it begins at a hard edge; the scale of t.
+    mass : float
+        What the density must hold.
+    noise : float
+        Of the density, relatively.
+    panels : Panels
+        On which the density is known.
+    """
+
+    local: bands.Locate
+    lo: float
+    hi: float
+    rate: float
+    unit: float
+    mass: float
+    noise: float
+    panels: Panels
+
+    @staticmethod
+    def of(local: bands.Locate, lo: float, hi: float, rate: float, unit: float, mass: float, noise: float) -> Band:
+        """Return a band with panels on which its density is resolved; raise `ConvergenceError` if there are none."""
+        width = min(1.0, (hi - lo) / (unit + abs(hi)))  # in a narrow band t rounds before its ends differ
+        noise = min(max(noise, 1e-14 / width), 1e-6)
+        ends = np.linspace(0, bands.end(lo, rate), _PANELS + 1)
+        start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
+        empty = Band(local, lo, hi, rate, unit, mass, noise, start)
+        found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, _DENSITY * mass, "density")
+        total = float(found.weights.sum())
+        if not abs(total - mass) <= max(_LOST, noise) * mass + 1e-9:
+            raise ConvergenceError(f"the density between {lo!r} and {hi!r} holds {total!r}, not {mass!r}")
+        return Band(local, lo, hi, rate, unit, mass, noise, found)
+
+    def integral(self, f: Values) -> float:
+        """Return the integral of f(t) times the density; raise `ConvergenceError` where it does not settle."""
+        def average(panels: Panels) -> Array:
+            return f(bands.place(panels.smooth.ravel(), self.lo, self.hi)[0]).reshape(panels.density.shape) * panels.density
+
+        first = average(self.panels) * self.panels.weights / np.where(self.panels.density, self.panels.density, 1)
+        size = float(np.abs(first).sum())
+        if not math.isfinite(size):
+            raise ConvergenceError(f"expectation did not settle (about {first.sum()!r}): f must be finite on the band")
+        if math.isinf(self.lo):
+            self._check_bottom(average, size)
+        panels = self._settled(self.panels, average, _AVERAGE * size, "expectation")
+        return float((average(panels) * np.diff(panels.ends) / 2 * _WEIGHT).sum())
+
+    def _check_bottom(self, average: Callable[[Panels], Array], size: float) -> None:
+        """Raise where what is left below a hard edge's last node counts."""
+        last = self.panels.part([int(self.panels.ends[:, 1].argmax())])
+        slope = bands.place(last.smooth.ravel(), self.lo, self.hi)[1]
+        per_t = np.abs(average(last).ravel() / slope)[-1]
+        if per_t > _AVERAGE * size * self.rate:
+            t = float(bands.place(last.smooth.ravel(), self.lo, self.hi)[0][-1])
+            raise ConvergenceError(f"expectation rests on values below exp({t:.0f}): it may be infinite")
+
+    def _at(self, ends: Array, near: Panels | None) -> Panels:
+        """Return panels; the density from the states nearby, if there are any."""
+        smooth = (ends[:, :1] + np.diff(ends) * (1 + _NODE) / 2).ravel()
+        t, slope = bands.place(smooth, self.lo, self.hi)
+        state = None
+        if near is not None and near.state:
+            known = near.smooth.ravel()
+            order = np.argsort(known)
+            nearest = order[np.clip(np.searchsorted(known, smooth, sorter=order), 0, known.size - 1)]
+            state = [row.ravel()[nearest] for row in near.state]
+        found = self.local(t, state)
+        shape = (len(ends), _N)
+        return Panels(ends, (np.exp(found.log_density) * slope).reshape(shape),
+                      [row.reshape(shape) for row in found.state or []])
+
+    def _settled(self, panels: Panels, values: Callable[[Panels], Array], allowed: float, what: str) -> Panels:
+        """Return the panels halved until the values on each are a polynomial."""
+        done: Panels | None = None
+        for _ in range(_LEVELS):
+            found = values(panels)
+            if not np.all(np.isfinite(found)):
+                raise ConvergenceError(f"{what} did not settle: it must be finite and piecewise smooth on the band")
+            last = np.abs(found @ _COEFFICIENTS[-2:].T).max(axis=1)
+            width = np.diff(panels.ends)[:, 0]
+            good = (last * width <= allowed) | (last <= self.noise * np.abs(found).max(axis=1))
+            done = panels.part(good) if done is None else done.joined(panels.part(good))
+            if good.all():
+                return done
+            if len(done.ends) + 2 * np.sum(~good) > _MOST:
+                break
+            wide = panels.part(~good)
+            middle = wide.ends.mean(axis=1)
+            ends = np.concatenate([np.c_[wide.ends[:, 0], middle], np.c_[middle, wide.ends[:, 1]]])
+            panels = self._at(ends, wide)
+        raise ConvergenceError(f"{what} did not settle: it must be finite and piecewise smooth on the band")
