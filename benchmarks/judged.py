@@ -1,0 +1,200 @@
+"""What is asked of the law of an expression, and what is wrong with the answers.
+
+First what anyone asks (`queries`: it is timed), then what only costs (`independent`: quadrature of the density, free
+convolution by iteration, random matrices). Each finding is (check, words); an answer that raises is a `Raised`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import rmt
+from benchmarks.expressions import Node
+from benchmarks.known import Facts, facts
+from benchmarks.quadrature import Measure, Unsettled
+
+NAMES = {name: getattr(rmt, name) for name in rmt.__all__} | {"np": np}
+LEVELS = np.array([0.02, 0.25, 0.5, 0.75, 0.98])
+
+MASS = 1e-9  # of bands and atoms together; of an atom; by which a cdf may fall
+MEAN = 1e-9  # of mean(), relative to the root of E X^2
+VAR = 1e-6, 1e-14  # of var(), relative to itself and to E X^2
+EXPECT = 1e-6  # of expect, relative to E |f|
+PLACE = 1e-9  # of an atom or the hull, relative
+INTEGRAL = 1e-6  # of the density's integral against the cdf
+IN_WORDS = (ValueError, rmt.ConvergenceError, OverflowError)
+
+Finding = tuple[str, str]
+
+
+@dataclass
+class Report:
+    """What was found: wrong answers, answers that raised, checks that could not be made."""
+
+    wrong: list[Finding]
+    raised: list[Finding]
+    unchecked: list[Finding]
+    asking: Callable[[str], Any] = str
+
+    def ask(self, query: str, answer: Callable[[], Any]) -> Any:
+        """Return the answer, or None and note why."""
+        self.asking(query)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                return answer()
+        except Warning as warning:
+            self.wrong.append((query, f"warns {type(warning).__name__}: {warning}"))
+        except IN_WORDS as error:
+            said = f"{type(error).__name__}: {error}"
+            (self.raised if str(error) else self.wrong).append((query, said[:300]))
+        except Exception as error:
+            self.wrong.append((query, f"raises {type(error).__name__}: {error}"[:300]))
+        return None
+
+    def demand(self, check: str, good: object, words: str) -> None:
+        """Note a wrong answer."""
+        if not np.all(good):
+            self.wrong.append((check, words))
+
+
+def queries(node: Node, report: Report, change: Callable[[Any], Any] = lambda law: law) -> Any:
+    """Build the law, ask it what anyone asks, and judge the answers; return it, None if there is none."""
+    known = facts(node)
+    law = report.ask("law", lambda: change(eval(node.text, dict(NAMES))))
+    if law is None:
+        return None
+    atoms, support = report.ask("atoms", lambda: law.atoms), report.ask("support", lambda: law.support)
+    mean, var = report.ask("mean", law.mean), report.ask("var", law.var)
+    root = math.sqrt(known.second)
+    if mean is not None:
+        report.demand("mean", abs(mean - known.mean) <= MEAN * root, f"mean() {mean!r} for {known.mean!r}")
+    if var is not None:
+        report.demand("variance", abs(var - known.var) <= VAR[0] * known.var + VAR[1] * known.second,
+                      f"var() {var!r} for {known.var!r}")
+    if atoms is None or support is None:
+        return None
+    for check, words in _atoms(known, atoms):
+        report.wrong.append((check, words))
+    _hull(known, support, report)
+    cdf_grid = report.ask("cdf", lambda: _grid_of(law, support, atoms))
+    if cdf_grid is not None:
+        _monotone(*cdf_grid, atoms, support, report)
+    _quantiles(law, atoms, report)
+    _averages(law, known, report)
+    return law
+
+
+def _atoms(known: Facts, atoms: dict[float, float]) -> Iterator[Finding]:
+    expected = {u: float(mass) for u, mass in known.atoms.items() if mass > 1e-12}
+    found = {u: mass for u, mass in atoms.items() if mass > 1e-12}
+    room = 1e-14 * max(abs(known.low), abs(known.high))
+    for u, mass in expected.items():
+        there = sum(m for v, m in found.items() if abs(u - v) <= PLACE * abs(u) + room)
+        if abs(there - mass) > MASS:
+            yield "atoms", f"mass {there!r} at {u!r} for {mass!r}"
+    for v, mass in found.items():
+        if not any(abs(u - v) <= PLACE * abs(u) + room for u in expected):
+            yield "atoms", f"an atom of {mass!r} at {v!r}, where there is none"
+
+
+def _hull(known: Facts, support: tuple[tuple[float, float], ...], report: Report) -> None:
+    ends = np.array(support).ravel()
+    if not ends.size:
+        return
+    size = max(abs(known.low), abs(known.high))
+    low = known.low - PLACE * abs(known.low) - 1e-12 * size * (known.low != 0)
+    report.demand("support", ends.min() >= low and ends.max() <= known.high + PLACE * size,
+                  f"support {ends.min()!r} to {ends.max()!r} leaves [{known.low!r}, {known.high!r}]")
+    report.demand("support", np.all(np.isfinite(ends)) and np.all(np.diff(ends) >= 0), f"no bands: {support!r:.200}")
+
+
+def _grid_of(law: Any, support: tuple[tuple[float, float], ...], atoms: dict[float, float]) -> tuple[Any, Any]:
+    """Return increasing places, beside every end and atom too, and the cdf there."""
+    share = (1 - np.cos(np.linspace(0, math.pi, 12))) / 2
+    bands = [low + (high - low) * share for low, high in support]
+    bands += [np.geomspace(low, high, 10) for low, high in support if low > 0 and high > 10 * low]
+    ends = np.array([*(end for band in support for end in band), *atoms])
+    beside = [ends * factor for factor in (1 - 1e-6, 1 - 1e-9, 1 - 1e-13, 1, 1 + 1e-13, 1 + 1e-9, 1 + 1e-6)]
+    x = np.unique(np.concatenate([*bands, *beside]))
+    x = np.unique(np.r_[x, (x[1:] + x[:-1]) / 2])
+    return x, law.cdf(x)
+
+
+def _monotone(x: Any, cdf: Any, atoms: dict[float, float], support: tuple[tuple[float, float], ...],
+              report: Report) -> None:
+    report.demand("cdf", np.all(np.isfinite(cdf)) and cdf.min() >= 0 and cdf.max() <= 1, "cdf leaves [0, 1]")
+    fall = int(np.argmin(np.diff(cdf))) if x.size > 1 else 0
+    if x.size > 1:
+        report.demand("cdf", np.diff(cdf)[fall] >= -MASS,
+                      f"cdf falls from {cdf[fall]:.12g} at {x[fall]!r} to {cdf[fall + 1]:.12g} at {x[fall + 1]!r}")
+    at = dict(zip(x.tolist(), cdf.tolist(), strict=True))
+    masses = [at[high] - atoms.get(high, 0.0) - at[low] for low, high in support]
+    total = math.fsum([*masses, *atoms.values()])
+    report.demand("mass", abs(total - 1) <= MASS, f"bands and atoms hold {total!r}")
+    report.demand("mass", all(mass > 0 for mass in masses), f"a band without mass: {masses!r:.200}")
+    report.demand("cdf", abs(cdf[-1] - 1) <= MASS, f"cdf {cdf[-1]!r} at the top")
+    for u, mass in atoms.items():
+        i = int(np.searchsorted(x, u))
+        before = cdf[i - 1] if i else 0.0
+        report.demand("atoms", cdf[i] - before >= mass - MASS, f"cdf steps by {cdf[i] - before!r} at {u!r} for {mass!r}")
+
+
+def _quantiles(law: Any, atoms: dict[float, float], report: Report) -> None:
+    x = report.ask("ppf", lambda: law.ppf(LEVELS))
+    if x is None:
+        return
+    found = report.ask("cdf", lambda: np.array([law.cdf(x), law.pdf(x)]))
+    if found is None:
+        return
+    cdf, density = found
+    room = MASS + 1e-15 * np.where(np.isfinite(density), np.abs(x) * density, 0)
+    step = np.array([atoms.get(float(place), 0.0) for place in x])
+    if np.any((x == 0) & (step == 0)):  # under the range of floats, but not of their logarithms
+        zero = atoms.get(0.0, 0.0)
+        given = np.clip((LEVELS - zero) / (1 - zero), 0, 1)
+        cdf = report.ask("log.cdf", lambda: zero + (1 - zero) * law.log.cdf(law.log.ppf(given)))
+        if cdf is None:
+            return
+    good = (cdf >= LEVELS - room) & (cdf - step <= LEVELS + room)
+    for q, place, value in zip(LEVELS[~good], x[~good], cdf[~good], strict=True):
+        report.wrong.append(("quantiles", f"ppf({q}) is {place!r}, where the cdf is {value!r}"))
+    report.demand("quantiles", np.all(np.diff(x) >= 0), f"quantiles fall: {x!r}")
+
+
+def _averages(law: Any, known: Facts, report: Report) -> None:
+    root = math.sqrt(known.second)
+    for words, function, exact in (("expect(1)", np.ones_like, 1.0),
+                                   ("expect(x)", lambda x: x / root, known.mean / root),
+                                   ("expect(x^2)", lambda x: (x / root) ** 2, 1.0)):
+        value = report.ask(words, lambda function=function: law.expect(function))
+        if value is not None:
+            report.demand(words, abs(value - exact) <= EXPECT, f"{value!r} for {exact!r}")
+
+
+# ---- what only costs -----------------------------------------------------------------------------------------
+
+
+def integrals(law: Any, report: Report) -> None:
+    """Judge the density by its integral over every band against the cdf."""
+    measure = Measure(law)
+    for low, high in measure.bands:
+        blur = 3e-15 * max(abs(low), abs(high)) / (high - low)
+        if blur > 0.01:
+            report.unchecked.append(("density", f"band {low!r} to {high!r} is narrower than its rounding"))
+            continue
+        increment = report.ask("cdf", lambda: law.cdf(high) - measure.atoms.get(high, 0.0) - law.cdf(low))
+        try:
+            found = report.ask("pdf", lambda: measure.band(low, high, lambda x: np.zeros((0, x.size)))[0])
+        except Unsettled as error:
+            report.unchecked.append(("density", str(error)))
+            continue
+        if found is not None and increment is not None:
+            report.demand("density", abs(found - increment) <= INTEGRAL + blur,
+                          f"over {low!r} to {high!r} it integrates to {found!r}, the cdf says {increment!r}")
