@@ -16,6 +16,7 @@ import numpy as np
 
 import rmt
 from benchmarks.expressions import Node
+from benchmarks.iterated import Transform, has_power
 from benchmarks.known import Facts, facts
 from benchmarks.quadrature import Measure, Unsettled
 
@@ -28,6 +29,8 @@ VAR = 1e-6, 1e-14  # of var(), relative to itself and to E X^2
 EXPECT = 1e-6  # of expect, relative to E |f|
 PLACE = 1e-9  # of an atom or the hull, relative
 INTEGRAL = 1e-6  # of the density's integral against the cdf
+TRANSFORM = 1e-5  # of E d / (z - X), d how far z is from the axis: of the mass that d resolves
+SECONDS = 10.0  # for the iteration
 IN_WORDS = (ValueError, rmt.ConvergenceError, OverflowError)
 
 Finding = tuple[str, str]
@@ -51,6 +54,8 @@ class Report:
                 return answer()
         except Warning as warning:
             self.wrong.append((query, f"warns {type(warning).__name__}: {warning}"))
+        except Unsettled:
+            raise
         except IN_WORDS as error:
             said = f"{type(error).__name__}: {error}"
             (self.raised if str(error) else self.wrong).append((query, said[:300]))
@@ -143,7 +148,8 @@ def _monotone(x: Any, cdf: Any, atoms: dict[float, float], support: tuple[tuple[
     for u, mass in atoms.items():
         i = int(np.searchsorted(x, u))
         before = cdf[i - 1] if i else 0.0
-        report.demand("atoms", cdf[i] - before >= mass - MASS, f"cdf steps by {cdf[i] - before!r} at {u!r} for {mass!r}")
+        report.demand("atoms", cdf[i] - before >= mass - MASS,
+                      f"cdf steps by {cdf[i] - before!r} at {u!r} for {mass!r}")
 
 
 def _quantiles(law: Any, atoms: dict[float, float], report: Report) -> None:
@@ -181,20 +187,77 @@ def _averages(law: Any, known: Facts, report: Report) -> None:
 # ---- what only costs -----------------------------------------------------------------------------------------
 
 
-def integrals(law: Any, report: Report) -> None:
-    """Judge the density by its integral over every band against the cdf."""
+def independent(node: Node, law: Any, report: Report) -> None:
+    """Judge the density by its integral over every band, and all the mass by 1/(z - x) at points near it."""
     measure = Measure(law)
+    z, near = _points(node, law, measure, report)
+    total = sum((mass * near / (z - u) for u, mass in measure.atoms.items()), np.zeros(z.size, dtype=complex))
     for low, high in measure.bands:
-        blur = 3e-15 * max(abs(low), abs(high)) / (high - low)
-        if blur > 0.01:
-            report.unchecked.append(("density", f"band {low!r} to {high!r} is narrower than its rounding"))
-            continue
-        increment = report.ask("cdf", lambda: law.cdf(high) - measure.atoms.get(high, 0.0) - law.cdf(low))
-        try:
-            found = report.ask("pdf", lambda: measure.band(low, high, lambda x: np.zeros((0, x.size)))[0])
-        except Unsettled as error:
-            report.unchecked.append(("density", str(error)))
-            continue
-        if found is not None and increment is not None:
-            report.demand("density", abs(found - increment) <= INTEGRAL + blur,
-                          f"over {low!r} to {high!r} it integrates to {found!r}, the cdf says {increment!r}")
+        found = _band(law, measure, low, high, lambda x: near[:, None] / (z[:, None] - x), report)
+        if found is None:
+            return
+        total = total + found
+    if z.size:
+        _convolution(node, z, near, total, report)
+
+
+def _points(node: Node, law: Any, measure: Measure, report: Report) -> tuple[Any, Any]:
+    """Return points z beside every band, atom and quantile, and what they are away from the axis."""
+    levels = np.array([0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
+    places = report.ask("ppf", lambda: law.ppf(levels))
+    if places is None:
+        return np.zeros(0, dtype=complex), np.zeros(0)
+    middles, widths = [(low + high) / 2 for low, high in measure.bands], [h - lo for lo, h in measure.bands]
+    std = math.sqrt(facts(node).var)
+    found = [_unique(np.r_[places, middles, list(measure.atoms)])]
+    x, z = found[0], []
+    if facts(node).low >= 0:
+        turned = x[x > 1e-250]
+        z = [-turned] if has_power(node) else [-turned, turned * np.exp(0.2j)]
+    if not has_power(node):
+        z += [x + 0.03j * std, x + 0.3j * std]
+        z += [np.array([middle + 0.3j * width]) for middle, width in zip(middles, widths, strict=True)
+              if 1e-6 * std < width < std][:12]
+    at = np.concatenate(z).astype(complex) if z else np.zeros(0, dtype=complex)
+    return at, np.where(at.imag > 0, at.imag, np.abs(at))
+
+
+def _unique(x: Any) -> Any:
+    """Return at most 16 different places."""
+    x = np.unique(x)
+    return x if x.size <= 16 else x[np.linspace(0, x.size - 1, 16).round().astype(int)]
+
+
+def _band(law: Any, measure: Measure, low: float, high: float, functions: Callable[[Any], Any],
+          report: Report) -> Any:
+    """Return the integrals of the functions over a band, whose mass is judged; None where there are none."""
+    mass = report.ask("cdf", lambda: law.cdf(high) - measure.atoms.get(high, 0.0) - law.cdf(low))
+    if mass is None:
+        return None
+    blur = 3e-15 * max(abs(low), abs(high)) / (high - low)
+    if blur > 0.01:  # narrower than the rounding of its places: as one value
+        return mass * functions(np.array([(low + high) / 2]))[:, 0]
+    try:
+        found = report.ask("pdf", lambda: measure.band(low, high, functions))
+    except Unsettled as error:
+        report.unchecked.append(("density", str(error)))
+        return None
+    if found is None:
+        return None
+    report.demand("density", abs(found[0] - mass) <= INTEGRAL + blur,
+                  f"over {low!r} to {high!r} it integrates to {found[0].real!r}, the cdf says {mass!r}")
+    return found[1:]
+
+
+def _convolution(node: Node, z: Any, near: Any, total: Any, report: Report) -> None:
+    """Judge E d / (z - X), d the distance of z from the axis, by free convolution."""
+    try:
+        with np.errstate(all="ignore"):
+            exact = near / (z - Transform(node, SECONDS)(z))
+    except Unsettled as error:
+        report.unchecked.append(("convolution", str(error)))
+        return
+    miss = np.abs(total - exact)
+    worst = int(np.argmax(np.where(np.isfinite(miss), miss, -1)))
+    report.demand("convolution", miss[worst] <= TRANSFORM,
+                  f"mass is amiss by {miss[worst]:.2g} near {z.real[worst]:.6g}, within {near[worst]:.2g}")

@@ -86,7 +86,7 @@ class Measure:
         """In ln x, by the law of ln x where x itself would underflow."""
         zero = self.atoms.get(0.0, 0.0)
         top, bottom = math.log(high), math.log(low) if low > 0 else -math.inf
-        deep = low == 0 and self.law.ppf(ends[0] + _BOTTOM) < 1e-290 or 0 < low < 1e-290
+        deep = 0 < low < 1e-290 or (low == 0 and self.law.ppf(ends[0] + _BOTTOM) < 1e-290)
         cut = 0.0
         if deep:
             view = self.law.log

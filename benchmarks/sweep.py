@@ -57,7 +57,7 @@ def judge(seed: int, index: int, limit: float, matrices: float, pipe: Connection
         _end_after(EXTRA)
         pipe.send((seconds, report.wrong, report.raised, report.unchecked))
         if law is not None:
-            judged.integrals(law, report)
+            judged.independent(node, law, report)
     except Exception as error:  # a fault of the sweep itself must be seen
         report.wrong.append(("sweep", f"{type(error).__name__}: {error}; {traceback.format_exc(limit=-2)}"))
     pipe.send((seconds, report.wrong, report.raised, report.unchecked))
