@@ -36,8 +36,9 @@ def has_power(node: Node) -> bool:
 class Transform:
     """K of an expression; it remembers the last fixed points, from which the next are near."""
 
-    def __init__(self, node: Node, seconds: float) -> None:
+    def __init__(self, node: Node, seconds: float, nodes: int = 24) -> None:
         self.node = node
+        self.nodes = nodes  # in a panel of the rule of a leaf
         self.end = time.process_time() + seconds
         self.last: dict[tuple[int, ...], Array] = {}
 
@@ -63,7 +64,7 @@ class Transform:
                 return parts[0](z - node.numbers[0]) + node.numbers[0]
             case "dilate":
                 return node.numbers[0] * parts[0](z / node.numbers[0])
-        return _leaf(node)(z)
+        return _leaf(node, self.nodes)(z)
 
     def _pairs(self, parts: list[Callable[[Array], Array]], step: Callable[[Array, Array], Array],
                join: Callable[[Array, Array], Array], z: Array, path: tuple[int, ...]) -> Array:
@@ -82,13 +83,12 @@ class Transform:
     def _fixed(self, f: Callable[[Array], Array], z: Array, path: tuple[int, ...]) -> Array:
         """Return the fixed point of f."""
         upper = z.imag > 0
-        room = _NEAR * np.where(upper, z.imag, 1e-2 * np.abs(z))
         u = self.last.get(path, z)
         u = np.where(upper & (u.imag <= 0), z, u) if u.shape == z.shape else z
         u = f(u)
         for _ in range(_ROUNDS):
             second = f(u)
-            if np.all(np.abs(second - u) <= room):
+            if np.all(np.abs(second - u) <= _NEAR * np.where(upper, second.imag, 1e-2 * np.abs(second))):
                 self.last[path] = second
                 return second
             third = f(second)
@@ -128,13 +128,13 @@ class Transform:
 
 
 @functools.lru_cache(maxsize=64)
-def _leaf(node: Node) -> Callable[[Array], Array]:
+def _leaf(node: Node, nodes: int) -> Callable[[Array], Array]:
     """Return K of a leaf: closed for the two with a simple R-transform, else from nodes and weights."""
     if node.name == "Semicircle":
         return functools.partial(_semicircle, float(node.numbers[0]))
     if node.name == "MarchenkoPastur":
         return functools.partial(_marchenko_pastur, float(node.numbers[0]))
-    x, p = rule(node)
+    x, p = rule(node, nodes)
 
     def k_of(z: Array) -> Array:
         inverse = 1 / (z[:, None] - x)
@@ -143,8 +143,8 @@ def _leaf(node: Node) -> Callable[[Array], Array]:
     return k_of
 
 
-def rule(node: Node) -> tuple[Array, Array]:
-    """Return nodes and weights of a leaf."""
+def rule(node: Node, nodes: int = 24) -> tuple[Array, Array]:
+    """Return nodes and weights of a leaf; so many a panel, where it has a density."""
     match node.name:
         case "Discrete":
             return np.array(node.numbers[0], dtype=float), np.array(node.numbers[1]) / math.fsum(node.numbers[1])
@@ -157,11 +157,11 @@ def rule(node: Node) -> tuple[Array, Array]:
             values = node.numbers[0].values
             return values, np.full(values.size, 1 / values.size)
         case "FussCatalan":
-            return _fuss_catalan(node.numbers[0])
+            return _fuss_catalan(node.numbers[0], nodes)
         case "MultiplicativeBrownian":
-            return _brownian(node.numbers[0])
+            return _brownian(node.numbers[0], nodes)
         case "SquaredSlope":
-            return slope_rule(*node.numbers)
+            return slope_rule(*node.numbers, nodes)
     raise Unsettled(f"no rule for {node.name}")
 
 
@@ -175,8 +175,9 @@ def _marchenko_pastur(ratio: float, z: Array) -> Array:
     return (z - 1 + ratio + root) / (z - 1 - ratio + root)
 
 
-def _panels(ends: Array) -> tuple[Array, Array]:
-    node, weight = np.polynomial.legendre.leggauss(24)
+def panels(ends: Array, nodes: int = 24) -> tuple[Array, Array]:
+    """Return Gauss's nodes and weights on each of the intervals between the ends."""
+    node, weight = np.polynomial.legendre.leggauss(nodes)
     half, middle = np.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
     return (middle[:, None] + half[:, None] * node).ravel(), (half[:, None] * weight).ravel()
 
@@ -187,10 +188,10 @@ def _graded(n: int) -> Array:
     return np.unique(np.r_[inner, inner[1] * 2.0 ** -np.arange(1, 30), 1 - inner[1] * 2.0 ** -np.arange(1, 30)])
 
 
-def _fuss_catalan(k: int) -> tuple[Array, Array]:
+def _fuss_catalan(k: int, nodes: int) -> tuple[Array, Array]:
     """By the angle: x = sin^(k+1)((k+1)a) / (sin a sin^k(k a)), 0 < a < pi/(k+1)."""
     end = math.pi / (k + 1)
-    angle, weight = _panels(end * _graded(40))
+    angle, weight = panels(end * _graded(40), nodes)
     top = np.sin((k + 1) * np.where(angle < end / 2, angle, end - angle))
     rest = np.sin(k * angle)
     log_x = (k + 1) * np.log(top) - np.log(np.sin(angle)) - k * np.log(rest)
@@ -200,12 +201,12 @@ def _fuss_catalan(k: int) -> tuple[Array, Array]:
     return np.exp(log_x), p / p.sum()
 
 
-def _brownian(c: float) -> tuple[Array, Array]:
+def _brownian(c: float, nodes: int) -> tuple[Array, Array]:
     """On the curve in w = psi(1/x) where x = (1 + w)/w e^(c (1 + 2w)) is real; the density is -Im w / (pi x)."""
     def square(b: Array) -> Array:  # of the real part of w + 1/2
         return 0.25 - b**2 + b / np.tan(2 * c * b)
 
-    angle, weight = _panels(math.pi * _graded(40))
+    angle, weight = panels(math.pi * _graded(40), nodes)
     top = math.sqrt(0.25 + 0.5 / c)
     a = top * np.cos(angle)
     low, high = np.zeros_like(a), np.full_like(a, math.pi / (2 * c) * (1 - 1e-15))

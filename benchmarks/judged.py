@@ -18,6 +18,7 @@ import rmt
 from benchmarks.expressions import Node
 from benchmarks.iterated import Transform, has_power
 from benchmarks.known import Facts, facts
+from benchmarks.matrices import compared
 from benchmarks.quadrature import Measure, Unsettled
 
 NAMES = {name: getattr(rmt, name) for name in rmt.__all__} | {"np": np}
@@ -253,11 +254,21 @@ def _convolution(node: Node, z: Any, near: Any, total: Any, report: Report) -> N
     """Judge E d / (z - X), d the distance of z from the axis, by free convolution."""
     try:
         with np.errstate(all="ignore"):
-            exact = near / (z - Transform(node, SECONDS)(z))
+            exact, rough = (near / (z - Transform(node, SECONDS, nodes)(z)) for nodes in (48, 24))
     except Unsettled as error:
         report.unchecked.append(("convolution", str(error)))
         return
-    miss = np.abs(total - exact)
-    worst = int(np.argmax(np.where(np.isfinite(miss), miss, -1)))
-    report.demand("convolution", miss[worst] <= TRANSFORM,
+    miss, room = np.abs(total - exact), TRANSFORM + 10 * np.abs(exact - rough)
+    worst = int(np.argmax(np.where(np.isfinite(miss), miss - room, -1)))
+    report.demand("convolution", miss[worst] <= room[worst],
                   f"mass is amiss by {miss[worst]:.2g} near {z.real[worst]:.6g}, within {near[worst]:.2g}")
+
+
+def simulated(node: Node, law: Any, fraction: float, index: int, report: Report) -> None:
+    """Judge the law by random matrices: a fraction of all, and laws of several bands."""
+    if np.random.default_rng(index).random() >= fraction and len(law.support) < 2:
+        return
+    try:
+        report.wrong += report.ask("cdf", lambda: compared(node, law, index)) or []
+    except Unsettled as error:
+        report.unchecked.append(("matrices", str(error)))

@@ -67,13 +67,13 @@ _KINKS = {"hardtanh": (-1.0, 0.0, 1.0)}
 
 
 @functools.lru_cache(maxsize=256)
-def slope_rule(name: str, variance: float) -> tuple[np.ndarray, np.ndarray]:
+def slope_rule(name: str, variance: float, nodes: int = 24) -> tuple[np.ndarray, np.ndarray]:
     """Return values of the squared slope and their weights: Gauss's rule between cuts at every scale of u."""
     scale = math.sqrt(variance)
     places = np.r_[0.0, 2.0 ** np.arange(-3, 8), 1.5 * 2.0 ** np.arange(-3, 8)] / scale
     cuts = np.unique(np.r_[-places, places, np.arange(-REACH, REACH + 1)])
     cuts = cuts[np.abs(cuts) <= REACH]
-    node, weight = np.polynomial.legendre.leggauss(24)
+    node, weight = np.polynomial.legendre.leggauss(nodes)
     half, middle = np.diff(cuts) / 2, (cuts[1:] + cuts[:-1]) / 2
     z = (middle[:, None] + half[:, None] * node).ravel()
     weights = (half[:, None] * weight).ravel() * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

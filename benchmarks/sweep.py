@@ -58,6 +58,7 @@ def judge(seed: int, index: int, limit: float, matrices: float, pipe: Connection
         pipe.send((seconds, report.wrong, report.raised, report.unchecked))
         if law is not None:
             judged.independent(node, law, report)
+            judged.simulated(node, law, matrices, index, report)
     except Exception as error:  # a fault of the sweep itself must be seen
         report.wrong.append(("sweep", f"{type(error).__name__}: {error}; {traceback.format_exc(limit=-2)}"))
     pipe.send((seconds, report.wrong, report.raised, report.unchecked))
