@@ -5,6 +5,7 @@ No name of `rmt` is used here: what is true of an expression is worked out from 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -95,6 +96,40 @@ class Drawn:
         return getattr(np.random.default_rng(self.seed), self.how)(0, self.spread, 300)
 
 
+def parsed(text: str) -> Node:
+    """Return the tree of a text of the kind that `Node.text` writes."""
+    return _parsed(ast.parse(text.strip(), mode="eval").body)
+
+
+def _parsed(tree: ast.expr) -> Node:
+    match tree:
+        case ast.BinOp(left, ast.Pow(), right):
+            return Node("**", (_parsed(left),), (ast.literal_eval(right),))
+        case ast.BinOp(left, ast.Add() | ast.Mult() as sign, right):
+            name, move = ("+", "shift") if isinstance(sign, ast.Add) else ("*", "dilate")
+            scalars = [_scalar(side) for side in (left, right)]
+            for scalar, other in zip(scalars, (right, left), strict=True):
+                if scalar is not None:
+                    return Node(move, (_parsed(other),), (scalar,))
+            first = _parsed(left)  # a + b + c is one sum
+            bare = isinstance(left, ast.BinOp) and first.name == name
+            return Node(name, (*(first.parts if bare else (first,)), _parsed(right)))
+        case ast.Call(ast.Attribute(whole, "compress"), [size]):
+            return Node("compress", (_parsed(whole),), (ast.literal_eval(size),))
+        case ast.Call(ast.Name("Empirical"), [ast.Call(ast.Attribute(ast.Call(_, [seed]), how), [_, spread, _])]):
+            return Node("Empirical", (), (Drawn(*map(ast.literal_eval, (seed,)), how, ast.literal_eval(spread)),))
+        case ast.Call(ast.Name(name), numbers):
+            return Node(name, (), tuple(map(ast.literal_eval, numbers)))
+    raise ValueError(f"no expression of laws: {ast.unparse(tree)}")
+
+
+def _scalar(tree: ast.expr) -> float | None:
+    try:
+        return float(ast.literal_eval(tree))
+    except (ValueError, TypeError):
+        return None
+
+
 def rounded(x: float, digits: int = 3) -> float:
     """Return x with few digits, as it is written."""
     return float(f"{x:.{digits}g}")
@@ -172,7 +207,7 @@ def _leaf(rng: Rng, positive: bool) -> Node:
 def _exponent(rng: Rng) -> int | float:
     if rng.random() < 0.5:
         return int(rng.choice([2, 3, 4, 7, 12, 20]))
-    return rounded(1 + 10 ** rng.uniform(-2, 1), 2)
+    return rounded(1 + 10 ** rng.uniform(-2, 1))
 
 
 def _corner(rng: Rng) -> float:

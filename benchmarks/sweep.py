@@ -1,7 +1,9 @@
 """Random expressions of laws, judged by rules that are not the package's: `make sweep` -> docs/sweep.md.
 
-Expression i of a seed is always the same; `--only i` shows one with all that was found. Each is judged in a process of
-its own, which ends when it is over its time: seconds of the processor, for others may use the machine too.
+Expression i of a seed is always the same; `--only i` shows one with all that was found, `--law TEXT` any other. Each is
+judged in a process of its own, which ends when it is over its time: seconds of the processor, for others may use the
+machine too. "Raised" is a ValueError, ConvergenceError or OverflowError with words; any other exception, and any
+warning, is wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import judged
-from benchmarks.expressions import expression
+from benchmarks.expressions import Node, expression, parsed
 
 EXTRA = 60.0  # seconds for what is not asked of the package
 PATIENCE = 5.0  # times as long as the processor's seconds a process may take
@@ -45,9 +47,8 @@ class Result:
     unchecked: list[judged.Finding] = field(default_factory=list)
 
 
-def judge(seed: int, index: int, limit: float, matrices: float, pipe: Connection) -> None:
+def judge(node: Node, index: int, limit: float, matrices: float, pipe: Connection) -> None:
     """Judge one expression and send what was found: after what is timed, and at the end."""
-    node = expression(seed, index)
     report = judged.Report([], [], [], asking=pipe.send)
     _end_after(limit + 0.5)
     start, seconds = time.process_time(), 0.0
@@ -71,16 +72,16 @@ def _end_after(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def sweep(seed: int, indices: list[int], jobs: int, limit: float, matrices: float) -> Iterator[Result]:
+def sweep(nodes: dict[int, Node], jobs: int, limit: float, matrices: float) -> Iterator[Result]:
     """Yield results as they come; a process that is over its time is killed."""
     context = multiprocessing.get_context("fork")
-    waiting, running = list(reversed(indices)), {}
+    waiting, running = list(reversed(nodes)), {}
     while waiting or running:
         while waiting and len(running) < jobs:
             index = waiting.pop()
-            node = expression(seed, index)
+            node = nodes[index]
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=judge, args=(seed, index, limit, matrices, theirs), daemon=True)
+            process = context.Process(target=judge, args=(node, index, limit, matrices, theirs), daemon=True)
             process.start()
             theirs.close()
             running[ours] = (process, Result(index, node.kind, node.text), time.perf_counter())
@@ -143,7 +144,8 @@ def page(results: list[Result], seed: int, limit: float) -> str:
         times = [result.seconds for result in own]
         lines.append(f"| {kind} | {count} | {sum(bool(r.wrong) for r in own)} | {sum(bool(r.raised) for r in own)} | "
                      f"{sum(r.over for r in own)} | {np.median(times):.2f} | {max(times):.1f} |")
-    skipped = Counter(f"{check}: {words.split(' by ')[0]:.60}" for r in results for check, words in r.unchecked[:1])
+    skipped = Counter(f"{check}: {words.split(' unsettled by ')[0]:.60}"
+                      for r in results for check, words in r.unchecked[:1])
     lines += ["", *(f"Not made {count} times: {words}." for words, count in skipped.most_common(8))]
     for title, chosen in (("Wrong", [r for r in results if r.wrong]), ("Raised", [r for r in results if r.raised]),
                           (f"Over {limit:g} s", [r for r in results if r.over])):
@@ -162,7 +164,7 @@ def _told(result: Result) -> Iterator[str]:
     yield f"- {result.index} ({result.seconds:.2f} s): `{result.text}`"
     if result.over:
         yield f"  - over time in {result.asked}"
-    for name in ("wrong", "raised"):
+    for name in ("wrong", "raised", "unchecked"):
         for check, words in getattr(result, name)[:4]:
             yield f"  - {name}, {check}: {words}"
 
@@ -174,20 +176,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", type=int, default=0, help="the first index")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, nargs="+", help="these indices alone, told in full")
+    parser.add_argument("--law", nargs="+", help="these texts alone, told in full")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--limit", type=float, default=12.0, help="seconds of an expression's answers")
     parser.add_argument("--matrices", type=float, default=0.15, help="fraction that is held against random matrices")
     parser.add_argument("--out", type=Path, help="write the page there")
     parser.add_argument("--json", type=Path, help="write what failed there")
     chosen = parser.parse_args(arguments)
-    indices = chosen.only or list(range(chosen.start, chosen.start + chosen.count))
+    if chosen.law:
+        nodes = dict(enumerate(map(parsed, chosen.law)))
+    else:
+        indices = chosen.only or range(chosen.start, chosen.start + chosen.count)
+        nodes = {index: expression(chosen.seed, index) for index in indices}
+    told = bool(chosen.law or chosen.only)
     results: list[Result] = []
-    for result in sweep(chosen.seed, indices, chosen.jobs, chosen.limit, 1.0 if chosen.only else chosen.matrices):
+    for result in sweep(nodes, chosen.jobs, chosen.limit, 1.0 if told else chosen.matrices):
         results.append(result)
-        if result.wrong or result.raised or result.over or chosen.only:
+        if result.wrong or result.raised or result.over or told:
             print("\n".join(_told(result)), file=sys.stderr, flush=True)
         if len(results) % 50 == 0:
-            print(f"{len(results)}/{len(indices)}: {_count(results)}", file=sys.stderr, flush=True)
+            print(f"{len(results)}/{len(nodes)}: {_count(results)}", file=sys.stderr, flush=True)
     results.sort(key=lambda result: result.index)
     text = page(results, chosen.seed, chosen.limit)
     print(text)
