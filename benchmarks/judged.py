@@ -17,7 +17,7 @@ import numpy as np
 import rmt
 from benchmarks.expressions import Node
 from benchmarks.iterated import Transform, has_power
-from benchmarks.known import Facts, facts
+from benchmarks.known import Facts, blur, facts
 from benchmarks.matrices import compared
 from benchmarks.quadrature import Measure, Unsettled
 
@@ -90,10 +90,11 @@ def queries(node: Node, report: Report, change: Callable[[Any], Any] = lambda la
     for check, words in _atoms(known, atoms):
         report.wrong.append((check, words))
     _hull(known, support, report)
-    cdf_grid = report.ask("cdf", lambda: _grid_of(law, support, atoms))
+    cdf_grid = report.ask("cdf", lambda: _grid_of(node, law, support, atoms))
     if cdf_grid is not None:
         _monotone(*cdf_grid, atoms, support, report)
-    _quantiles(law, atoms, report)
+        _steps(node, *cdf_grid, atoms, report)
+    _quantiles(node, law, atoms, report)
     _averages(law, known, report)
     return law
 
@@ -122,13 +123,15 @@ def _hull(known: Facts, support: tuple[tuple[float, float], ...], report: Report
     report.demand("support", np.all(np.isfinite(ends)) and np.all(np.diff(ends) >= 0), f"no bands: {support!r:.200}")
 
 
-def _grid_of(law: Any, support: tuple[tuple[float, float], ...], atoms: dict[float, float]) -> tuple[Any, Any]:
+def _grid_of(node: Node, law: Any, support: tuple[tuple[float, float], ...],
+             atoms: dict[float, float]) -> tuple[Any, Any]:
     """Return increasing places, beside every end and atom too, and the cdf there."""
     share = (1 - np.cos(np.linspace(0, math.pi, 12))) / 2
     bands = [low + (high - low) * share for low, high in support]
     bands += [np.geomspace(low, high, 10) for low, high in support if low > 0 and high > 10 * low]
     ends = np.array([*(end for band in support for end in band), *atoms])
     beside = [ends * factor for factor in (1 - 1e-6, 1 - 1e-9, 1 - 1e-13, 1, 1 + 1e-13, 1 + 1e-9, 1 + 1e-6)]
+    beside += [ends + side * 4 * blur(node, ends) for side in (-1, 1)]
     x = np.unique(np.concatenate([*bands, *beside]))
     x = np.unique(np.r_[x, (x[1:] + x[:-1]) / 2])
     return x, law.cdf(x)
@@ -147,30 +150,32 @@ def _monotone(x: Any, cdf: Any, atoms: dict[float, float], support: tuple[tuple[
     report.demand("mass", abs(total - 1) <= MASS, f"bands and atoms hold {total!r}")
     report.demand("mass", all(mass > 0 for mass in masses), f"a band without mass: {masses!r:.200}")
     report.demand("cdf", abs(cdf[-1] - 1) <= MASS, f"cdf {values[-1]!r} at the top")
+
+
+def _steps(node: Node, x: Any, cdf: Any, atoms: dict[float, float], report: Report) -> None:
+    """Judge the step of the cdf at every atom, from as far below it as rounding may move it."""
+    places, values = x.tolist(), cdf.tolist()
     for u, mass in atoms.items():
-        i = int(np.searchsorted(x, u))
-        step = values[i] - (values[i - 1] if i else 0.0)
+        below = min(u - 3 * float(blur(node, np.array(u))), math.nextafter(u, -math.inf))
+        before = int(np.searchsorted(x, below, "right"))
+        step = values[places.index(u)] - (values[before - 1] if before else 0.0)
         report.demand("atoms", step >= mass - MASS, f"cdf steps by {step!r} at {u!r} for {mass!r}")
 
 
-def _quantiles(law: Any, atoms: dict[float, float], report: Report) -> None:
+def _quantiles(node: Node, law: Any, atoms: dict[float, float], report: Report) -> None:
     x = report.ask("ppf", lambda: law.ppf(LEVELS))
     if x is None:
         return
-    found = report.ask("cdf", lambda: np.array([law.cdf(x), law.pdf(x)]))
+    room, zero = blur(node, x), atoms.get(0.0, 0.0)
+    if not zero and np.any(x == 0) and facts(node).low >= 0:  # under the range of floats, but not of their logarithms
+        found = report.ask("log.cdf", lambda: [law.log.cdf(law.log.ppf(LEVELS))] * 3)
+    else:
+        found = report.ask("cdf", lambda: [law.cdf(x - room), law.cdf(x), law.cdf(x + room)])
     if found is None:
         return
-    cdf, density = found
-    room = MASS + 1e-15 * np.where(np.isfinite(density), np.abs(x) * density, 0)
     step = np.array([atoms.get(float(place), 0.0) for place in x])
-    if np.any((x == 0) & (step == 0)):  # under the range of floats, but not of their logarithms
-        zero = atoms.get(0.0, 0.0)
-        given = np.clip((LEVELS - zero) / (1 - zero), 0, 1)
-        cdf = report.ask("log.cdf", lambda: zero + (1 - zero) * law.log.cdf(law.log.ppf(given)))
-        if cdf is None:
-            return
-    good = (cdf >= LEVELS - room) & (cdf - step <= LEVELS + room)
-    for q, place, value in zip(*(array[~good].tolist() for array in (LEVELS, x, cdf)), strict=True):
+    good = (found[2] >= LEVELS - MASS) & (found[0] - step <= LEVELS + MASS)
+    for q, place, value in zip(*(array[~good].tolist() for array in (LEVELS, x, found[1])), strict=True):
         report.wrong.append(("quantiles", f"ppf({q}) is {place!r}, where the cdf is {value!r}"))
     report.demand("quantiles", np.all(np.diff(x) >= 0), f"quantiles fall: {x.tolist()!r}")
 

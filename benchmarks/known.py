@@ -175,6 +175,18 @@ def _moved(a: Facts, factor: float, shift: float) -> Facts:
     return Facts(factor * a.mean + shift, factor**2 * a.var, atoms, factor * a.low + shift, factor * a.high + shift)
 
 
+def blur(node: Node, x: np.ndarray) -> np.ndarray:
+    """Return by how much rounding may move a place x: that of x itself, in a sum that of its largest terms."""
+    if _has_sum(node):
+        known = facts(node)
+        return np.full(np.shape(x), 1e-15 * max(abs(known.low), abs(known.high), abs(known.mean)))
+    return 1e-15 * np.abs(x)
+
+
+def _has_sum(node: Node) -> bool:
+    return node.name in ("+", "shift") or any(map(_has_sum, node.parts))
+
+
 def facts(node: Node) -> Facts:
     """Return what is known of an expression."""
     parts = [facts(part) for part in node.parts]
