@@ -49,4 +49,7 @@ accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
 calibration: setup  ## false alarms and power of compare, simulated -> docs/calibration.md
 	$(RUN)/python -m benchmarks.calibration
 
-.PHONY: help setup report activations phase residual figures study test lint bench accuracy calibration
+sweep: setup  ## 2000 random expressions of laws, judged by other rules -> docs/sweep.md
+	$(RUN)/python -m benchmarks.sweep --out docs/sweep.md
+
+.PHONY: help setup report activations phase residual figures study test lint bench accuracy calibration sweep
