@@ -59,10 +59,11 @@ class FiniteLaw(Law):
         return np.asarray(np.log(z[:, None] - values) @ weights, dtype=complex), g, slope, []
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
+        """Return z, dz, G, dG and h; of real points in real numbers."""
         values, weights = self._arrays
         inverse = 1 / (at[:, None] - values)
-        g = inverse @ weights
-        return at, np.ones_like(at), g, -(inverse**2) @ weights, -(inverse @ (weights * values)) / g
+        g, h, slope = inverse @ weights, inverse @ (weights * values), np.square(inverse, out=inverse) @ weights
+        return at, np.ones_like(at), g, -slope, -h / g
 
     def _moment(self, k: int) -> float:
         return math.fsum(float(p) * float(x) ** k for x, p in self._point_masses)

@@ -200,7 +200,8 @@ class Law(Distribution):
     @cached_property
     def _nodes(self) -> tuple[Array, Array, Any]:
         """Points over all bands, P(X > x) and the root at each: from them the root anywhere is a few steps."""
-        t = np.concatenate([bands.nodes(*band, self._rate)[0] for band in self._bands])
+        n = bands.NODES // min(len(self._bands), 8)
+        t = np.concatenate([bands.nodes(*band, self._rate, n)[0] for band in self._bands])
         found = self._at(t)
         return t, found.upper, found.state
 

@@ -35,7 +35,7 @@ BoolArray = NDArray[np.bool_]
 # Heights above z, in standard deviations of the sum: the path that always leads down.
 _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _GRAIN = 4e-15  # some units of rounding
-_PASTUR = 16
+_PASTUR, _QUICK = 16, 15
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
@@ -134,25 +134,31 @@ class Subordination:
         """Return the solution at z, by Newton where that is proved; raise where there is none to working precision."""
         found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
-        for guess, heights in self._attempts():
+        for guess, heights, rounds in self._attempts():
             end = guess(z[todo] + 1j * heights[0] * self.unit)
             for height in heights:
-                end, done = self._newton(z[todo] + 1j * height * self.unit, end, 40)
-            found.put(todo, end)
-            todo = todo[~(done & self._proved(z[todo], end))]
+                end, done = self._newton(z[todo] + 1j * height * self.unit, end, rounds)
+            while todo.size:  # what is left starts from the nearest that was found
+                found.put(todo, end)
+                done &= self._proved(z[todo], end)
+                solved, todo = np.setdiff1d(np.arange(z.size), todo[~done]), todo[~done]
+                if not todo.size or not done.any():
+                    break
+                near = solved[np.abs(z[todo, None] - z[solved]).argmin(axis=1)]
+                end, done = self._newton(z[todo], found[near], rounds)
             if todo.size == 0:
                 return found
         found.put(todo, self._followed_down(z[todo]))
         return found
 
-    def _attempts(self) -> Iterator[tuple[Callable[[ComplexArray], Solution], tuple[float, ...]]]:
-        """Yield Newton's guesses, and the heights above z at which it is tried, in standard deviations."""
-        yield self._guess, (0.0,)
+    def _attempts(self) -> Iterator[tuple[Callable[[ComplexArray], Solution], tuple[float, ...], int]]:
+        """Yield Newton's guesses, heights above z at which it is tried, in standard deviations, and its rounds."""
+        yield self._guess, (0.0,), _QUICK
         for i in range(len(self.laws)):
-            yield partial(self._guess_near, i), (0.0,)
+            yield partial(self._guess_near, i), (0.0,), _QUICK
         for i in range(len(self.laws)):
-            yield lambda z, i=i: self._mapped(z, self._guess_near(i, z)), (0.0,)
-        yield self._guess, (1.0, 0.1, 0.0)
+            yield lambda z, i=i: self._mapped(z, self._guess_near(i, z)), (0.0,), _QUICK
+        yield self._guess, (1.0, 0.1, 0.0), 40
 
     def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
         """Return the solution at z from the state (G, at_1, ...) of a nearby one, anew where that is lost."""

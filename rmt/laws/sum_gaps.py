@@ -152,7 +152,10 @@ def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,
     size, starts = np.where(is_open, margin, -margin), np.r_[True, np.diff(whose) > 0]
     before, after = np.r_[np.inf, size[:-1]], np.r_[size[1:], np.inf]
     before[starts], after[np.r_[starts[1:], True]] = np.inf, np.inf
-    least = np.flatnonzero((size < _NEARLY) & (size <= before) & (size <= after))
+    with np.errstate(invalid="ignore"):  # between nodes a smooth margin goes no further than it bends
+        bend = np.where(np.isinf(before), 2 * (after - size), np.where(np.isinf(after), 2 * (before - size),
+                                                                       before - 2 * size + after))
+    least = np.flatnonzero((size < _NEARLY) & (size <= before) & (size <= after) & ~(size > bend))
     if not least.size:
         return log_f, whose, is_open
     beside = [np.clip(least + step, 0, log_f.size - 1) for step in (-1, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 from scipy.special import expit
+
+from rmt.laws.finite_law import FiniteLaw
 
 if TYPE_CHECKING:
     from rmt.laws.law import Law
@@ -24,7 +27,8 @@ _NODES = np.arange(-34.0, 34.1, 0.25)  # the coordinate of `_place`
 _CLOSE = 1e-14  # nearer to an end, relative to its place, the distance has no digits
 _REAL = 1e-7  # |Im G / G| of a point that is outside
 _NEAR, _TERMS = 0.01, 10
-_ROUNDS = 60
+_COARSE = _NODES[::2]
+_ROUNDS, _SECTIONS = 60, 14
 
 
 @dataclass(frozen=True)
@@ -79,42 +83,45 @@ class Term:
     @cached_property
     def sides(self) -> list[Side]:
         """Every gap, cut where G vanishes."""
-        pieces = sorted([*self.law.support, *((x, x) for x in self.law.atoms)])
+        atoms = self.law.atoms
+        pieces = sorted([*self.law.support, *((x, x) for x in atoms)])
         above = np.cumsum(self.law._pieces[1][::-1])[::-1].tolist()
-        (first, _), (_, last) = pieces[0], pieces[-1]
-        out = [self._side(-math.inf, first, -1, 1.0, -math.inf), self._side(last, math.inf, 1, 0.0, math.inf)]
-        inner = [(a, b, mass) for (_, a), (b, _), mass in zip(pieces, pieces[1:], above[1:], strict=False)
-                 if b - a > _CLOSE * max(abs(a), abs(b))]
-        for a, b, mass in inner:
-            x = self._place(_NODES, np.array(a), np.array(b))
-            g, outside = self._look(x)[0], self._look(x)[3]
-            x, g = x[outside], g[outside]
-            turn = np.flatnonzero((g[:-1] > 0) & (g[1:] <= 0))
-            if turn.size:
-                zero = self._zero(float(x[turn[0]]), float(x[turn[0] + 1]))
-                out += [self._side(a, zero, 1, mass, zero), self._side(zero, b, -1, mass, zero)]
-            elif g.size:
-                out.append(self._side(a, b, 1 if g[0] > 0 else -1, mass, math.nan))
-        return out
+        gaps = [(a, b, mass) for (_, a), (b, _), mass in zip(pieces, pieces[1:], above[1:], strict=False)
+                if b - a > _CLOSE * max(abs(a), abs(b))]
+        parts = [(-math.inf, pieces[0][0], -1, 1.0, -math.inf), (pieces[-1][1], math.inf, 1, 0.0, math.inf)]
+        for (a, b, mass), (sign, zero) in zip(gaps, self._signs(gaps), strict=True):
+            if sign:
+                parts.append((a, b, sign, mass, math.nan))
+            else:
+                parts += [(a, zero, 1, mass, zero), (zero, b, -1, mass, zero)]
+        firsts = [low if sign > 0 else high for low, high, sign, *_ in parts]
+        return [Side(low, high, sign, mass, first if first in atoms else math.nan, pole)
+                for (low, high, sign, mass, pole), first in zip(parts, firsts, strict=True)]
 
-    def _side(self, low: float, high: float, sign: int, above: float, pole: float) -> Side:
-        first = low if sign > 0 else high
-        return Side(low, high, sign, above, first if first in self.law.atoms else math.nan, pole)
-
-    def _zero(self, low: float, high: float) -> float:
-        """Return where G vanishes between two points, by sections: it falls."""
-        while (high - low) > 4e-16 * max(abs(low), abs(high)):
-            x = np.linspace(low, high, 18)
-            below = int(np.sum(self._look(x[1:-1])[0] > 0))
-            if (x[below], x[below + 1]) == (low, high):
-                break
-            low, high = float(x[below]), float(x[below + 1])
-        return high
+    def _signs(self, gaps: Sequence[tuple[float, float, float]]) -> list[tuple[int, float]]:
+        """Return the sign of G in gaps, where it falls, or 0 and where it vanishes."""
+        if not gaps:
+            return []
+        left, right = (np.array(ends) for ends in list(zip(*gaps, strict=True))[:2])
+        omega = self._place(_COARSE, left[:, None], right[:, None])
+        g, _, _, outside = (part.reshape(omega.shape) for part in self._look(omega.ravel()))
+        above, below = outside & (g > 0), outside & (g <= 0)
+        each, last = np.arange(left.size), _COARSE.size - 1
+        low = np.where(above.any(axis=1), omega[each, last - above[:, ::-1].argmax(axis=1)], left)
+        high = np.where(below.any(axis=1), omega[each, below.argmax(axis=1)], right)
+        signs = np.where(above.any(axis=1) & below.any(axis=1), 0, np.where(above.any(axis=1), 1, -1))
+        for _ in range(_SECTIONS):
+            x = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, 18)[1:-1]
+            count = np.sum(self._look(x.ravel())[0].reshape(x.shape) > 0, axis=1)
+            x = np.c_[low, x, high]
+            low, high = x[each, count], x[each, count + 1]
+        return list(zip(signs.tolist(), high.tolist(), strict=True))
 
     def _look(self, omega: Array) -> tuple[Array, Array, Array, BoolArray]:
         """Return G, 1/F', h and where they are those of points outside, at real omega."""
         with np.errstate(all="ignore"):
-            _, d_omega, g, dg, h = self.law._branch(self.law._branch_from(omega.astype(complex)))
+            at = omega if isinstance(self.law, FiniteLaw) else self.law._branch_from(omega.astype(complex))
+            _, d_omega, g, dg, h = self.law._branch(at)
             rise = (-(g**2) * d_omega / dg).real
             outside = (np.abs(g.imag) <= _REAL * np.abs(g)) & (rise > 0) & (rise < 1 + _REAL)
         return g.real, rise, h.real, outside
@@ -173,17 +180,23 @@ class Term:
             i = np.clip(np.searchsorted(table.log_f, log_f[here]), 1, table.u.size - 1)
             u[here] = np.interp(log_f[here], table.log_f, table.u)
             left[here], right[here] = np.sort([table.u[i - 1], table.u[i]], axis=0)
+        omega, h, g, rise, miss = np.empty((5, sides.size))
+        todo = np.arange(sides.size)
         for _ in range(_ROUNDS):
-            omega = self._place(u, low, high)
-            g, rise, h, _ = self._look(omega)
+            place = u[todo], low[todo], high[todo]
+            omega[todo] = self._place(*place)
+            g[todo], rise[todo], h[todo], _ = self._look(omega[todo])
             with np.errstate(all="ignore"):
-                miss = log_f + np.log(np.abs(g))
-                new = u + miss * rise / (g * self._rate(u, low, high))
-            left, right = np.where(miss * sign > 0, u, left), np.where(miss * sign < 0, u, right)
-            new = np.where((new >= left) & (new <= right), new, (left + right) / 2)
-            if np.all((np.abs(new - u) <= 1e-14 * (1 + np.abs(u))) | (np.abs(miss) <= 1e-15)):
+                miss[todo] = log_f[todo] + np.log(np.abs(g[todo]))
+                new = place[0] + miss[todo] * rise[todo] / (g[todo] * self._rate(*place))
+            short = miss[todo] * sign[todo]
+            left[todo], right[todo] = np.where(short > 0, place[0], left[todo]), np.where(short < 0, place[0], right[todo])
+            new = np.where((new >= left[todo]) & (new <= right[todo]), new, (left[todo] + right[todo]) / 2)
+            more = (np.abs(new - place[0]) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-15)
+            todo = todo[more]
+            if not todo.size:
                 break
-            u = new
+            u[todo] = new[more]
         off, short = np.expm1(miss) / g, self._short(g, rise)  # of F, which is given: omega is rounded
         pole = (u * sign > 0) & np.isfinite(low) & np.isfinite(high)
         return Point(omega + off * rise, h + off * short, np.where(pole, rise * np.exp(-2 * miss), rise), short)
