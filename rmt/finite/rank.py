@@ -15,8 +15,9 @@ class RankDistribution:
     """The rank of a chain: the least of n_inputs and independent Binomial(n_l, p_l) numbers of active units.
 
     The law's mass at zero is its limit; at width n the minimum over layers lies below it (n = 200, ten ReLU
-    layers: mass .554 at zero, not 1/2). A residual block 1 + Q, Q Haar in O(n), has one zero if det Q = -1: then -1 is
-    an eigenvalue of Q. Subspaces turned at random meet no more than they must, so ranks do not add up: the least counts.
+    layers: mass .554 at zero, not 1/2). A residual block 1 + Q, Q Haar in O(n), has one zero if det Q = -1, for then -1
+    is an eigenvalue of Q. Kernels and images turned at random meet no more than they must: zeros of factors do not add
+    up, the least rank counts.
 
     Attributes
     ----------
