@@ -49,4 +49,7 @@ accuracy: setup  ## errors of every law against 50 digits -> docs/accuracy.md
 calibration: setup  ## false alarms and power of compare, simulated -> docs/calibration.md
 	$(RUN)/python -m benchmarks.calibration
 
-.PHONY: help setup report activations phase residual figures study test lint bench accuracy calibration
+studies: setup  ## compare on networks drawn by other code, honest and tampered with -> docs/studies.md
+	$(RUN)/python -m benchmarks.studies
+
+.PHONY: help setup report activations phase residual figures study test lint bench accuracy calibration studies

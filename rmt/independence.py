@@ -21,7 +21,6 @@ Array = NDArray[np.float64]
 
 ALARM = 1e-6
 _SAME = 0.01  # of a network's mean gap: copies are this near, value by value
-_FEW = 20  # values of a network that may all be equal by chance where they are on a grid
 _LEAST_RANGE, _LEAST_LEVELS, _LEAST_GAPS, _MANY_GAPS = 5, 8, 16, 40  # values of a network that an alarm needs
 _MANY_VALUES, _SEVERAL = 60, 4  # values of all networks, and networks, that an alarm about their order needs
 _BETWEEN = 0.9  # share of the variance of levels that lies between networks
@@ -78,8 +77,9 @@ def _same(rows: list[Array]) -> Iterator[tuple[int, int]]:
         near = min(_SAME, (ALARM / pairs) ** (2 / size) / 2) * float(np.mean(np.ptp(values, axis=1))) / (size - 1)
         alike = np.abs(np.diff(values, axis=0)).max(axis=1) <= near
         alone = values[np.r_[True, ~alike]]
-        if size < _FEW and np.unique(alone).size < alone.size:
-            continue  # values on a grid, and few of them
+        ties = np.sum(np.diff(np.sort(alone, axis=0), axis=0) == 0)  # of values that were rounded to a grid
+        if ties and pairs * (2 * ties / (alone.size * (len(alone) - 1))) ** (size / 2) > ALARM:
+            continue
         yield from sorted((min(pair), max(pair)) for pair, one in zip(pairwise(members.tolist()), alike, strict=True)
                           if one)
 

@@ -7,6 +7,8 @@ import re
 from itertools import zip_longest
 from typing import Any
 
+_WORDY = re.compile(r"(input_shape|layers|width|init|function|channels|kernel_size)=|schemes\.|activations\.|"
+                    r", bias_std=0(?=\))")
 _LONGEST = 100  # characters of a network's name in a message
 _AROUND = 30  # characters before and behind the place where two names part
 _EQUAL = 1e-9
@@ -22,7 +24,7 @@ def check(prediction: Any, measurement: Any) -> None:
         place = next(i for i, (a, b) in enumerate(zip_longest(mine, other)) if a != b)
         raise ValueError(f"measurement must be of the network that is predicted, {_short(mine)}, got one of "
                          f"{_short(other)}: {_from(mine, place)!r} is {_from(other, place)!r} there (to compare all "
-                         "the same, give prediction.spectrum, or measurement.log_singular_values)")
+                         "the same, give prediction.spectrum or measurement.log_singular_values)")
     variance, drawn = getattr(prediction, "input_variance", None), getattr(measurement, "input_variance", None)
     if (variance is not None and drawn is not None and prediction.input_scale_matters
             and not math.isclose(variance, drawn, rel_tol=_EQUAL)):
@@ -31,8 +33,8 @@ def check(prediction: Any, measurement: Any) -> None:
 
 
 def _normal(text: str) -> str:
-    """Return a repr in which equal numbers are the same: 1.0 is 1."""
-    return re.sub(r"(?<=\d)\.0(?![\d.e])", "", text)
+    """Return a repr in which equal numbers are the same, 1.0 is 1, without the words that say nothing here."""
+    return _WORDY.sub("", re.sub(r"(?<=\d)\.0(?![\d.e])", "", text))
 
 
 def _short(text: str) -> str:
