@@ -200,7 +200,7 @@ def words(found: list[Study]) -> str:
         f"One network counted as many, or values pooled: {len(tampered)}, noticed and named "
         f"{sum(study.noticed for study in tampered)}. "
         f"Independent: {len(honest)}, called dependent {sum(study.noticed for study in honest)}.",
-        f"The distance of all {SETS * NETWORKS} networks of a kind together is {TOLERANCE:g} or more for "
+        f"All {SETS * NETWORKS} networks of a kind together are {TOLERANCE:g} or more apart from the law for "
         f"{sum(truth >= TOLERANCE for truth in truths.values())} of {len(truths)} pairs of kind and error; "
         f"{len(off)} studies of those agree.",
     ]
@@ -226,8 +226,9 @@ and error of sigma_w there are {sets} sets, and each is compared as it is and af
 {words}
 
 Counts are agrees/undecided/differs. "noticed": `Agreement.dependence` says why the networks cannot be independent; the
-verdict is then undecided. Sorting the k-th values over networks leaves all values, and about the scatter of networks, as
-they are, and is not noticed. "agrees, over the tolerance": agrees, with a discrepancy or a raw discrepancy of .02 or more.
+verdict is then undecided. Sorting the k-th values over networks leaves all values, and about the scatter of networks,
+as they are, and is not noticed. "agrees, over the tolerance": agrees, with a discrepancy or a raw discrepancy of .02 or
+more.
 
 {table}"""
 
