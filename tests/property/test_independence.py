@@ -108,6 +108,10 @@ def test_copies_with_more_noise_have_the_same_gaps(noise):
         assert "in the same places" in compare(predict(WIDE), noisy(many, noise)).dependence
 
 
+def test_copies_with_weights_of_another_size_have_the_same_gaps():
+    assert "in the same places" in compare(predict(WIDE), np.concatenate([RIGHT[:10], RIGHT[:10] + 0.1])).dependence
+
+
 def test_one_network_at_several_inputs_is_no_twenty():
     """Of a linear network; where slopes depend on the input, gaps are as independent as those of other networks."""
     j = jacobians(np.random.default_rng(5), [60] * 3, 1)
