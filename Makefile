@@ -52,4 +52,7 @@ calibration: setup  ## false alarms and power of compare, simulated -> docs/cali
 sweep: setup  ## 2000 random expressions of laws, judged by other rules -> docs/sweep.md
 	$(RUN)/python -m benchmarks.sweep --out docs/sweep.md
 
-.PHONY: help setup report activations phase residual figures study test lint bench accuracy calibration sweep
+studies: setup  ## compare on networks drawn by other code, honest and tampered with -> docs/studies.md
+	$(RUN)/python -m benchmarks.studies
+
+.PHONY: help setup report activations phase residual figures study test lint bench accuracy calibration sweep studies

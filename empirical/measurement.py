@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from rmt.text import exp_text
 Array = NDArray[np.float64]
 
 # Raised whenever the same question may get another answer, in its last digits too: files of both are not mixed.
-NUMERICS = 4
+NUMERICS = 5
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -80,6 +81,18 @@ class Measurement:
         """Squared-norm growth of a random gradient, sum s^2 / n_outputs, for every network and input."""
         with np.errstate(over="ignore"):
             return np.exp(2 * self.log_singular_values).sum(-1) / self.n_outputs
+
+    @property
+    def network(self) -> str | None:
+        """The network that was measured, as its `repr`; None for a factory, of which only the label is known."""
+        start = re.match(r"(?:.*?: )??(?=Network\(input_shape=)", self.source, re.DOTALL)
+        return self.source[start.end() :] if start else None
+
+    @property
+    def input_variance(self) -> float | None:
+        """Variance of the input entries where they were normal; None of other inputs."""
+        found = re.fullmatch(r"Gaussian\(variance=(?:Fraction\((\d+), (\d+)\)|([^()]*))\)", self.inputs)
+        return None if found is None else float(found[3]) if found[3] else int(found[1]) / int(found[2])
 
     def __add__(self, other: Measurement) -> Measurement:
         """Return the networks of both; they must measure the same thing, drawn with other seeds."""

@@ -19,7 +19,7 @@ from empirical.graded import RANGE, log_singular_values_of_graded, padded
 
 Array = NDArray[np.float64]
 
-_EPS = float(np.finfo(float).eps)
+_UNIT = 16 * float(np.finfo(float).eps)  # what a sum of rounded matrices may be off by where its terms cancel
 _EVEN = 1e3  # the largest over the smallest row, up to which what R has under rounding is a zero
 _PANEL = 64  # columns that LAPACK takes at once
 
@@ -73,7 +73,7 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
 def _carried(block: Array, behind: _Graded) -> tuple[_Split, _Graded, NDArray[np.bool_]]:
     """Return a block as Q R, R times what is behind it, and which rows of that are not zero."""
     split = _split(block)
-    parts = full_rank(block, _EPS) if _singular(block, split) else [block]
+    parts = full_rank(block, _UNIT) if _singular(block, split) else [block]
     if len(parts) > 1:
         first = _split(parts[0])
         behind, kept = _multiplied(first.upper, behind)
@@ -88,7 +88,7 @@ def _singular(block: Array, split: _Split) -> bool:
     """
     diagonal, size = np.abs(np.diag(split.upper)), _size(block)[split.order]
     return bool(diagonal.size and size[0] < _EVEN * size[-1]
-                and diagonal.min() <= max(block.shape) * _EPS * diagonal.max())
+                and diagonal.min() <= max(block.shape) * _UNIT * diagonal.max())
 
 
 def full_rank(block: Array, unit: float) -> list[Array]:

@@ -213,6 +213,14 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, inputs
     return DONE
 
 
+def _loaded(path: str, source: Any) -> Measurement:
+    """Return the measurement of a file, of these inputs; of which network is up to `compare`."""
+    found = Measurement.load(path)
+    if found.inputs != repr(source):
+        raise ValueError(f"{path}: --inputs must be what the file was measured with, {found.inputs}, got {source!r}")
+    return found
+
+
 @cli.command(name="compare")
 @_network
 @shared
@@ -231,12 +239,13 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
     number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)
     network, source = _describe(width_text, activation, init, bias_std, inputs)
     with resumable(store):
-        measured = Measurement.load(measurement) if measurement else measure_networks(
+        measured = _loaded(measurement, source) if measurement else measure_networks(
             network, draws=draws, inputs=source, seed=seed, store=store)
     result = compare(_predicted(network, source), measured, tolerance)
     if as_json:
         click.echo(json.dumps({"verdict": result.verdict, "reason": result.reason, "discrepancy": result.discrepancy,
-                               "interval": result.interval, "p_value": result.p_value,
+                               "interval": result.interval, "raw_discrepancy": result.raw_discrepancy,
+                               "dependence": result.dependence, "p_value": result.p_value,
                                "zscores": [json_number(float(z)) for z in result.zscores],
                                "mass_at_zero": result.mass_at_zero, "wasserstein": result.wasserstein}, indent=2))
     else:

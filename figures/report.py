@@ -26,8 +26,8 @@ _COLUMNS = (
     Column("scheme", "scheme"), Column("activation", "activation"), Column("depth", "depth"),
     Column("inputs", "inputs"), Column("bias_std", "bias std"), Column("blocks", "blocks"),
     Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
-    Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "distance"),
-    Column("interval_low", "from"), Column("interval_high", "to (95 %)"),
+    Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "discrepancy"),
+    Column("interval_low", "from"), Column("interval_high", "to (95 %)"), Column("raw_discrepancy", "raw"),
     Column("p_value", "p"),
     Column("mass_at_zero_predicted", "zeros, law"), Column("mass_at_zero_measured", "zeros, measured"),
     Column("largest_s_predicted", "largest s, law"), Column("largest_s_measured", "largest s, measured"),
@@ -70,7 +70,7 @@ def row_result(row: Row, measurement: Measurement) -> RowResult:
     cells: tuple[Cell, ...] = (
         row.init, row.activation, row.depth, row.inputs, row.bias_std, row.blocks, row.width,
         _count(measurement.networks, row.draws), row.seed,
-        result.verdict, str(regime), result.discrepancy, low, high,
+        result.verdict, str(regime), result.discrepancy, low, high, result.raw_discrepancy,
         "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
         *map(exp_text, kappa))
     picture = _picture(result, row)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rmt import plotting, smooth_statistics
+from rmt import independence, plotting, provenance, smooth_statistics
 from rmt.cdf_distance import CdfDistance
 from rmt.checks import Number, number
 from rmt.finite.chain import Chain
@@ -89,11 +89,23 @@ class Agreement:
         return CdfDistance(self.spectrum.log, values, float(self.censored.max()), self.snap)
 
     @cached_property
-    def discrepancy(self) -> float:
-        """Largest distance between the cdfs of s given s > 0, measured (pooled over networks) and predicted."""
+    def raw_discrepancy(self) -> float:
+        """Largest distance between the cdfs of s given s > 0, measured (pooled over networks) and predicted.
+
+        The noise of few networks only adds to it: it is biased upward.
+        """
         if self._distance.empty:
             return 0.0 if self.spectrum.atoms.get(0.0, 0.0) == 1.0 else 1.0
         return self._distance.pooled
+
+    @cached_property
+    def discrepancy(self) -> float:
+        """That distance less its bias by the noise of few networks; it lies inside `interval`.
+
+        The bias is what resampled networks add once more (median of the bootstrap). Of one network nothing is known of
+        it: there it is `raw_discrepancy`.
+        """
+        return self.raw_discrepancy if self.networks < 2 or self._distance.empty else self._distance.corrected
 
     @cached_property
     def interval(self) -> tuple[float, float]:
@@ -101,6 +113,11 @@ class Agreement:
         if self.networks < 2:
             return 0.0, 1.0
         return (self.discrepancy, self.discrepancy) if self._distance.empty else self._distance.interval
+
+    @cached_property
+    def dependence(self) -> str:
+        """What shows that the networks are not independent, so that no error bar holds; "" where nothing does."""
+        return independence.dependence(self.log_values, self.snap)
 
     @cached_property
     def wasserstein(self) -> float:
@@ -217,10 +234,11 @@ class Agreement:
     def verdict(self) -> str:
         """Return "agrees", "differs" or "undecided".
 
-        agrees: the interval's upper end is under the tolerance, the mass at zero inside its 99 % range, and the p-value
-        not under .01 where it is `decisive`. differs: the lower end is over the tolerance + 1/n (n the non-zero values
-        of one network, the bias of a right law), the mass at zero outside, or that p-value under .01. One network is
-        undecided.
+        agrees: the interval's upper end and half its width are under the tolerance, the raw discrepancy is not over it
+        by more than noise explains, the mass at zero is inside its 99 % range, and the p-value not under .01 where it
+        is `decisive`. differs: the lower end is over the tolerance + 1/n (n the non-zero values of one network, the
+        bias of a right law), the mass at zero outside, or that p-value under .01. One network is undecided, and so are
+        networks that are not independent.
         """
         return self._judgement[0]
 
@@ -233,6 +251,8 @@ class Agreement:
     def _judgement(self) -> tuple[str, str]:
         if self.networks < 2:
             return UNDECIDED, "one network has no error bar"
+        if self.dependence:
+            return UNDECIDED, f"{self.dependence} (no error bar; {self.raw_discrepancy:.4f} apart)"
         (low, high), zero = self.interval, self.mass_range
         if not zero[0] - 1e-9 <= self.mass_at_zero[1] <= zero[1] + 1e-9:
             return DIFFERS, f"mass at zero {self.mass_at_zero[1]:.4f} outside {zero[0]:.4f} to {zero[1]:.4f}"
@@ -246,8 +266,17 @@ class Agreement:
         if self.decisive and self.p_value is not None and self.p_value < _REFUSED:
             return DIFFERS, f"p = {self.p_value:.1g}: under {_REFUSED:g} with the 1/N term in the null"
         if high < self.tolerance:
-            return AGREES, f"at most {high:.4f} apart, under {self.tolerance:g}"
+            return self._near(high, bias)
         return UNDECIDED, f"{low:.4f} to {high:.4f} apart: on both sides of {self.tolerance:g}"
+
+    def _near(self, high: float, bias: float) -> tuple[str, str]:
+        """Return the verdict on an interval under the tolerance; where noise has put it there it is no evidence."""
+        scatter = 0.0 if self._distance.empty else self._distance.scatter
+        if scatter >= self.tolerance:
+            return UNDECIDED, f"networks scatter too much: the interval is ±{scatter:.4f}, over {self.tolerance:g}"
+        if self.raw_discrepancy >= self.tolerance + min(scatter, bias):
+            return UNDECIDED, f"{self.raw_discrepancy:.4f} apart as measured: {self.discrepancy:.4f} rests on its bias"
+        return AGREES, f"at most {high:.4f} apart, under {self.tolerance:g}"
 
     def rows(self) -> list[tuple[str, Cell, Cell, Cell, Cell, str]]:
         """Return (quantity, predicted, measured, low, high, note); low and high are of an interval or a range."""
@@ -260,6 +289,7 @@ class Agreement:
         return [
             ("verdict", "", self.verdict, "", "", self.reason),
             ("discrepancy", 0.0, self.discrepancy, *self.interval, f"tolerance {self.tolerance:g}"),
+            ("raw discrepancy", 0.0, self.raw_discrepancy, "", "", "noise of few networks adds to it"),
             ("p-value", "", "none" if self.p_value is None else self.p_value, "", "", null),
             ("Wasserstein distance (ln s)", 0.0, self.wasserstein, "", "", ""),
             ("mass at zero", *self.mass_at_zero, *self.mass_range, zero),
@@ -293,6 +323,12 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     tolerance : float
         The distance of the cdfs that still counts as agreement, in (0, 1).
 
+    Raises
+    ------
+    ValueError
+        Where prediction and measurement are known to be of different networks, or of inputs of different variance
+        where that matters. A law or Spectrum, and an array, have no name, and are compared with anything.
+
     Warns
     -----
     UserWarning
@@ -308,6 +344,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
             n_inputs, rank = rank.n_inputs, rank if rank.independent else None
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
+    provenance.check(prediction, measurement)
     values = _array(getattr(measurement, "log_singular_values", measurement), n_inputs)
     snap = _SNAP.get(str(getattr(measurement, "dtype", "")), _SNAP["float64"])
     if n_inputs is not None and values.shape[2] != n_inputs:
@@ -320,11 +357,11 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     tolerance = float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True))
     found = Agreement(spectrum, values, resolution, tolerance, rank, null, snap,
                       getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
-    if found.discrepancy > _FAR:
+    if found.raw_discrepancy > _FAR:
         for factor, word in _MISTAKES:
             with np.errstate(over="ignore"):
                 other = replace(found, log_values=values * factor)
-            if other.discrepancy < found.discrepancy / 4:
+            if other.raw_discrepancy < found.raw_discrepancy / 4:
                 warnings.warn(f"measured values look like {word}, not ln s: multiplied by {factor:.3g} they are near "
                               "the law", stacklevel=2)
     return found

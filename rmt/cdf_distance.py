@@ -86,11 +86,31 @@ class CdfDistance:
         return float(self.sup(np.ones((1, len(self.log_values))))[0])
 
     @cached_property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of that distance: basic (reflected) bootstrap over networks."""
+    def _quantiles(self) -> tuple[float, float, float]:
+        """Lower end, median and upper end of the distance of resampled networks."""
         resampled = np.concatenate([self.sup(rows) for rows in self._resamples()])
-        low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-        return max(0.0, 2 * self.pooled - float(high)), min(1.0, max(0.0, 2 * self.pooled - float(low)))
+        low, middle, high = np.quantile(resampled, [(1 - _LEVEL) / 2, 0.5, (1 + _LEVEL) / 2])
+        return float(low), float(middle), float(high)
+
+    @property
+    def corrected(self) -> float:
+        """That distance less its bias: noise only adds to a largest distance, and resampled networks add it again."""
+        return self._reflected(self._quantiles[1])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the corrected distance: basic (reflected) bootstrap over networks, in [0, 1]."""
+        low, _, high = self._quantiles
+        return self._reflected(high), self._reflected(low)
+
+    @property
+    def scatter(self) -> float:
+        """Half the width of that interval before it is cut at 0 and 1."""
+        low, _, high = self._quantiles
+        return (high - low) / 2
+
+    def _reflected(self, resampled: float) -> float:
+        return min(1.0, max(0.0, 2 * self.pooled - resampled))
 
     def _resamples(self) -> Iterator[NDArray[Any]]:
         networks = len(self.log_values)

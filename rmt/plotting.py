@@ -149,7 +149,8 @@ def _difference(result: Agreement, ax: Axes) -> None:
     if np.any(error > 0):
         ax.fill_between(t, gap - 3 * error, gap + 3 * error, color=MEASURED, alpha=0.3, lw=0,
                         label="±3 standard errors")
-    ax.plot(t, gap, color=MEASURED, lw=1.1, label="measured − law")
+    ax.plot(t, gap, color=MEASURED, lw=1.1,
+            label=f"measured − law (discrepancy {result.discrepancy:.4f}, raw {result.raw_discrepancy:.4f})")
     if result.null is not None and place.size and not result.spectrum.log.atoms:
         at, shift = result.null.cdf_shift(result.spectrum)
         ax.plot(at / _LN10, shift, color=LAW, lw=1.1, ls="--", label="theory at this width − law")

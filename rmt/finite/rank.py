@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc
+from scipy.special import bdtr, bdtrc
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,9 @@ class RankDistribution:
     """The rank of a chain: the least of n_inputs and independent Binomial(n_l, p_l) numbers of active units.
 
     The law's mass at zero is its limit; at width n the minimum over layers lies below it (n = 200, ten ReLU
-    layers: mass .554 at zero, not 1/2).
+    layers: mass .554 at zero, not 1/2). A residual block 1 + Q, Q Haar in O(n), has one zero if det Q = -1, for then -1
+    is an eigenvalue of Q. Kernels and images turned at random meet no more than they must: zeros of factors do not add
+    up, the least rank counts.
 
     Attributes
     ----------
@@ -26,11 +28,15 @@ class RankDistribution:
     independent : bool
         Whether units are active independently of each other; else (hard-tanh: all depend on one norm) the number of
         active units spreads more than this distribution does, and only its mean is about right.
+    singular : tuple of (n, parts, copies, p)
+        Residual blocks of n dimensions whose branch turns `parts` spaces, each `copies` times (a convolution does so
+        at every position): each loses `copies` dimensions with probability p.
     """
 
     n_inputs: int
     active: tuple[tuple[int, float], ...]
     independent: bool = True
+    singular: tuple[tuple[int, int, int, float], ...] = ()
 
     @cached_property
     def pmf(self) -> NDArray[np.float64]:
@@ -40,6 +46,8 @@ class RankDistribution:
         for n, p in self.active:
             at_least = bdtrc(np.minimum(k - 1.0, n), n, p) if p < 1 else (k <= n).astype(float)
             tail = tail * np.where(k == 0, 1.0, np.where(k <= n, at_least, 0.0))
+        for n, parts, copies, p in self.singular:
+            tail = tail * np.where(k <= n, bdtr(np.minimum((n - k) // copies, parts), parts, p), 0.0)
         return -np.diff(tail)
 
     @property

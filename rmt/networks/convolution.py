@@ -138,13 +138,13 @@ class Conv2d(Weighted):
         self._check(signal.shape)
         fan_in, _ = self.fans(signal.shape)
         rows, columns = math.prod(self.output_shape(signal.shape)), signal.size
+        positions = rows // self.channels
         if self.scheme.entries == "delta":
-            return Haar(rows, columns, self.scheme.gain_squared)
+            return Haar(rows, columns, self.scheme.gain_squared, self.groups, positions)
         overlap = 1 if self.stride > 1 else self.taps  # patches that hold an entry
         if self.scheme.orthogonal:
-            turned = Haar(rows, overlap * columns, self.scheme.gain_squared)
+            turned = Haar(rows, overlap * columns, self.scheme.gain_squared, self.groups, positions)
             return Product((Haar(overlap * columns, columns, Fraction(overlap)), turned)) if overlap > 1 else turned
-        positions = rows // self.channels
         spread = Fraction(1, positions) + Fraction(1, fan_in) * (1 - Fraction(1, positions))
         return Gaussian(rows, columns, self.gain(signal.shape) / columns, normal=False,
                         freedom=self.channels / spread)

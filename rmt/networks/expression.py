@@ -27,6 +27,7 @@ from rmt.laws.residual_psi import residual_block
 from rmt.laws.stream_psi import StreamPsi
 from rmt.networks.stream import Array, Seen, joint_slopes
 
+_EQUAL = 1e-12  # gains that differ by less are equal: they were rounded
 _TOGETHER = 64  # places on one stream, whose number's cube is the cost
 
 
@@ -52,11 +53,16 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Haar:
-    """Semi-orthogonal, uniform, rows x columns; singular values are the root of `gain_squared`."""
+    """Semi-orthogonal, uniform, rows x columns; singular values are the root of `gain_squared`.
+
+    A convolution turns `parts` groups of channels, each the same way in `copies` positions.
+    """
 
     rows: int
     columns: int
     gain_squared: Fraction
+    parts: int = 1
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -330,6 +336,37 @@ def log_norm_variance(expression: Expression) -> float:
             return 4 * share * (1 - share) / size + share**2 * log_norm_variance(branch)
         case Haar(rows, columns, _):
             return max(0.0, 2 / rows - 2 / columns)
+
+
+def singular(factors: Iterable[Expression]) -> tuple[tuple[int, int, int, float], ...]:
+    """Return the residual blocks that may have exact zeros, as `RankDistribution.singular` has them."""
+    found = list[tuple[int, int, int, float]]()
+    for (block,), times in _runs((factor,) for factor in factors):
+        if isinstance(block, Block) and (one := _singular(block)):
+            found += [one] * times
+    return tuple(found)
+
+
+def _singular(block: Block) -> tuple[int, int, int, float] | None:
+    """Return a block that turns its space by as much as its shortcut keeps it: half of O(n) has each of 1 and -1."""
+    parts = copies = block.size
+    gains = {1 / block.shortcut**2: 1.0}  # squared gain of the branch over the shortcut: its probability
+    for factor in _leaves(block.branch):
+        match factor:
+            case Scalar(a):
+                gains = {gain * a**2: p for gain, p in gains.items()}
+            case Haar(rows, columns, gain_squared) if rows == columns:
+                gains = {gain * gain_squared: p for gain, p in gains.items()}
+                parts, copies = min(parts, factor.parts), min(copies, factor.copies)
+            case Diagonal(size, FiniteLaw() as slopes):  # a mask that is all ones, say
+                ones = [(x, float(mass) ** size) for x, mass in slopes._point_masses if x]
+                gains = {gain * x: p * mass for gain, p in gains.items() for x, mass in ones}
+            case Identity():
+                pass
+            case _:
+                return None
+    chance = sum(p for gain, p in gains.items() if math.isclose(gain, 1, rel_tol=_EQUAL)) / 2
+    return (block.size, parts, copies, chance) if chance else None
 
 
 def units(factors: Iterable[Expression]) -> tuple[tuple[int, float], ...]:

@@ -18,7 +18,7 @@ from rmt.networks import expression
 from rmt.networks.finite_width import FiniteWidth
 from rmt.networks.layers import Activation, Layer, UnsupportedStructure
 from rmt.networks.network import Network
-from rmt.networks.normalization import BatchNorm
+from rmt.networks.normalization import BatchNorm, LayerNorm, RMSNorm
 from rmt.networks.sequence import Step, append, every, steps
 from rmt.networks.signal import Border, Signal
 
@@ -62,6 +62,8 @@ class Prediction:
         number, and the mass at zero that a finite width has.
     warnings : tuple of str
         What the theory leaves out here.
+    input_variance : float
+        Mean square of an input entry.
     """
 
     network: Network
@@ -69,6 +71,14 @@ class Prediction:
     layers: tuple[LayerRow, ...]
     finite_width: FiniteWidth
     warnings: tuple[str, ...]
+    input_variance: float = 1.0
+
+    @property
+    def input_scale_matters(self) -> bool:
+        """Whether inputs of another variance have another law: slopes that depend on more than a sign, or a norm."""
+        layers = [*every(self.network.layers)]
+        return any(isinstance(layer, BatchNorm | LayerNorm | RMSNorm) for layer in layers) or not all(
+            layer.phi.by_sign for layer in layers if isinstance(layer, Activation))
 
     @property
     def null(self) -> Chain | None:
@@ -183,13 +193,13 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     warnings += _left_out(network, factors, float(border.gain.mean()))
     by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
     jacobian = expression.Product(tuple(factors))
-    rank = RankDistribution(n_inputs, expression.units(factors), by_sign)
+    rank = RankDistribution(n_inputs, expression.units(factors), by_sign, expression.singular(factors))
     harmonic = len(widths) / sum(1 / n for n in widths) if widths else float(n_inputs)
     found = regime(len(widths), harmonic, expression.log_norm_variance(jacobian), rank.shift)
     norm = expression.log_norm(jacobian, log_mean)
     spectrum, chain = expression.law(jacobian, n_inputs).spectrum, expression.chain(jacobian, n_inputs)
     width = FiniteWidth(spectrum, found, rank, norm, chain if by_sign else None)
-    return Prediction(network, spectrum, tuple(rows), width, tuple(warnings))
+    return Prediction(network, spectrum, tuple(rows), width, tuple(warnings), q)
 
 
 def _left_out(network: Network, factors: list[expression.Expression], loss: float) -> Iterator[str]:

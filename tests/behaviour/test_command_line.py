@@ -261,7 +261,7 @@ def test_a_comparison_is_written_in_every_form(suffix, first, tmp_path):
     assert result.exit_code in (0, 1, 3)
     text = out.read_text()
     assert text.startswith(first)
-    for quantity in ("verdict", "discrepancy", "p-value", "mass at zero", "condition number"):
+    for quantity in ("verdict", "discrepancy", "raw discrepancy", "p-value", "mass at zero", "condition number"):
         assert quantity in text
         assert quantity in result.stdout
     assert "nan" not in text

@@ -93,7 +93,9 @@ def test_all_files_are_there_with_a_row_each(page):
     assert len(rows) == 4 + 1 + 1
     assert {"verdict", "discrepancy"} <= set(rows[0])
     assert {row["verdict"] for row in rows} <= {"agrees", "differs", "undecided"}
-    assert all(0 <= float(row["discrepancy"]) <= 1 for row in rows)
+    assert all(0 <= float(row["interval_low"]) <= float(row["discrepancy"]) <= float(row["interval_high"]) <= 1
+               for row in rows)
+    assert all(float(row["discrepancy"]) <= float(row["raw_discrepancy"]) <= 1 for row in rows)
     assert all(row["verdict"] == "agrees" for row in rows
                if (row["scheme"], row["activation"], row["networks"]) == ("orthogonal", "linear", "4"))
     assert not any("nan" in value.lower() for row in rows for value in row.values())
