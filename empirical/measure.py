@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from empirical.inputs import Inputs, gaussian
 from empirical.measurement import Measurement, joined
 from empirical.modules import torch_dtype
 from empirical.progress import progress as progress_bar
-from empirical.schedule import Failure, answers
+from empirical.schedule import Failure, answers, fingerprint
 from empirical.store import Store
 from empirical.task import Factory, Task
 from rmt.checks import integer
@@ -63,7 +64,7 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     store : path or Store
         A folder that keeps every measured network, so that only what is missing is measured.
     label : str
-        Names a factory's networks in the store.
+        Names a factory's networks in the store, together with a digest of what one of its modules is and computes.
     progress : bool
         Whether to show a progress bar on standard error.
 
@@ -88,9 +89,10 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
         name = f"{label}: {source!r}" if label else repr(source)
     else:
         name = label or str(getattr(source, "__qualname__", source))
-    tasks = [Task(source, name, inputs, inputs_per_network, seed, index, str(device), precision)
-             for index in range(draws)]
+    task = Task(source, name, inputs, inputs_per_network, seed, 0, str(device), precision)
     kept = store if store is None or isinstance(store, Store) else Store(store)
+    task = replace(task, fingerprint=fingerprint(task, executor, stored=kept is not None))
+    tasks = [replace(task, index=index) for index in range(draws)]
     if kept and isinstance(source, Network):
         kept.check_room(sum(not kept.path(task.question).exists() for task in tasks),
                         inputs_per_network * source.n_inputs)

@@ -48,6 +48,9 @@ class Measurement:
         Whether the module draws random numbers on its way, which the seed has frozen.
     numerics : int
         Version of the code that found the values; others may differ in the last digits.
+    fingerprint : str
+        Digest of what `source` does not say: of custom activations, of the module of a factory that is stored. Empty
+        where there is nothing to say, or where it is not known.
     """
 
     log_singular_values: Array
@@ -61,6 +64,7 @@ class Measurement:
     calibrated: int = 0
     random: bool = False
     numerics: int = NUMERICS
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         shape = self.log_singular_values.shape
@@ -86,7 +90,7 @@ class Measurement:
         if not isinstance(other, Measurement):
             return NotImplemented
         mine, theirs = ({**m._about, "shape": m.log_singular_values.shape[1:]} for m in (self, other))
-        different = [key for key in mine if mine[key] != theirs[key] and key != "seed"]
+        different = [key for key in mine if key in theirs and mine[key] != theirs[key] and key != "seed"]
         if different:
             raise ValueError("cannot join measurements of different things: " + ", ".join(
                 f"{key} is {mine[key]} and {theirs[key]}" for key in different))
@@ -96,7 +100,8 @@ class Measurement:
 
     @property
     def _about(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in _ARRAYS}
+        about = {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in _ARRAYS}
+        return about if self.fingerprint else {key: about[key] for key in about if key != "fingerprint"}
 
     # ---- as text and as a table --------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from empirical.calibration import calibrated, untrained
+from empirical.fingerprint import of_module
 from empirical.inputs import Inputs
 from empirical.measurement import Measurement
 from empirical.modules import build, torch_dtype
@@ -36,17 +37,26 @@ class Task:
     index: int
     device: str
     dtype: str
+    fingerprint: str = ""  # of what the label does not say
 
     @property
     def question(self) -> dict[str, Any]:
         """What is asked: the name under which the answer is stored."""
+        unsaid = {"fingerprint": self.fingerprint} if self.fingerprint else {}
         return {"label": self.label, "inputs": repr(self.inputs), "inputs_per_network": self.inputs_per_network,
-                "seed": self.seed, "index": self.index, "device": self.device, "dtype": self.dtype}
+                "seed": self.seed, "index": self.index, "device": self.device, "dtype": self.dtype, **unsaid}
 
     @property
     def module_seed(self) -> int:
         """The seed of its weights, as `empirical.build` takes it."""
         return int(self._seeds()[0].generate_state(1, np.uint64)[0] >> 1)
+
+    def fingerprints(self, seed: int) -> tuple[str, str]:
+        """Return digests of two modules of one seed, which are the same if torch's seed decides all of them."""
+        with one_blas_thread():
+            one, two = (of_module(module, shape, torch_dtype(self.dtype), self.device)
+                        for module, shape in (self.module(seed), self.module(seed)))
+        return one, two
 
     def _seeds(self) -> list[np.random.SeedSequence]:
         return np.random.SeedSequence(self.seed, spawn_key=(self.index,)).spawn(3)
@@ -68,7 +78,7 @@ class Task:
     def drawn(self) -> tuple[nn.Module, torch.Tensor, int]:
         """Return the module, its inputs, and how many more inputs its batch normalizations were calibrated on."""
         _, data, statistics = self._seeds()
-        module, shape = self._module(self.module_seed)
+        module, shape = self.module(self.module_seed)
         x = self._tensor(self.inputs.draw(self.inputs_per_network, shape, np.random.default_rng(data)))
         count = self.inputs.most(CALIBRATION) if any(untrained(module)) else 0
         if count:
@@ -80,12 +90,13 @@ class Task:
                count: int = 0, random: bool = False) -> Measurement:
         """Return the values (inputs, n_inputs) and resolutions (inputs) with their provenance."""
         return Measurement(values[None], resolution[None], n_outputs, self.label, repr(self.inputs), self.seed,
-                           self.device, self.dtype, count, random)
+                           self.device, self.dtype, count, random, fingerprint=self.fingerprint)
 
     def _tensor(self, x: NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(x, dtype=torch_dtype(self.dtype), device=self.device)
 
-    def _module(self, seed: int) -> tuple[nn.Module, tuple[int, ...]]:
+    def module(self, seed: int) -> tuple[nn.Module, tuple[int, ...]]:
+        """Return the module of a seed, and the shape of its inputs."""
         if isinstance(self.source, Network):
             return build(self.source, seed, self.device, self.dtype), self.source.input_shape
         shape = self.inputs.shape
