@@ -78,7 +78,7 @@ def edges(law: Law) -> list[Any]:
     for end in ends:
         value, exact = min(candidates, key=lambda candidate: abs(candidate[0] - end))
         if abs(value - end) > _NEAR * abs(end) + 1e-13 * size:
-            raise ConvergenceError(f"{law!r} has no exact edge near {end!r}; the nearest is {float(value)!r}")
+            raise ConvergenceError(f"{law} has no exact edge near {end!r}; the nearest is {float(value)!r}")
         found.append(exact())
     return found
 
@@ -96,7 +96,7 @@ def _law(law: Any) -> Any:
         case PositiveLaw() if law.curve.algebraic:
             parts = [_inside(slope) for slope, _, _ in law.curve.slopes]
         case _ if not isinstance(law, FiniteLaw | Semicircle):
-            raise TypeError(f"{law!r} is not algebraic: it has no polynomial, exact moments or exact edges")
+            raise TypeError(f"{law} is not algebraic: it has no polynomial, exact moments or exact edges")
     for part in parts:
         _law(part)
     return law
@@ -314,7 +314,7 @@ def _candidates(law: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
     if curve is None:
         p = _relation(law)
         if p.degree(_G) * p.degree(_X) > _LARGE:
-            raise ValueError(f"the exact edges of {law!r} are out of reach; `support` has them as floats")
+            raise ValueError(f"the exact edges of {law} are out of reach; `support` has them as floats")
         # one multiplicity at a time, for sympy is slow at the factors of their product
         for part, _ in (*Poly(p.discriminant(), _X).sqf_list()[1], *Poly(p.eject(_X).LC(), _X).sqf_list()[1]):
             yield from ((_mp(root), partial(_exact, root)) for root in part.real_roots())

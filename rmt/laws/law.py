@@ -26,6 +26,7 @@ from rmt.laws.errors import ConvergenceError
 from rmt.laws.law_psi import LawPsi
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import LogView, Spectrum
+from rmt.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +49,10 @@ class Law(Distribution):
     """
 
     __array_ufunc__ = None  # an array times a law is refused, not spread over the array
+
+    def __str__(self) -> str:
+        """The `repr`, which rebuilds the law, shortened where it is long: for messages and pictures."""
+        return short(repr(self))
 
     # ---- the primitive --------------------------------------------------------------------------------
 
@@ -103,7 +108,7 @@ class Law(Distribution):
         """The master curve of a law on x >= 0, which products are made of; a ValueError for any other."""
         low = float(self.ppf(0.0))
         if low < 0 or self.atoms.get(0.0) == 1.0:
-            raise ValueError(f"a free product needs laws on x >= 0 other than zero itself, got {self!r}, "
+            raise ValueError(f"a free product needs laws on x >= 0 other than zero itself, got {self}, "
                              f"which starts at {low:.6g}")
         return MasterCurve(slopes=((LawPsi(self), Fraction(1), Fraction(1)),))
 
@@ -225,7 +230,7 @@ class Law(Distribution):
         if k >= 0:
             return self._moment(k)
         if (low := self._ends[0]) <= 0:
-            raise ValueError(f"moment({k}) diverges or has no sign: the law of {self!r} reaches down to {low:.6g}")
+            raise ValueError(f"moment({k}) diverges or has no sign: the law of {self} reaches down to {low:.6g}")
         return self.expect(lambda x: x**k)
 
     def _moment(self, k: int) -> float:

@@ -162,7 +162,7 @@ def inverse_cauchy(law: Law, g: ComplexArray) -> ComplexArray:
         else:
             if not step:
                 raise ConvergenceError(f"R-transform: no z with G(z) = {g[np.argmax(np.abs(shift))]:.6g} off the "
-                                       f"support of {law!r}")
+                                       f"support of {law}")
     if not np.all(np.isfinite(z)):
-        raise ConvergenceError(f"R-transform of {law!r}: not converged")
+        raise ConvergenceError(f"R-transform of {law}: not converged")
     return z

@@ -13,6 +13,7 @@ from rmt import plotting
 from rmt.checks import integer, positive
 from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Moved
+from rmt.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,9 @@ class _View(Moved):
     def _named(self, view: str) -> str:
         text = repr(self.law)
         return f"({text}).{view}" if " " in text else f"{text}.{view}"
+
+    def __str__(self) -> str:
+        return short(repr(self))
 
 
 @dataclass(frozen=True, repr=False)
