@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,9 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     if not found:
         raise failures[0].error
     measured = joined([found[index] for index in sorted(found)])
+    if measured.underflow:
+        warnings.warn("measured as copies in float64 of modules whose own forward is another: "
+                      f"{measured.underflow} (dtype=\"float32\" measures them as they are)", stacklevel=2)
     if failures:
         raise IncompleteError(tuple(failures), measured, draws)
     return measured
