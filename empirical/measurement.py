@@ -145,7 +145,7 @@ class Measurement:
         try:
             import pandas as pd
         except ModuleNotFoundError:
-            raise ModuleNotFoundError("to_pandas needs pandas: pip install pandas", name="pandas") from None
+            raise ModuleNotFoundError("to_pandas needs pandas: pip install 'rmt[data]'", name="pandas") from None
         values = self.log_singular_values
         index = pd.MultiIndex.from_product([range(n) for n in values.shape], names=["network", "input", "k"])
         return pd.DataFrame({"log_singular_value": values.ravel()}, index=index).reset_index()

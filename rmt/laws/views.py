@@ -46,6 +46,10 @@ class Spectrum(_View):
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: object) -> Spectrum:
+        """Return the spectrum of J / divisor."""
+        return (self.law / positive("divisor", divisor) ** 2).spectrum
+
     def _t(self, x: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.law._t_of_log(2 * np.log(x))
