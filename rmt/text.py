@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from rmt.checks import Number
+Number = int | float | Fraction
 
 _DIGITS = 10**600  # of a whole number that is written in decimals; Python itself writes no more than 4300
 
