@@ -25,6 +25,7 @@ from empirical.measurement import Measurement
 from empirical.sequential import slopes_of
 from empirical.singular_values import measured
 from empirical.task import Task
+from empirical.underflow import smallest
 from rmt.networks.layers import Activation, Dense
 from rmt.networks.network import Network
 
@@ -127,6 +128,7 @@ def _chained(modules: Sequence[nn.Sequential], x: torch.Tensor) -> tuple[Array, 
                 slopes = slopes_of(first, signal).double()
                 block = torch.diag_embed(slopes) if block is None else slopes[:, :, None] * block
                 signal = first(signal.clone())
+            good &= signal.abs().amax(1) >= smallest(signal.dtype)  # or alone, where it is seen whether that matters
     if block is not None:
         _, _, upper, held = _split(block, product)
         good &= held

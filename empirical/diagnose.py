@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from empirical.describe import NORMS, Description, described, sizes
 from empirical.jacobian import Output, as_found, evaluating
 from empirical.matrix_free import SpectralDensity, spectral_density
 from empirical.singular_values import COARSE, measured
+from empirical.underflow import Underflow
 from empirical.weights import Weights, weights
 from rmt import plotting
 from rmt.agreement import Agreement, compare
@@ -155,13 +157,15 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
             taken = calibrated(module, x[samples:]) if many else module
         size = _size(taken, x[:1], between, output)
         formed = min(size) <= _LARGEST
-        logs = measured(taken, x[:samples], between, output, units=max(COARSE, *size)).logs if formed else None
+        logs, lost = _measured(taken, x[:samples], between, output, max(COARSE, *size)) if formed else (None, "")
         density = None if formed else spectral_density(taken, x[:samples], seed=seed, between=between, output=output)
     whole = prediction is not None and logs is not None and between is None and output is None
     agreement = compare(prediction, logs[None]) if whole and logs is not None else None
     notes = (*(description.warnings if description else ()), *(prediction.warnings if prediction else ()))
     if many:
         notes += (f"batch normalizations without statistics were given those of {many} random inputs, on a copy",)
+    if lost:
+        notes += (f"its own forward underflows, and a copy in double precision was measured: {lost}",)
     normalized = any(isinstance(layer, (*NORMS, nn.LocalResponseNorm)) for layer in module.modules())
     rows = description.weights if description else weights(module)
     return Diagnosis(rows, description, prediction, obstacle, size, logs, density, agreement, notes, normalized)
@@ -178,6 +182,18 @@ def _predicted(module: nn.Module, shape: tuple[int, ...]) -> tuple[Description |
     except (UnsupportedStructure, ConvergenceError) as error:
         place = re.match(r"layers\[(\d+)\](?:: )?", str(error))
         return found, None, f"{found.parts[int(place[1])].at}: {str(error)[place.end():]}" if place else str(error)
+
+
+def _measured(module: nn.Module, x: torch.Tensor, between: Between | None, output: Output,
+              units: float) -> tuple[Array, str]:
+    """Return ln s; of a copy in double precision where single is too small for a signal, and what is said of that."""
+    try:
+        return measured(module, x, between, output, units=units).logs, ""
+    except Underflow as error:
+        if like(module).dtype != torch.float32:
+            raise
+        x = x.double() if x.is_floating_point() else x
+        return measured(copy.deepcopy(module).double(), x, between, output, units=units).logs, str(error)
 
 
 def _drawn(module: nn.Module, shape: tuple[int, ...], tokens: int | None, generator: torch.Generator) -> torch.Tensor:

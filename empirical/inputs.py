@@ -51,13 +51,21 @@ class Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class Array(Held):
-    """The rows of an array under a name, which identifies them in results."""
+    """The rows of an array under a name, which identifies them in results: shape and checksum are added to it."""
 
     name: str
     values: NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        if not self.name.endswith(tail := f"{self.values.shape} {_checksum(self.values)}"):
+            object.__setattr__(self, "name", f"{self.name} {tail}")
+
     def __repr__(self) -> str:
         return self.name
+
+
+def _checksum(values: NDArray[np.float64]) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +101,7 @@ def array(x: ArrayLike, name: str | None = None) -> Array:
         raise ValueError("x must be finite, got NaN or inf")
     if np.any(np.all(values.reshape(len(values), -1) == 0, axis=1)):
         raise ValueError("x must not have a row of zeros")
-    return Array(f"{name or 'array'} {values.shape} {hashlib.sha256(values.tobytes()).hexdigest()[:12]}", values)
+    return Array(name or "array", values)
 
 
 def digits() -> Digits:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from empirical import sequential
+from empirical import sequential, underflow
 from empirical.calibration import untrained
 from empirical.calls import Batch, arguments, each, entry, ran
 from empirical.cut import Between, Run, part, picked
+from empirical.underflow import Underflow
 
 Output = str | int | None
 Function = Callable[[Batch, torch.Tensor], torch.Tensor]
@@ -49,9 +51,18 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
     ValueError
         If x has no batch axis, is not finite or of half precision, or if samples depend on each other through BatchNorm
         in training mode (`batch_jacobian` is of the whole batch). Every sample is taken alone, as a batch of one.
+    Underflow
+        If it is too small for the module's precision (zeros that are true, as of dead units, are no error); its message
+        names the layer. `log_singular_values` has logarithms.
     MemoryError
         If the Jacobian itself is larger than `memory`; nothing was allocated.
     """
+    return formed(module, x, between, output, memory, wrt, vanishing=False)
+
+
+def formed(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
+           memory: float | None = None, wrt: str | None = None, vanishing: bool = True) -> torch.Tensor:
+    """Return what `jacobian` does; with `vanishing` also where it underflows."""
     check(module, x, wrt, whole=between is None or between[0] is None)
     key, signals = entry(x, wrt)
     with as_found(module, signals), part(module, between, wrt) as through:
@@ -61,15 +72,44 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
             return picked(through(run, each(sample, _alone), start[None])[1], output)[0].flatten()
 
         samples = each(x, torch.Tensor.detach)
+        rows, starts = None, signals.detach()
         if key is None and between is None and output is None:
-            known = _forward(module, samples, memory)
-            if known is not None:
-                return _finite(known, module, x)
-        starts = signals.detach() if between is None else torch.cat(
-            [through(run, each(samples, lambda value, i=i: value[i : i + 1]), None)[0].detach().clone()
-             for i in range(len(signals))])
-        rows = _rows(one, samples, starts, module, memory)
-    return _finite(rows, module, x)
+            rows = _forward(module, samples, memory)
+        if rows is None:
+            starts = starts if between is None else torch.cat(
+                [through(run, each(samples, lambda value, i=i: value[i : i + 1]), None)[0].detach().clone()
+                 for i in range(len(signals))])
+            rows = _rows(one, samples, starts, module, memory)
+        _finite(rows, module, x)
+        for i in [] if vanishing else torch.nonzero(rows.abs().amax((1, 2)) < underflow.smallest(rows.dtype)).flatten():
+            sample = each(samples, lambda value, i=int(i): value[i])
+            _not_vanished(rows[i], module, each(sample, _alone), partial(one, sample), starts[i])
+    return rows
+
+
+def _not_vanished(row: torch.Tensor, module: nn.Module, sample: Batch,
+                  one: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor) -> None:
+    """Raise if a Jacobian of next to nothing is so by underflow, of a signal or of its own product."""
+    with as_found(module, start):
+        said = underflow.in_forward(module, sample)
+    if said or row.any() or _reaches_when_scaled(one, start):
+        said = said or f"the Jacobian underflows in {str(row.dtype).removeprefix('torch.')}, though no signal does"
+        double = "module.double(), " if row.dtype == torch.float32 else ""
+        raise Underflow(f"{said}: use {double}larger weights or inputs, or empirical.log_singular_values, "
+                        "which has logarithms")
+
+
+def _reaches_when_scaled(one: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor) -> bool:
+    """Return whether a product that is zero is none from a direction that is near the largest number."""
+    with torch.enable_grad():
+        leaf = start.clone().requires_grad_(True)
+        out = one(leaf)
+        if not out.requires_grad:
+            return False
+        direction = torch.linspace(1, 2, out.numel(), dtype=out.dtype, device=out.device)
+        (pulled,) = torch.autograd.grad(out, leaf, direction / underflow.smallest(out.dtype) / 16, allow_unused=True,
+                                        materialize_grads=True)
+    return bool(pulled.any())
 
 
 def _alone(value: torch.Tensor) -> torch.Tensor:
@@ -98,8 +138,10 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
             return picked(torch.func.functional_call(module, own, (flat.reshape(x.shape).clone(),)), output).flatten()
 
         flat = x.detach().reshape(1, -1)
-        rows = _rows(whole, flat, flat, module, memory)
-    return _finite(rows, module, x)[0]
+        row = _finite(_rows(whole, flat, flat, module, memory), module, x)[0]
+        if row.numel() and row.abs().max() < underflow.smallest(row.dtype):
+            _not_vanished(row, module, x, partial(whole, x), flat[0])
+    return row
 
 
 def detached(module: nn.Module) -> Run:

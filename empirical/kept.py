@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from empirical.fingerprint import check_text, unsaid
 from empirical.measurement import write_atomically
 from empirical.progress import progress
 from empirical.threads import one_blas_thread
@@ -24,7 +25,7 @@ VERSION = 1  # raised whenever the same job may get another answer
 
 
 class Job(Protocol):
-    """Something to compute: a frozen dataclass of plain values, whose repr says all that decides the answer."""
+    """Something to compute: a frozen dataclass, whose repr and what `unsaid` finds in it decide the answer."""
 
     def run(self, partial: Path | None) -> Arrays:
         """Return the answer, arrays by name; a long one may keep its state in the file `partial`."""
@@ -49,7 +50,7 @@ def answers(jobs: Sequence[Job], folder: Path | None, executor: Executor | None,
         folder.mkdir(parents=True, exist_ok=True)
     found: dict[Job, Arrays] = {}
     for job in dict.fromkeys(jobs):
-        if folder is not None and (answer := read(_path(job, folder), repr(job))) is not None:
+        if folder is not None and (answer := read(_path(job, folder), question(job))) is not None:
             found[job] = answer
     missing = [job for job in dict.fromkeys(jobs) if job not in found]
     found.update(progress(_computed(missing, folder, executor), len(missing), text, show))
@@ -78,13 +79,20 @@ def _answer(job: Job, folder: Path | None) -> Arrays:
         path = _path(job, folder)
         partial = path.with_suffix(".partial")
         answer = job.run(partial)
-    write(path, repr(job), answer)
+    write(path, question(job), answer)
     partial.unlink(missing_ok=True)
     return answer
 
 
+def question(job: Job) -> str:
+    """Return what a job asks: its text, and a digest of what that does not say."""
+    check_text("job", job)
+    digest = unsaid(job)
+    return repr(job) + (f" fingerprint {digest}" if digest else "")
+
+
 def _path(job: Job, folder: Path) -> Path:
-    return folder / f"{sha256(f'{VERSION} {job!r}'.encode()).hexdigest()[:32]}.npz"
+    return folder / f"{sha256(f'{VERSION} {question(job)}'.encode()).hexdigest()[:32]}.npz"
 
 
 def write(path: Path, question: str, arrays: Mapping[str, NDArray[Any]]) -> None:

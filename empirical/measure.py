@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +13,7 @@ from empirical.inputs import Inputs, gaussian
 from empirical.measurement import Measurement, joined
 from empirical.modules import torch_dtype
 from empirical.progress import progress as progress_bar
-from empirical.schedule import Failure, answers
+from empirical.schedule import Failure, answers, fingerprint
 from empirical.store import Store
 from empirical.task import Factory, Task
 from rmt.checks import integer
@@ -63,7 +65,7 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     store : path or Store
         A folder that keeps every measured network, so that only what is missing is measured.
     label : str
-        Names a factory's networks in the store.
+        Names a factory's networks in the store, together with a digest of what one of its modules is and computes.
     progress : bool
         Whether to show a progress bar on standard error.
 
@@ -88,9 +90,10 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
         name = f"{label}: {source!r}" if label else repr(source)
     else:
         name = label or str(getattr(source, "__qualname__", source))
-    tasks = [Task(source, name, inputs, inputs_per_network, seed, index, str(device), precision)
-             for index in range(draws)]
+    task = Task(source, name, inputs, inputs_per_network, seed, 0, str(device), precision)
     kept = store if store is None or isinstance(store, Store) else Store(store)
+    task = replace(task, fingerprint=fingerprint(task, executor, stored=kept is not None))
+    tasks = [replace(task, index=index) for index in range(draws)]
     if kept and isinstance(source, Network):
         kept.check_room(sum(not kept.path(task.question).exists() for task in tasks),
                         inputs_per_network * source.n_inputs)
@@ -109,6 +112,9 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     if not found:
         raise failures[0].error
     measured = joined([found[index] for index in sorted(found)])
+    if measured.underflow:
+        warnings.warn("measured as copies in float64 of modules whose own forward is another: "
+                      f"{measured.underflow} (dtype=\"float32\" measures them as they are)", stacklevel=2)
     if failures:
         raise IncompleteError(tuple(failures), measured, draws)
     return measured

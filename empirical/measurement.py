@@ -49,6 +49,12 @@ class Measurement:
         Whether the module draws random numbers on its way, which the seed has frozen.
     numerics : int
         Version of the code that found the values; others may differ in the last digits.
+    fingerprint : str
+        Digest of what `source` does not say: of custom activations, of the module of a factory that is stored. Empty
+        where there is nothing to say, or where it is not known.
+    underflow : str
+        Where the forward of a module in single precision underflows, of which the copy in double precision was
+        measured; empty where it does not.
     """
 
     log_singular_values: Array
@@ -62,6 +68,8 @@ class Measurement:
     calibrated: int = 0
     random: bool = False
     numerics: int = NUMERICS
+    fingerprint: str = ""
+    underflow: str = ""
 
     def __post_init__(self) -> None:
         shape = self.log_singular_values.shape
@@ -99,7 +107,8 @@ class Measurement:
         if not isinstance(other, Measurement):
             return NotImplemented
         mine, theirs = ({**m._about, "shape": m.log_singular_values.shape[1:]} for m in (self, other))
-        different = [key for key in mine if mine[key] != theirs[key] and key != "seed"]
+        different = [key for key in mine if key in theirs and mine[key] != theirs[key] and key not in (
+            "seed", "underflow")]
         if different:
             raise ValueError("cannot join measurements of different things: " + ", ".join(
                 f"{key} is {mine[key]} and {theirs[key]}" for key in different))
@@ -109,7 +118,8 @@ class Measurement:
 
     @property
     def _about(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in _ARRAYS}
+        about = {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in _ARRAYS}
+        return {key: value for key, value in about.items() if value or key not in ("fingerprint", "underflow")}
 
     # ---- as text and as a table --------------------------------------------------------------------------------------
 
@@ -148,7 +158,7 @@ class Measurement:
         try:
             import pandas as pd
         except ModuleNotFoundError:
-            raise ModuleNotFoundError("to_pandas needs pandas: pip install pandas", name="pandas") from None
+            raise ModuleNotFoundError("to_pandas needs pandas: pip install 'rmt[data]'", name="pandas") from None
         values = self.log_singular_values
         index = pd.MultiIndex.from_product([range(n) for n in values.shape], names=["network", "input", "k"])
         return pd.DataFrame({"log_singular_value": values.ravel()}, index=index).reset_index()
@@ -193,7 +203,9 @@ class Measurement:
 
 def joined(parts: Sequence[Measurement]) -> Measurement:
     """Return the networks of all parts, under the provenance of the first."""
-    return replace(parts[0], log_singular_values=np.concatenate([part.log_singular_values for part in parts]),
+    underflow = next((part.underflow for part in parts if part.underflow), "")
+    return replace(parts[0], underflow=underflow,
+                   log_singular_values=np.concatenate([part.log_singular_values for part in parts]),
                    resolution=np.concatenate([part.resolution for part in parts]))
 
 

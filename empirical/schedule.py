@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from empirical.batched import run_together, supports
+from empirical.fingerprint import check_text, unsaid
 from empirical.measurement import NO_ROOM, Measurement
 from empirical.store import Store
 from empirical.task import Task
@@ -45,6 +46,7 @@ class Payload:
 
 Answer = tuple[Task, Measurement | Failure]
 _Lost = (BrokenExecutor, CancelledError)
+_SEEDS = 8  # of which one should give a module
 
 
 def run(payload: Payload) -> Measurement | None:
@@ -90,6 +92,55 @@ def answers(tasks: Sequence[Task], executor: Executor | None = None, store: Stor
             for future in futures:
                 future.cancel()
         yield from _elsewhere(lost, store)
+
+
+def fingerprint(task: Task, executor: Executor | None, stored: bool) -> str:
+    """Return a digest of what a task's label does not say of its networks; raise if they cannot be told apart.
+
+    Of a factory it is one module's, the first of some seeds that gives one, built where the networks are; of a factory
+    that is not stored there is none.
+    """
+    if stored:
+        check_text("inputs", task.inputs)
+    if isinstance(task.source, Network):
+        if stored:
+            check_text("source", task.source)
+        return unsaid(task.source)
+    if not stored:
+        return ""
+    for seed in range(_SEEDS):
+        try:
+            one, two = _built(_Build(task, seed), executor)
+            break
+        except Exception:
+            if seed == _SEEDS - 1:
+                raise
+    if one != two:
+        raise ValueError(f"source cannot be stored under {task.label!r}: two modules of one seed differ; what it draws "
+                         "must be torch's random numbers, or be the same at every call")
+    return one
+
+
+@dataclass(frozen=True)
+class _Build:
+    """A module to build for its fingerprint."""
+
+    task: Task
+    seed: int
+
+
+def _fingerprints(build: _Build) -> tuple[str, str]:
+    return build.task.fingerprints(build.seed)
+
+
+def _built(build: _Build, executor: Executor | None) -> tuple[str, str]:
+    if executor is None:
+        return _fingerprints(build)
+    try:
+        return executor.submit(_fingerprints, build).result()
+    except _Lost:  # its process has died: once more, in one of our own
+        with workers(1) as pool:
+            return pool.submit(_fingerprints, build).result()
 
 
 def _here(missing: Sequence[Payload], store: Store | None) -> Iterator[Answer]:

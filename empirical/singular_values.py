@@ -14,9 +14,10 @@ from torch import nn
 from empirical import graph
 from empirical.calls import Batch
 from empirical.cut import Between
-from empirical.jacobian import Output, jacobian
+from empirical.jacobian import Output, formed, jacobian
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import factors
+from empirical.underflow import Underflow, smallest
 
 Array = NDArray[np.float64]
 
@@ -54,18 +55,23 @@ def measured(module: nn.Module, x: Batch, between: Between | None = None, output
 
     An SVD will do where every value is `units` of rounding of the largest, or more.
     """
-    j = None if graph.chain(module) and between is None and output is None else jacobian(
+    j = None if graph.chain(module) and between is None and output is None else formed(
         module, x, between, output, wrt=wrt)
     if j is not None:
         unit = float(torch.finfo(j.dtype).eps)
+        digits = smallest(j.dtype) / unit  # above it what is one unit below has all of its own
         logs, resolution = _by_svd(j.to("cpu", torch.float64).numpy(), unit)
-        if np.all(logs[:, : min(j.shape[1:])] > logs[:, :1] + math.log(units * unit)):
+        if np.all(logs[:, : min(j.shape[1:])] > np.maximum(logs[:, :1] + math.log(units * unit), math.log(digits))):
             return Values(logs, np.full(len(j), -np.inf), "")
     try:
         n_inputs, chains = factors(module, x, between, output, wrt)
+    except Underflow:
+        raise
     except Exception as error:  # whatever a module may do when it is taken apart: it was measured whole
         if j is None:
             raise
+        if np.any(logs[:, 0] < math.log(digits)):
+            jacobian(module, x, between, output, wrt=wrt)  # which raises unless its zeros are true
         return Values(logs, resolution, str(error) or type(error).__name__)
     logs = np.array([chain_log_singular_values(chain, n_inputs) for chain in chains])
     return Values(logs, np.full(len(chains), -np.inf), "")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils import parametrize
 
-from empirical import graph
+from empirical import graph, underflow
 from empirical.calls import Batch, each, entry, ran
 from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
@@ -20,6 +20,7 @@ from empirical.modules import Scaling
 from empirical.qr_chain import full_rank
 from empirical.sequential import POINTWISE, altered, slopes_of
 from empirical.trace import traced
+from empirical.underflow import Underflow, smallest
 
 Array = NDArray[np.float64]
 _Kept = dict[tuple[nn.Module, torch.Size], Array]  # of linear modules, whose Jacobian is the same at every sample
@@ -45,6 +46,8 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
     ------
     Untraceable
         If the module cannot be split; the message names what stands in the way.
+    Underflow
+        If a signal is too small for its precision where a slope depends on it; the message names the layer.
     """
     check(module, x, wrt, whole=between is None or between[0] is None)
     signals = entry(x, wrt)[1]
@@ -103,16 +106,32 @@ def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float
     return off <= tolerance * size or not math.isfinite(size) or size < _SMALLEST
 
 
-def _through(path: Steps, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array], torch.Tensor]:
-    """Return the factors of a path at one sample, and its output; each stage runs once, what it draws included."""
+def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",
+             held: list[str] | None = None) -> tuple[list[Array], torch.Tensor]:
+    """Return the factors of a path at one sample, and its output; each stage runs once, what it draws included.
+
+    `lost` says where the signal has underflowed: linear stages and slopes that are smooth at zero do not mind. Others
+    raise; in a branch they are `held` until it is seen whether the sum has something to which they are nothing.
+    """
     chain: list[Array] = []
     for stage in path:
+        before, unseen = signal, list[str]()
         if isinstance(stage, Sum):
-            (a, left), (b, right) = (_through(branch, signal, kept) for branch in stage.branches)
+            (a, left), (b, right) = (_through(branch, signal, kept, lost, unseen) for branch in stage.branches)
             size = signal.numel()
             more, signal = [multiplied(a, size) + multiplied(b, size)], left + right
+            if underflow.largest(signal) * torch.finfo(signal.dtype).eps > smallest(signal.dtype):
+                unseen = []
         else:
+            if lost and not isinstance(stage.module, _LINEAR) and underflow.sensitive(stage.call, signal):
+                unseen.append(f"{lost}, and {stage.name} depends on them")
             more, signal = _factor(stage, signal, kept)
+        if unseen and held is None:
+            double = "module.double(), or " if signal.dtype == torch.float32 else ""
+            raise Underflow(f"{unseen[0]}: use {double}larger weights or inputs")
+        if held is not None:
+            held += unseen
+        lost = underflow.at_stage(stage.name, lost, before, signal, more)
         chain += more
         if signal.numel() > _WIDEST:
             raise Untraceable(f"{stage.name} has {signal.numel()} outputs, too many for a chain of matrices")

@@ -88,5 +88,6 @@ class Store:
         except ValueError:
             return ""
         near = min(asked.values(), key=lambda one: sum(one[key] != last.get(key) for key in one))
-        different = [f"{key} was {last.get(key)}, is {near[key]}" for key in near if near[key] != last.get(key)]
+        different = [f"{key} was {last.get(key)}, is {near.get(key)}" for key in dict.fromkeys([*near, *last])
+                     if near.get(key) != last.get(key)]
         return f"{len(there)} networks in {self.folder} answer other questions and are not used: {'; '.join(different)}"

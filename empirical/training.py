@@ -62,7 +62,7 @@ class Training:
         module = drawn(self.depth, self.norm, self.seed, self.device, self.dtype)
         optimizer = sgd(module, self.learning_rate)
         train, test = [], []
-        state = kept.read(partial, repr(self)) if partial else None
+        state = kept.read(partial, kept.question(self)) if partial else None
         if state is not None:
             train, test = state["train_accuracy"].tolist(), state["test_accuracy"].tolist()
             _put(module, optimizer, state)
@@ -73,8 +73,8 @@ class Training:
             train.append(right)
             test.append(accuracy(module, self.images.test, self.device))
             if partial:
-                kept.write(partial, repr(self), {"train_accuracy": np.array(train), "test_accuracy": np.array(test),
-                                                 **_taken(module, optimizer)})
+                kept.write(partial, kept.question(self), {"train_accuracy": np.array(train),
+                                                          "test_accuracy": np.array(test), **_taken(module, optimizer)})
         guess = [1 / CLASSES] * (self.epochs - len(train))
         return {"train_accuracy": np.array(train + guess), "test_accuracy": np.array(test + guess)}
 

@@ -356,7 +356,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     values = np.where(values > -np.inf, np.maximum(values, resolution[..., None]), values)
     tolerance = float(number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True))
     found = Agreement(spectrum, values, resolution, tolerance, rank, null, snap,
-                      getattr(measurement, "seed", None), getattr(prediction, "label", repr(prediction)))
+                      getattr(measurement, "seed", None), getattr(prediction, "label", None) or str(prediction))
     if found.raw_discrepancy > _FAR:
         for factor, word in _MISTAKES:
             with np.errstate(over="ignore"):

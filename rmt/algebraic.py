@@ -37,6 +37,7 @@ from rmt.laws.law_psi import LawPsi
 from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.semicircle import Semicircle
 from rmt.laws.positive import PositiveLaw
+from rmt.laws.reflection import Reflected
 
 Series = list[Any]  # coefficients: Fractions, or sympy numbers where the mean of a free power is irrational
 Powers = list[tuple[Any, Fraction]]  # a product of polynomials or rational functions, each to a rational power
@@ -78,7 +79,7 @@ def edges(law: Law) -> list[Any]:
     for end in ends:
         value, exact = min(candidates, key=lambda candidate: abs(candidate[0] - end))
         if abs(value - end) > _NEAR * abs(end) + 1e-13 * size:
-            raise ConvergenceError(f"{law!r} has no exact edge near {end!r}; the nearest is {float(value)!r}")
+            raise ConvergenceError(f"{law} has no exact edge near {end!r}; the nearest is {float(value)!r}")
         found.append(exact())
     return found
 
@@ -91,12 +92,12 @@ def _law(law: Any) -> Any:
     match law:
         case FreeSum(terms=terms):
             parts = [term for term, _ in terms]
-        case Affine(law=inner):
+        case Affine(law=inner) | Reflected(law=inner):
             parts = [inner]
         case PositiveLaw() if law.curve.algebraic:
             parts = [_inside(slope) for slope, _, _ in law.curve.slopes]
         case _ if not isinstance(law, FiniteLaw | Semicircle):
-            raise TypeError(f"{law!r} is not algebraic: it has no polynomial, exact moments or exact edges")
+            raise TypeError(f"{law} is not algebraic: it has no polynomial, exact moments or exact edges")
     for part in parts:
         _law(part)
     return law
@@ -130,7 +131,7 @@ def _cumulants(law: Any, n: int) -> Series:
         case FreeSum(terms=terms):
             parts = [(Fraction(k), _cumulants(term, n)) for term, k in terms]
             return [Fraction(1), *(_tidy(sum(k * c[j] for k, c in parts)) for j in range(1, n + 1))]
-        case Affine(law=inner, factor=factor, shift=shift):
+        case Affine(law=inner, factor=factor, shift=shift) | Reflected(law=inner, factor=factor, shift=shift):
             c = [_tidy(Fraction(factor) ** j * a) for j, a in enumerate(_cumulants(inner, n))]
             return [c[0], c[1] + Fraction(shift), *c[2:]]
         case Semicircle(deviation=std):
@@ -229,7 +230,7 @@ def _relation(law: Any) -> Poly:
             return _primitive(sum((-whole.quo(node) * p for node, p in nodes), whole * Poly(_G, _G, _X)))
         case Semicircle(deviation=std):
             return _primitive(Poly(_exact(std) ** 2 * _G**2 - _X * _G + 1, _G, _X))
-        case Affine(law=inner, factor=a, shift=b):
+        case Affine(law=inner, factor=a, shift=b) | Reflected(law=inner, factor=a, shift=b):
             return _primitive(_substitute(_relation(inner), (_exact(a) * _G, 1), (_X - _exact(b), _exact(a)), (_G, _X)))
     return _sum(law.terms) if isinstance(law, FreeSum) else _product(law)
 
@@ -314,7 +315,7 @@ def _candidates(law: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
     if curve is None:
         p = _relation(law)
         if p.degree(_G) * p.degree(_X) > _LARGE:
-            raise ValueError(f"the exact edges of {law!r} are out of reach; `support` has them as floats")
+            raise ValueError(f"the exact edges of {law} are out of reach; `support` has them as floats")
         # one multiplicity at a time, for sympy is slow at the factors of their product
         for part, _ in (*Poly(p.discriminant(), _X).sqf_list()[1], *Poly(p.eject(_X).LC(), _X).sqf_list()[1]):
             yield from ((_mp(root), partial(_exact, root)) for root in part.real_roots())
@@ -363,7 +364,7 @@ def _rational(law: Any) -> tuple[Any, Any] | None:
     match law:
         case FiniteLaw():
             return _U, sum(_exact(p) / (_U - _exact(d)) for d, p in law._point_masses)
-        case Affine(law=inner, factor=factor, shift=shift):
+        case Affine(law=inner, factor=factor, shift=shift) | Reflected(law=inner, factor=factor, shift=shift):
             found = _rational(inner)
             return found and (_exact(factor) * found[0] + _exact(shift), found[1] / _exact(factor))
         case PositiveLaw():

@@ -47,8 +47,9 @@ def _law_line(log_law: Any, unit: float = _LN10) -> tuple[np.ndarray, np.ndarray
         low = lo if math.isfinite(lo) else float(log_law.ppf(_TAIL))
         theta = np.linspace(0, np.pi, 201)
         x = low + (hi - low) * np.sin(theta / 2) ** 2
+        y = log_law.pdf(x) * unit
         lines_x += [*(x / unit), np.nan]
-        lines_y += [*(log_law.pdf(x) * unit), np.nan]
+        lines_y += [*np.where(np.isfinite(y), y, np.nan), np.nan]  # at an end it may be infinite
     return np.array(lines_x), np.array(lines_y)
 
 
@@ -66,7 +67,7 @@ def spectrum(law: Spectrum, ax: Axes | None = None) -> Axes:
 
 def _density(law: Any, name: str, zero: float, title: str, ax: Axes, *, logs: bool) -> Axes:
     """Draw the density of a law on a line, its bands as bars under the axis, its atoms as stems."""
-    unit = _LN10 if logs else 1.0
+    unit, given = (_LN10, f", given {name} > 0") if logs else (1.0, "")
     x, y = _law_line(law, unit)
     ax.plot(x, y, color=LAW, label="density" if x.size else None)
     for i, (lo, hi) in enumerate(law.support):
@@ -75,11 +76,12 @@ def _density(law: Any, name: str, zero: float, title: str, ax: Axes, *, logs: bo
         bar.set_label("support" if i == 0 else "")
     for i, (place, mass) in enumerate(law.atoms.items()):
         if len(law.atoms) <= _NAMED_STEMS:
-            ax.axvline(place / unit, ymax=0.75, color=LAW, lw=1.5, ls="--", label=f"atom of mass {mass:.3g}")
+            ax.axvline(place / unit, ymax=0.75, color=LAW, lw=1.5, ls="--",
+                       label=f"atom of mass {mass:.3g}{given if zero else ''}")
         else:
-            label = f"{len(law.atoms)} atoms" if i == 0 else ""
+            label = f"{len(law.atoms)} atoms{given if zero else ''}" if i == 0 else ""
             ax.axvline(place / unit, ymax=0.75 * mass / max(law.atoms.values()), color=LAW, lw=0.8, label=label)
-    quantity, given = f"log₁₀ {name}" if logs else name, f", given {name} > 0" if logs else ""
+    quantity = f"log₁₀ {name}" if logs else name
     ax.set_xlabel(quantity)
     ax.set_ylabel(f"density per unit of {quantity}{given}")
     top = float(np.nanquantile(y, 0.9)) * 1.6 if y.size else 1.0  # an edge may diverge
@@ -91,9 +93,10 @@ def _density(law: Any, name: str, zero: float, title: str, ax: Axes, *, logs: bo
     return ax
 
 
-def _stems(law: Spectrum, ax: Axes, label: str = "") -> None:
+def _stems(law: Spectrum, ax: Axes) -> None:
+    given = ", given s > 0" if law.atoms.get(0.0) else ""
     for place, mass in law.log.atoms.items():
-        ax.axvline(place / _LN10, ymax=0.75, color=LAW, lw=1.5, ls="--", label=f"{label}atom of mass {mass:.3g}")
+        ax.axvline(place / _LN10, ymax=0.75, color=LAW, lw=1.5, ls="--", label=f"atom of mass {mass:.3g}{given}")
 
 
 def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
@@ -113,8 +116,8 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     if values.size:
         _bars(values, low, high, ax)
     label = result.label if len(result.label) <= _LONGEST else result.label[: _LONGEST - 1] + "…"
-    ax.plot(x, y, color=LAW, lw=1.6, label=f"law: {label}" if np.isfinite(x).any() else None)
-    _stems(result.spectrum, ax, f"law: {label}: ")
+    ax.plot(x, y, color=LAW, lw=1.6 if np.isfinite(x).any() else 0.0, label=f"law: {label}")
+    _stems(result.spectrum, ax)
     networks, inputs, n = result.log_values.shape
     zero = result.mass_at_zero
     seed = "" if result.seed is None else f" (seed {result.seed})"

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+
+Number = int | float | Fraction
+
+_DIGITS = 10**600  # of a whole number that is written in decimals; Python itself writes no more than 4300
 
 
 def exp_text(log_value: float) -> str:
@@ -16,3 +21,22 @@ def exp_text(log_value: float) -> str:
         return f"{math.exp(log_value):.4g}"
     mantissa = f"{math.exp(log_value - exponent * math.log(10)):.2f}"
     return f"1.00e{exponent + 1:+d}" if mantissa == "10.00" else f"{mantissa}e{exponent:+d}"
+
+
+def number_text(x: Number) -> str:
+    """Return an expression that has exactly this value, at any size: its repr, or powers of two and hexadecimals."""
+    if isinstance(x, float) or (isinstance(x, int) and abs(x) < _DIGITS):
+        return repr(x)
+    if isinstance(x, int):
+        return hex(x)
+    if max(abs(x.numerator), x.denominator) < _DIGITS:
+        return repr(x)
+    twos = (x.numerator & -x.numerator).bit_length() - (x.denominator & -x.denominator).bit_length()
+    rest = x / Fraction(2) ** twos
+    whole = ", ".join(number_text(part) for part in (rest.numerator, rest.denominator))
+    return f"Fraction({whole}) * Fraction(2, 1) ** {twos}"
+
+
+def short(text: str, size: int = 200) -> str:
+    """Return a text, its middle left out where it is longer than so many characters."""
+    return text if len(text) <= size else f"{text[: size * 2 // 3]} … {text[-size // 4 :]}"

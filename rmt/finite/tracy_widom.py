@@ -66,6 +66,10 @@ class TracyWidom(Distribution):
         raise TypeError(f"{self!r} is not the law of a free random variable: it takes no part in +, * or **")
 
     __add__ = __radd__ = __mul__ = __rmul__ = __pow__ = __rpow__ = _refuse
+    __sub__ = __rsub__ = __truediv__ = _refuse
+
+    def __neg__(self) -> NoReturn:
+        self._refuse(None)
 
     @property
     def _bands(self) -> tuple[tuple[float, float], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.rational import power
 
 
 def candidates(curve: MasterCurve) -> tuple[tuple[Fraction, Fraction], ...]:
@@ -18,9 +19,9 @@ def candidates(curve: MasterCurve) -> tuple[tuple[Fraction, Fraction], ...]:
         return ()
     found = [(curve.scale, 1 + sum((k * m for m, k in curve.powers), Fraction(0)))]
     for m, k in curve.powers:
-        found = [(x * Fraction(m**-k), mass) for x, mass in found]
+        found = [(x * power(m, -k), mass) for x, mass in found]
     for law, m, k in curve.slopes:
-        found = [(x * Fraction(d**k), mass - k * m * (1 - p))
+        found = [(x * power(d, k), mass - k * m * (1 - p))
                  for x, mass in found for d, p in law.point_masses]
     return tuple(sorted((x, mass) for x, mass in found))
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, reduce
 
 from rmt.checks import Number, number, positive
+from rmt.laws import rational
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.free_sum import Affine
 from rmt.laws.law import RULES, Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.positive import PositiveLaw
+from rmt.text import number_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,7 +37,7 @@ class FreeProduct(PositiveLaw):
     def __repr__(self) -> str:
         names = [(f"({law!r})" if " " in repr(law) else repr(law), power) for law, power in self.factors]
         texts = [name if power == 1 else f"{name} ** {power!r}" for name, power in names]
-        return " * ".join(([repr(self.scale)] if self.scale != 1 else []) + texts)
+        return " * ".join(([_factor_text(self.scale)] if self.scale != 1 else []) + texts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,8 @@ def _parts(law: Law) -> tuple[tuple[tuple[Law, Number], ...], Number]:
 def dilate(law: Law, factor: Number) -> PositiveLaw:
     """Return the law of factor * X, factor > 0."""
     factors, scale = _parts(law)
-    return FreeProduct(factors, _times(scale, positive("factor", factor)))
+    exact = isinstance(factor, Fraction | int) and not isinstance(factor, bool) and factor > 0  # of any size, in logs
+    return FreeProduct(factors, _times(scale, factor if exact else positive("factor", factor)))
 
 
 def multiply(law: Law, other: Law) -> Law:
@@ -101,7 +106,7 @@ def power(law: Law, exponent: Number) -> Law:
     if exponent == 1:
         return law
     factors, scale = _parts(law)
-    return FreeProduct(tuple((factor, k * exponent) for factor, k in factors), _times(scale**exponent, 1))
+    return FreeProduct(tuple((factor, k * exponent) for factor, k in factors), _power(scale, exponent))
 
 
 def compress(law: PositiveLaw, t: Number) -> PositiveLaw:
@@ -115,7 +120,24 @@ RULES.update({
 })
 
 
+def _factor_text(scale: Number) -> str:
+    text = number_text(scale)
+    return f"({text})" if " * " in text else text
+
+
+def _power(a: Number, k: Number) -> Number:
+    """Return a ** k, exact as a Fraction where a float would leave its range."""
+    return _in_range(lambda: a**k, lambda: rational.power(Fraction(a), Fraction(k)))
+
+
 def _times(a: Number, b: Number) -> Number:
     """Return a * b, exact as a Fraction where a float would leave its range."""
-    product = a * b
-    return product if product and abs(product) != float("inf") else Fraction(a) * Fraction(b)
+    return _in_range(lambda: a * b, lambda: Fraction(a) * Fraction(b))
+
+
+def _in_range(quick: Callable[[], Number], exact: Callable[[], Number]) -> Number:
+    try:
+        found = quick()
+    except OverflowError:
+        return exact()
+    return found if 0 < found < math.inf else exact()

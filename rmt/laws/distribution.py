@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import integer
-from rmt.laws import bands
+from rmt.laws import bands, ends, upper_tail
 from rmt.laws.bands import Local
+from rmt.laws.entropy import entropy
 from rmt.laws.panels import Band
 
 Array = NDArray[np.float64]
@@ -128,12 +129,16 @@ class Distribution(ABC):
     # ---- densities and tails --------------------------------------------------------------------------
 
     def logpdf(self, x: ArrayLike) -> Any:
-        """Natural logarithm of `pdf`; -inf outside the support."""
+        """Natural logarithm of `pdf`; -inf outside the support, inf at an end where the density diverges."""
         t, shape = self._coordinates(x)
         out = np.where(np.isnan(np.asarray(x, dtype=float).ravel()), np.nan, -np.inf)
         inside = self._inside(t)
         if inside.any():
             out[inside] = self._local(t[inside]).log_density - self._log_dx_dt(t[inside])
+        for band in self._bands:
+            for end, side in zip(band, (1, -1), strict=True):
+                if (here := t == end).any() and math.isfinite(self._value(end)):
+                    out[here] = np.maximum(out[here], ends.log_density(self, end, side, band[1] - band[0]))
         return out.reshape(shape)[()]
 
     def pdf(self, x: ArrayLike) -> Any:
@@ -222,6 +227,10 @@ class Distribution(ABC):
                 for (lo, hi), mass, before, after in zip(
                     intervals, masses, below, above, strict=True) if lo != hi}
 
+    def isf(self, q: ArrayLike) -> Any:
+        """Return x with P(X > x) = q, `ppf(1 - q)`; of a small q with the digits that `sf` has near the top end."""
+        return upper_tail.isf(self, q)
+
     def median(self) -> float:
         """Return the median."""
         return float(self.ppf(0.5))
@@ -269,6 +278,16 @@ class Distribution(ABC):
         """Return the variance."""
         centre = self.mean()
         return self.expect(lambda x: (x - centre) ** 2)
+
+    def entropy(self) -> float:
+        """Return the differential entropy -E ln pdf(X), in nats; a law with atoms has none: a ValueError.
+
+        To 1e-9, or 1e-6 where the density diverges at an end other than x = 0.
+        """
+        if self._points:
+            raise ValueError(f"entropy needs a law without atoms, got {self} with a mass of "
+                             f"{sum(mass for _, mass in self._points):.4g} in {len(self._points)} of them")
+        return entropy(self)
 
     def std(self) -> float:
         """Return the standard deviation."""

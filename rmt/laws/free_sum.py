@@ -17,6 +17,7 @@ from rmt.checks import Number, number, positive
 from rmt.laws.distribution import Array, BoolArray, Moved
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.reflection import Reflected
 from rmt.laws.subordination import Subordination
 from rmt.laws.sum_gaps import gaps
 
@@ -231,6 +232,9 @@ def _terms(law: Law) -> tuple[Iterator[tuple[Law, Number]], Number]:
         inner, shift = _terms(law.law)
         scaled = ((term if law.factor == 1 else term * law.factor, n) for term, n in inner)
         return scaled, law.factor * shift + law.shift
+    if isinstance(law, Reflected):
+        inner, shift = _terms(law.law)
+        return ((-term, n) for term, n in inner), -shift
     points = law._point_masses
     if len(points) == 1 and points[0][1] == 1:
         return iter(()), points[0][0]

@@ -26,6 +26,7 @@ from rmt.laws.errors import ConvergenceError
 from rmt.laws.law_psi import LawPsi
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.views import LogView, Spectrum
+from rmt.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,11 +44,15 @@ class Law(Distribution):
     """The law of a random variable of free probability; `*` is the FREE product, `+` the FREE sum.
 
     ``a * b`` is the free multiplicative convolution, ``a ** k`` its power (real k >= 1), both of positive laws;
-    ``a + b`` the free additive convolution; ``2.5 * a`` the law of 2.5 X, ``a + 1.0`` that of X + 1, and
-    ``a.compress(t)`` that of a corner of t N rows and columns.
+    ``a + b`` the free additive convolution; ``2.5 * a`` the law of 2.5 X, ``a + 1.0`` that of X + 1, ``-a`` that of -X
+    (``a - b``, ``1 - a``, ``a / 2`` are what they say), and ``a.compress(t)`` that of a corner of t N rows and columns.
     """
 
     __array_ufunc__ = None  # an array times a law is refused, not spread over the array
+
+    def __str__(self) -> str:
+        """The `repr`, which rebuilds the law, shortened where it is long: for messages and pictures."""
+        return short(repr(self))
 
     # ---- the primitive --------------------------------------------------------------------------------
 
@@ -103,7 +108,7 @@ class Law(Distribution):
         """The master curve of a law on x >= 0, which products are made of; a ValueError for any other."""
         low = float(self.ppf(0.0))
         if low < 0 or self.atoms.get(0.0) == 1.0:
-            raise ValueError(f"a free product needs laws on x >= 0 other than zero itself, got {self!r}, "
+            raise ValueError(f"a free product needs laws on x >= 0 other than zero itself, got {self}, "
                              f"which starts at {low:.6g}")
         return MasterCurve(slopes=((LawPsi(self), Fraction(1), Fraction(1)),))
 
@@ -157,7 +162,8 @@ class Law(Distribution):
 
     def _t_of_log(self, log_x: Array) -> Array:
         """Coordinate of e^(log_x)."""
-        return self._t(np.exp(log_x))
+        with np.errstate(over="ignore"):
+            return self._t(np.exp(log_x))
 
     def _log_x(self, t: Array) -> Array:
         """Ln x at a coordinate."""
@@ -186,7 +192,8 @@ class Law(Distribution):
         """Return the log density at points that are clear of every edge and atom, which need no search; else None."""
         values = np.asarray(x, dtype=float)
         t = self._t(values.ravel())
-        near = [np.abs(t - place) <= 1e-6 * (self._unit + np.abs(t)) for place, _ in self._points]
+        with np.errstate(invalid="ignore"):  # both at -inf
+            near = [np.abs(t - place) <= 1e-6 * (self._unit + np.abs(t)) for place, _ in self._points]
         if not (values.size and np.isfinite(t).all()) or np.any(near):
             return None
         try:
@@ -226,7 +233,7 @@ class Law(Distribution):
         if k >= 0:
             return self._moment(k)
         if (low := self._ends[0]) <= 0:
-            raise ValueError(f"moment({k}) diverges or has no sign: the law of {self!r} reaches down to {low:.6g}")
+            raise ValueError(f"moment({k}) diverges or has no sign: the law of {self} reaches down to {low:.6g}")
         return self.expect(lambda x: x**k)
 
     def _moment(self, k: int) -> float:
@@ -316,6 +323,22 @@ class Law(Distribution):
         return self._combine("+", other)
 
     __radd__ = __add__
+
+    def __neg__(self) -> Law:
+        """Return the law of -X."""
+        return self._combine("negative", self)
+
+    def __sub__(self, other: object) -> Law:
+        """Return the law of the FREE difference, or the shift by minus a number."""
+        return self._combine("-", other)
+
+    def __rsub__(self, other: object) -> Law:
+        """Return the law of a number minus X."""
+        return (-self)._combine("+", other)
+
+    def __truediv__(self, divisor: object) -> Law:
+        """Return the law of X over a positive number."""
+        return self._combine("/", divisor)
 
     def _combine(self, operation: str, other: object) -> Law:
         for kind in type(self).__mro__:  # the most special rule of the left operand

@@ -21,7 +21,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from rmt.laws import curve_root, series
 from rmt.laws.logistic import Logistic, angle, logistic, sigmoids
 from rmt.laws.psi import ExplicitPsi, Psi
-from rmt.laws.rational import log_of
+from rmt.laws.rational import log_of, power, shortened
+from rmt.text import number_text
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -52,7 +53,7 @@ class Correction(NamedTuple):
     slope: ComplexArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MasterCurve:
     """1/S(w) = scale e^(drift w) prod (1 + w/m)^k prod S_D(w/m)^-k, exact in its numbers; see the module's docstring.
 
@@ -73,6 +74,10 @@ class MasterCurve:
     slopes: tuple[tuple[Psi, Fraction, Fraction], ...] = ()
     drift: Fraction = Fraction(0)
 
+    def __repr__(self) -> str:
+        return (f"MasterCurve(scale={number_text(self.scale)}, powers={self.powers!r}, slopes={self.slopes!r}, "
+                f"drift={self.drift!r})")
+
     def __mul__(self, other: MasterCurve) -> MasterCurve:
         return MasterCurve.product((self, other))
 
@@ -92,7 +97,7 @@ class MasterCurve:
                            tuple(sorted(((*key, k) for key, k in slopes.items()), key=repr)), drift)
 
     def __pow__(self, exponent: Fraction) -> MasterCurve:
-        return MasterCurve(self.scale ** (exponent // 1) * Fraction(self.scale ** (exponent % 1)),
+        return MasterCurve(power(self.scale, exponent),
                            tuple((m, k * exponent) for m, k in self.powers),
                            tuple((d, m, k * exponent) for d, m, k in self.slopes), self.drift * exponent)
 
@@ -100,6 +105,11 @@ class MasterCurve:
         """Return the curve of w/m: a factor that acts on a space with m times the input's dimensions."""
         return MasterCurve(self.scale, tuple((m * root, k) for root, k in self.powers),
                            tuple((d, m * root, k) for d, root, k in self.slopes), self.drift / m)
+
+    def shortened(self) -> MasterCurve:
+        """Return the curve with a scale of 77 digits where the exact one has hundreds: it grows with every layer."""
+        scale = shortened(self.scale)
+        return self if scale == self.scale else replace(self, scale=scale)
 
     # ---- numbers derived once -------------------------------------------------------------------------
 

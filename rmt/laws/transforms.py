@@ -48,10 +48,23 @@ def _cauchy(law: Law, z: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
     return np.where(below, g.conj(), g), np.where(below, slope.conj(), slope)
 
 
+def _known(name: str, points: ComplexArray, out: ComplexArray, law: Law) -> ComplexArray:
+    """Return the values, or raise where there is none; NaN stays NaN."""
+    if (unknown := np.isnan(out) & ~np.isnan(points)).any():
+        raise ConvergenceError(f"{name} has no value at {points[unknown][0]:.6g}, for {law}")
+    return out
+
+
+def _finite(name: str, points: ComplexArray) -> None:
+    if np.isinf(points).any():
+        raise ValueError(f"{name} must be finite, got {points[np.isinf(points)][0]:g}")
+
+
 def _inside(law: Law, x: Array) -> NDArray[np.bool_]:
     return np.any([(x > a) & (x < b) for a, b in law.support], axis=0) if law.support else np.zeros(x.size, bool)
 
 
+@np.errstate(all="ignore")
 def stieltjes(law: Law, z: ArrayLike) -> Any:
     """Return G(z) = E 1/(z - X); see `Law.stieltjes`."""
     points, shape, real = _prepared("z", z)
@@ -61,29 +74,35 @@ def stieltjes(law: Law, z: ArrayLike) -> Any:
     g = _cauchy(law, points)[0]
     at = np.isin(points, list(law.atoms))
     g[at] = np.inf
+    g = _known("G", points, g, law)
     return (g.real if real else g).reshape(shape)[()]
 
 
+@np.errstate(all="ignore")
 def psi(law: Law, z: ArrayLike) -> Any:
     """Return G(1/z)/z - 1; see `Law.psi`. Near z = 0, where that cancels, the moments."""
     points, shape, real = _prepared("z", z)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(points == 0, np.inf, 1 / points)
+    inverse = np.where(points == 0, np.inf, 1 / points)
     if real and (inside := _inside(law, inverse.real)).any():
         raise ValueError(f"real z must keep 1/z off the support {law.support}, got {points.real[inside][0]:g}; "
                          "use complex z")
     out = np.full(points.size, np.nan, complex)
-    near = np.abs(points) * _radius(law) < 0.02
+    near = (np.abs(points) < np.inf) & (np.abs(points) * _radius(law) < 0.02)
     k = np.arange(1, 13)
     out[near] = points[near, None] ** k @ np.array([law.moment(int(j)) for j in k])
-    far = ~near & ~np.isnan(points)
+    far = ~near & np.isfinite(points)
     out[far] = _cauchy(law, inverse[far])[0] / points[far] - 1
+    out[far & np.isin(inverse, [x for x in law.atoms if x])] = np.inf
+    out[np.isinf(points)] = law.atoms.get(0.0, 0.0) - 1
+    out = _known("psi", points, out, law)
     return (out.real if real else out).reshape(shape)[()]
 
 
+@np.errstate(all="ignore")
 def s_transform(law: Law, w: ArrayLike) -> Any:
     """Return S(w); see `Law.s_transform`."""
     points, shape, real = _prepared("w", w)
+    _finite("w", points)
     curve = law.curve
     low = -float(curve.mass)
     if real and np.any(points.real <= low):
@@ -92,6 +111,7 @@ def s_transform(law: Law, w: ArrayLike) -> Any:
     out[np.isnan(points)] = np.nan
     off = ~np.isnan(points) & (points != 0)
     out[off] = np.exp(-_log_inverse_s(curve, points[off]))
+    out = _known("S", points, out, law)
     return (out.real if real else out).reshape(shape)[()]
 
 
@@ -126,9 +146,11 @@ def _follow(law: Psi, rows: list[ComplexArray], log_odds: ComplexArray) -> list[
     raise ConvergenceError("S-transform: psi does not reach w")
 
 
+@np.errstate(all="ignore")
 def r_transform(law: Law, w: ArrayLike) -> Any:
     """Return R(w); see `Law.r_transform`."""
     points, shape, real = _prepared("w", w)
+    _finite("w", points)
     out = np.full(points.size, np.nan, complex)
     cumulants = law._cumulants(_SERIES)
     near = np.abs(points) * _radius(law) < 0.03
@@ -137,11 +159,13 @@ def r_transform(law: Law, w: ArrayLike) -> Any:
     if far.any():
         if real:
             ends = np.nextafter(law._ends, [-np.inf, np.inf])
-            low, high = (float(g.real) for g in _cauchy(law, ends.astype(complex))[0])
+            low, high = (sign * math.inf if end in law.atoms else float(g.real) for sign, end, g in zip(
+                (-1, 1), law._ends, _cauchy(law, ends.astype(complex))[0], strict=True))
             if np.any(outside := (points.real[far] < low) | (points.real[far] > high)):
                 raise ValueError(f"w must be in ({low:g}, {high:g}), the values of G outside the support, "
                                  f"got {points.real[far][outside][0]:g}")
         out[far] = law._r_transform_at(points[far])
+    out = _known("R", points, out, law)
     return (out.real if real else out).reshape(shape)[()]
 
 
@@ -162,7 +186,7 @@ def inverse_cauchy(law: Law, g: ComplexArray) -> ComplexArray:
         else:
             if not step:
                 raise ConvergenceError(f"R-transform: no z with G(z) = {g[np.argmax(np.abs(shift))]:.6g} off the "
-                                       f"support of {law!r}")
+                                       f"support of {law}")
     if not np.all(np.isfinite(z)):
-        raise ConvergenceError(f"R-transform of {law!r}: not converged")
+        raise ConvergenceError(f"R-transform of {law}: not converged")
     return z

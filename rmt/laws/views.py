@@ -13,6 +13,7 @@ from rmt import plotting
 from rmt.checks import integer, positive
 from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Moved
+from rmt.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,9 @@ class _View(Moved):
         text = repr(self.law)
         return f"({text}).{view}" if " " in text else f"{text}.{view}"
 
+    def __str__(self) -> str:
+        return short(repr(self))
+
 
 @dataclass(frozen=True, repr=False)
 class Spectrum(_View):
@@ -41,6 +45,10 @@ class Spectrum(_View):
         return (self.law * positive("factor", factor) ** 2).spectrum
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: object) -> Spectrum:
+        """Return the spectrum of J / divisor."""
+        return (self.law / positive("divisor", divisor) ** 2).spectrum
 
     def _t(self, x: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):

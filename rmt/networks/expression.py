@@ -107,7 +107,7 @@ class Block:
     @property
     def relative(self) -> MasterCurve:
         """The curve of the branch over the shortcut."""
-        return MasterCurve(1 / self.shortcut**2) * curve(self.branch, self.size)
+        return (MasterCurve(1 / self.shortcut**2) * curve(self.branch, self.size)).shortened()
 
     @property
     def share(self) -> float:
@@ -229,7 +229,7 @@ def _stream_curve(stretch: tuple[Expression, ...], n_inputs: int) -> MasterCurve
                 begins = _slopes(factor)
                 scale *= shortcut**2
                 core = Product(tuple(part for part in inner if part is not begins))
-                branches.append(MasterCurve(1 / shortcut**2) * curve(core, size))
+                branches.append((MasterCurve(1 / shortcut**2) * curve(core, size)).shortened())
                 table.append(next(columns) if begins else ones)
     psi = StreamPsi(tuple(branches), tuple(zip(*table, last, strict=True)), weights)
     return MasterCurve(scale, slopes=((psi, Fraction(size, n_inputs), Fraction(1)),))
@@ -258,7 +258,7 @@ def _is_mask(law: Law) -> bool:
 
 def law(expression: Expression, n_inputs: int) -> Law:
     """Return the law of the eigenvalues of J^T J, J the expression with n_inputs columns."""
-    return ChainLaw(curve(expression, n_inputs))
+    return ChainLaw(curve(expression, n_inputs).shortened())
 
 
 def log_norm(expression: Expression, log_mean: float) -> LogNorm:
@@ -304,7 +304,8 @@ def chain(expression: Expression, n_inputs: int) -> Chain | None:
                 return None
     if not layers:
         return None
-    return Chain(n_inputs, (replace(layers[0], weights=layers[0].weights * MasterCurve(scale)), *layers[1:]))
+    first = replace(layers[0], weights=(layers[0].weights * MasterCurve(scale)).shortened())
+    return Chain(n_inputs, (first, *layers[1:]))
 
 
 def _leaves(expression: Expression) -> Iterator[Expression]:

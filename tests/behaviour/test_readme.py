@@ -1,6 +1,7 @@
 """Every Python block of the README runs, and what it prints where it says so is right."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,12 @@ def test_the_atoms_and_support_it_prints_are_right(capsys):
     out = capsys.readouterr().out
     assert "{0.0: 0.5}" in out
     assert "4.848" in out
+
+
+def test_the_extras_that_it_shows_bring_what_it_shows():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (names,) = re.findall(r"rmt\[(.*)\]", extras["all"][0])
+    everything = " ".join(needed for name in names.split(",") for needed in extras[name])
+    for package in ("pandas", "scikit-learn", "matplotlib", "torch", "click", "distributed"):
+        assert package in everything
+    assert "pandas" in " ".join(extras["data"])

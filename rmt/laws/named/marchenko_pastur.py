@@ -54,11 +54,11 @@ class MarchenkoPastur(PositiveLaw):
         return ((self._numbers[2], self._numbers[4]),)
 
     def pdf(self, x: ArrayLike) -> Any:
-        """Return sqrt((hi - x)(x - lo)) / (2 pi ratio x)."""
-        x = np.asarray(x, dtype=float)
+        """Return sqrt((hi - x)(x - lo)) / (2 pi ratio x), infinite at x = 0 for ratio 1."""
+        x = np.asarray(np.clip(x, -1e150, 1e150), dtype=float)  # whose squares are floats
         c, _, lo, lo_rest, hi, hi_rest = self._numbers
         inside = np.maximum(((hi - x) + hi_rest) * ((x - lo) - lo_rest), 0.0)
-        return (np.sqrt(inside) / np.maximum(x, 5e-324) / (2 * math.pi * c))[()]
+        return np.where((x == 0) & (c == 1), np.inf, np.sqrt(inside) / np.maximum(x, 5e-324) / (2 * math.pi * c))[()]
 
     def _tails(self, x: Array) -> tuple[Array, Array]:
         """Return the continuous mass below and above x, each with its own digits, by the angle of w on the band."""

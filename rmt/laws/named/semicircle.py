@@ -43,6 +43,7 @@ class Semicircle(Law):
     def _bands(self) -> tuple[tuple[float, float], ...]:
         return ((-2 * self._unit, 2 * self._unit),)
 
+    @np.errstate(over="ignore")
     def pdf(self, x: ArrayLike) -> Any:
         """Return sqrt(4 std^2 - x^2) / (2 pi std^2)."""
         x, top = np.asarray(x, dtype=float), 2 * self._unit
