@@ -175,7 +175,8 @@ class Distribution(ABC):
         t = self._t(values.ravel())
         for end in (end for band in self._bands for end in band if end > -math.inf):
             at = np.abs(values.ravel() - self._value(end)) <= 4e-16 * abs(self._value(end))
-            t = np.where(at | (np.abs(t - end) <= 1e-15 * (self._unit + abs(end))), end, t)  # rounding steps over no end
+            at |= np.abs(t - end) <= 1e-15 * (self._unit + abs(end))  # rounding steps over no end
+            t = np.where(at, end, t)
         for (place, _), x_place in zip(self._points, self.atoms, strict=True):
             t = np.where(np.abs(values.ravel() - x_place) <= 4e-16 * abs(x_place), place, t)
         return t, values.shape
@@ -257,7 +258,7 @@ class Distribution(ABC):
         """
         values = np.array([self._value(t) for t, _ in self._points])
         total = float(np.asarray(f(values)) @ np.array([mass for _, mass in self._points])) if values.size else 0.0
-        return total + sum(band.integral(lambda t: np.asarray(f(self._x(t)), dtype=float)) for band in self._known_bands)
+        return total + sum(band.integral(lambda t: np.asarray(f(self._x(t)))) for band in self._known_bands)
 
     @cached_property
     def _known_bands(self) -> tuple[Band, ...]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.discrete_psi import DiscretePsi
@@ -58,10 +59,10 @@ class FiniteLaw(Law):
         _, _, g, slope, _ = self._branch(z)
         return np.asarray(np.log(z[:, None] - values) @ weights, dtype=complex), g, slope, []
 
-    def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
+    def _branch(self, at: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Return z, dz, G, dG and h; of real points in real numbers."""
         values, weights = self._arrays
-        inverse = 1 / (at[:, None] - values)
+        inverse: NDArray[Any] = 1 / (at[:, None] - values)
         g, h, slope = inverse @ weights, inverse @ (weights * values), np.square(inverse, out=inverse) @ weights
         return at, np.ones_like(at), g, -slope, -h / g
 

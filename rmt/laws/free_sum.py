@@ -183,7 +183,7 @@ class FreeSum(Law):
 
     @cached_property
     def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
-        """The intervals between the gaps, exact where there is an atom or an edge at a known place, and their masses."""
+        """The intervals between the gaps, exact where an atom or an edge at a known place is, and their masses."""
         known = np.array([float(x) for x, _ in self._candidates])
         found = gaps([(law, float(n)) for law, n in self.terms])
 

@@ -27,7 +27,6 @@ _COEFFICIENTS = legendre.legvander(_NODE, _N - 1).T * _WEIGHT * (np.arange(_N)[:
 _LEVELS, _MOST = 60, 4000  # halvings, panels
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
-_FALL = 0.25  # of a hard edge's tail: what is left below the last node, in e-foldings, must fall
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +43,9 @@ class Panels:
         return self.ends[:, :1] + np.diff(self.ends) * (1 + _NODE) / 2
 
     @property
-    def weights(self) -> Array:
-        """The weights of the nodes, with the density."""
-        return self.density * np.diff(self.ends) / 2 * _WEIGHT
+    def lengths(self) -> Array:
+        """The weights of the nodes."""
+        return np.diff(self.ends) / 2 * _WEIGHT
 
     def part(self, chosen: Any) -> Panels:
         """Return some of them."""
@@ -94,7 +93,7 @@ class Band:
         start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
         empty = Band(local, lo, hi, rate, unit, mass, noise, start)
         found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, _DENSITY * mass, "density")
-        total = float(found.weights.sum())
+        total = float((found.density * found.lengths).sum())
         if not abs(total - mass) <= max(_LOST, noise) * mass + 1e-9:
             raise ConvergenceError(f"the density between {lo!r} and {hi!r} holds {total!r}, not {mass!r}")
         return Band(local, lo, hi, rate, unit, mass, noise, found)
@@ -102,16 +101,16 @@ class Band:
     def integral(self, f: Values) -> float:
         """Return the integral of f(t) times the density; raise `ConvergenceError` where it does not settle."""
         def average(panels: Panels) -> Array:
-            return f(bands.place(panels.smooth.ravel(), self.lo, self.hi)[0]).reshape(panels.density.shape) * panels.density
+            t = bands.place(panels.smooth.ravel(), self.lo, self.hi)[0]
+            return np.asarray(f(t), dtype=float).reshape(panels.density.shape) * panels.density
 
-        first = average(self.panels) * self.panels.weights / np.where(self.panels.density, self.panels.density, 1)
-        size = float(np.abs(first).sum())
+        size = float((np.abs(average(self.panels)) * self.panels.lengths).sum())
         if not math.isfinite(size):
-            raise ConvergenceError(f"expectation did not settle (about {first.sum()!r}): f must be finite on the band")
+            raise ConvergenceError(f"expectation did not settle (about {size!r}): f must be finite on the band")
         if math.isinf(self.lo):
             self._check_bottom(average, size)
         panels = self._settled(self.panels, average, _AVERAGE * size, "expectation")
-        return float((average(panels) * np.diff(panels.ends) / 2 * _WEIGHT).sum())
+        return float((average(panels) * panels.lengths).sum())
 
     def _check_bottom(self, average: Callable[[Panels], Array], size: float) -> None:
         """Raise where what is left below a hard edge's last node counts."""

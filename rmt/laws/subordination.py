@@ -17,12 +17,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmt.laws.band_search import turning_point
 from rmt.laws.errors import ConvergenceError
 
 if TYPE_CHECKING:
@@ -56,6 +55,23 @@ class Solution:
     def put(self, part: Any, other: Solution) -> None:
         """Overwrite the solution at some of the z."""
         self.g[part], self.at[:, part] = other.g, other.at
+
+
+class Step(NamedTuple):
+    """A step of Newton in every `at` and in G, or in F where G is `large`.
+
+    And that of omega, omega, what z rounds relative to, by how much the rounding of omega moves G, relatively (much,
+    next to an atom far from zero), and the residual beyond that.
+    """
+
+    at: ComplexArray
+    g: ComplexArray
+    large: BoolArray
+    moves: ComplexArray
+    omega: ComplexArray
+    reach: Array
+    grain: Array
+    unmet: Array
 
 
 class Subordination:
@@ -157,7 +173,7 @@ class Subordination:
         for i in range(len(self.laws)):
             yield partial(self._guess_near, i), (0.0,), _QUICK
         for i in range(len(self.laws)):
-            yield lambda z, i=i: self._mapped(z, self._guess_near(i, z)), (0.0,), _QUICK
+            yield partial(self._guess_mapped, i), (0.0,), _QUICK
         yield self._guess, (1.0, 0.1, 0.0), 40
 
     def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
@@ -186,6 +202,10 @@ class Subordination:
             g = self.laws[i]._branch(self.laws[i]._branch_from(omega))[2]
             others = 1 / g + self.means + self.variances * g
         return Solution(g, self._at(np.where(np.arange(len(self.laws))[:, None] == i, omega, others)))
+
+    def _guess_mapped(self, i: int, z: ComplexArray) -> Solution:
+        """Return that, after some rounds of the self-map."""
+        return self._mapped(z, self._guess_near(i, z))
 
     def _proved(self, z: ComplexArray, found: Solution) -> BoolArray:
         """Return where a solution with Im omega_i >= Im z is certainly the one, on the axis its limit from above.
@@ -275,7 +295,7 @@ class Subordination:
         todo, g, at, last = np.arange(z.size), found.g, found.at, np.full(z.size, np.inf)
         with np.errstate(all="ignore"):
             for _ in range(rounds):
-                steps, step, large, moves, omega, reach, unmet, grain = self._step(z, g, at)
+                steps, step, large, moves, omega, reach, grain, unmet = self._step(z, g, at)
                 value = np.where(large, 1 / g, g)
                 change = (np.abs(moves) / (reach + np.abs(omega))).sum(0) + np.abs(step) / (np.abs(value) + np.where(
                     large, 0, 1e-3 / self.unit))
@@ -304,11 +324,8 @@ class Subordination:
         found.put(todo, Solution(g, at))
         return found, done
 
-    def _step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> tuple[Any, ...]:
-        """Return Newton's steps in at and in G, that of omega, omega, what z rounds relative to, and the residual.
-
-        Last, by how much the rounding of omega moves G, relatively: much, next to an atom far from zero. Where G is `large` F = 1/G takes its place, in the step and in the equations, for there G has poles.
-        """
+    def _step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> Step:
+        """Return Newton's step at (G, at); in F = 1/G where G is `large`, for there G has poles."""
         large = np.abs(g) * self.unit > 1
         seen = self._seen(at)
         omega, slopes, g_each, dg_each, _ = seen
@@ -323,31 +340,7 @@ class Subordination:
         step = (rest - (pull * short).sum(0)) / (last + pull.sum(0))
         steps = (short + step) / own
         reach = np.abs(z) + np.abs(shift) + np.abs(whole) + np.abs(part) + self.unit  # what z rounds relative to
-        scale = np.where(large, reach, reach / self.unit**2)
         grain = _GRAIN * np.abs(omega * dg_each / (slopes * g_each))
-        unmet = np.abs(rest) / reach + (np.maximum(np.abs(short) - grain * np.abs(np.where(large, 1 / g, g)), 0) / scale).sum(0)
-        grain = grain.max(axis=0, initial=0.0)
-        return steps, step, large, steps * slopes, omega, reach, unmet, grain
-
-    # ---- the edge -------------------------------------------------------------------------------------
-
-    def edge(self, z: float) -> float:
-        """Return the edge next to a real z just off the support: the zero of dz/dG."""
-        start = self.solve(np.array([z + 0j]))
-        at = start.at.real + 1j * math.pi * np.round(start.at.imag / math.pi)  # a law's branch is real at 0 or at pi
-
-        @np.errstate(all="ignore")
-        def turn(g: float) -> tuple[float, float]:
-            nonlocal at
-            point = np.array([g + 0j])
-            for _ in range(30):
-                _, _, g_each, slope, _ = self._seen(at)
-                steps = ((point - g_each) / slope).real
-                at = at + steps
-                if np.all(np.abs(steps) <= 1e-15 * (1 + np.abs(at))):
-                    break
-            value = sum(self._z(point, self._seen(at))[:2]) + self._elementary_part(point)[1]
-            return float(value.real[0]), float(self.slopes(Solution(point, at))[0].real[0])
-
-        g = float(start.g.real[0])
-        return turning_point(turn, g, g * (1 + 1e-6), 0.0)
+        unmet = np.maximum(np.abs(short) - grain * np.abs(np.where(large, 1 / g, g)), 0).sum(0)
+        return Step(steps, step, large, steps * slopes, omega, reach, grain.max(axis=0, initial=0.0),
+                    np.abs(rest) / reach + unmet / np.where(large, reach, reach / self.unit**2))

@@ -184,7 +184,8 @@ class _Margin:
 
     def __call__(self, log_f: Array, sides: IntArray) -> Array:
         points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
-        return _relative(self.terms, np.array([point.rise for point in points]), np.array([point.short for point in points]))
+        rise, short = (np.array(rows) for rows in zip(*((point.rise, point.short) for point in points), strict=True))
+        return _relative(self.terms, rise, short)
 
     def root(self, left: Array, right: Array, sides: IntArray) -> Array:
         """Return where the margin vanishes; z is stationary there, so its error is the square."""

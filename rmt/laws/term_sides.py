@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial.polynomial import polyval
@@ -104,8 +104,8 @@ class Term:
             return []
         left, right = (np.array(ends) for ends in list(zip(*gaps, strict=True))[:2])
         omega = self._place(_COARSE, left[:, None], right[:, None])
-        g, _, _, outside = (part.reshape(omega.shape) for part in self._look(omega.ravel()))
-        above, below = outside & (g > 0), outside & (g <= 0)
+        g, _, _, outside = self._look(omega.ravel())
+        above, below = ((outside & side).reshape(omega.shape) for side in (g > 0, g <= 0))
         each, last = np.arange(left.size), _COARSE.size - 1
         low = np.where(above.any(axis=1), omega[each, last - above[:, ::-1].argmax(axis=1)], left)
         high = np.where(below.any(axis=1), omega[each, below.argmax(axis=1)], right)
@@ -120,7 +120,9 @@ class Term:
     def _look(self, omega: Array) -> tuple[Array, Array, Array, BoolArray]:
         """Return G, 1/F', h and where they are those of points outside, at real omega."""
         with np.errstate(all="ignore"):
-            at = omega if isinstance(self.law, FiniteLaw) else self.law._branch_from(omega.astype(complex))
+            at: NDArray[Any] = omega
+            if not isinstance(self.law, FiniteLaw):  # which takes real numbers, too
+                at = self.law._branch_from(omega.astype(complex))
             _, d_omega, g, dg, h = self.law._branch(at)
             rise = (-(g**2) * d_omega / dg).real
             outside = (np.abs(g.imag) <= _REAL * np.abs(g)) & (rise > 0) & (rise < 1 + _REAL)
@@ -143,9 +145,10 @@ class Term:
     @cached_property
     def tables(self) -> list[Table]:
         """The nodes of every side."""
-        low, high = (np.array(ends)[:, None] for ends in zip(*((side.low, side.high) for side in self.sides), strict=True))
+        low, high = (ends[:, None] for ends in np.array([(side.low, side.high) for side in self.sides]).T)
         omega = self._place(_NODES, low, high)
-        g, rise, _, outside = (part.reshape(omega.shape) for part in self._look(omega.ravel()))
+        flat_g, flat_rise, _, flat = self._look(omega.ravel())
+        g, rise, outside = flat_g.reshape(omega.shape), flat_rise.reshape(omega.shape), flat.reshape(omega.shape)
         sign = np.array([side.sign for side in self.sides])[:, None]
         with np.errstate(all="ignore"):
             log_f, logit = -np.log(np.abs(g)), np.log(self._short(g, rise)) - np.log(rise)
@@ -169,7 +172,8 @@ class Term:
     def _short(self, g: Array, rise: Array) -> Array:
         """Return c; next to infinity, where 1/F' says nothing of it, from the series."""
         near, coefficients = self._series
-        return np.where((np.abs(g) < near) & (rise > 0.5), np.abs(polyval(g, coefficients)), np.maximum(1 - rise, 1e-17))
+        series = np.abs(polyval(g, coefficients))
+        return np.where((np.abs(g) < near) & (rise > 0.5), series, np.maximum(1 - rise, 1e-17))
 
     def at(self, sides: IntArray, log_f: Array) -> Point:
         """Return the points of sides at ln |F|, by Newton between the nodes."""
@@ -190,7 +194,8 @@ class Term:
                 miss[todo] = log_f[todo] + np.log(np.abs(g[todo]))
                 new = place[0] + miss[todo] * rise[todo] / (g[todo] * self._rate(*place))
             short = miss[todo] * sign[todo]
-            left[todo], right[todo] = np.where(short > 0, place[0], left[todo]), np.where(short < 0, place[0], right[todo])
+            left[todo] = np.where(short > 0, place[0], left[todo])
+            right[todo] = np.where(short < 0, place[0], right[todo])
             new = np.where((new >= left[todo]) & (new <= right[todo]), new, (left[todo] + right[todo]) / 2)
             more = (np.abs(new - place[0]) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-15)
             todo = todo[more]
