@@ -19,7 +19,7 @@ from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 _BLOCK = 2**18  # numbers at a time: they fit the cache
 _SAFE = 300.0  # e^y and X within e^+-_SAFE multiply without leaving the range of a float
 _FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
-_FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2)
+_FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2); times the order of the zero of g
 
 
 class Function(Hashable, Protocol):
@@ -72,13 +72,13 @@ class SmoothPsi(ExplicitPsi):
 
     @property
     def _zero(self) -> bool:
-        """Whether g has a zero, where the density of X begins like x^(-1/2)."""
-        return self._contour.low == -math.inf
+        """Whether g has a zero, of some order p, where the density of X begins like x^(1/2p - 1)."""
+        return self._contour.zero > 0
 
     @property
     def order(self) -> int:
         """The order of the zero of 1/S at w = -mass."""
-        return (2 if self._zero else 1) - (self.mass == 1)
+        return (2 * self._contour.zero if self._zero else 1) - (self.mass == 1)
 
     @property
     def log_range(self) -> tuple[float, float]:
@@ -149,10 +149,11 @@ class SmoothPsi(ExplicitPsi):
 
     def _near(self, y: ComplexArray) -> tuple[ComplexArray, Array]:
         """Return y moved to where the contour knows psi, and by how much its logit moves further on."""
-        high, deepest = self.log_range[1], float(self._nodes[0].real.min())
-        near = np.clip(y.real, -_FAR - high, max(_FAR_ZERO - high, -deepest) if self._zero else _FAR - deepest)
+        high, deepest, order = self.log_range[1], float(self._nodes[0].real.min()), self._contour.zero
+        bottom = max(_FAR_ZERO * order - high, -deepest) if order else _FAR - deepest
+        near = np.clip(y.real, -_FAR - high, bottom)
         beyond = y.real - near
-        return near + 1j * y.imag, np.where((beyond > 0) & self._zero, beyond / 2, beyond)
+        return near + 1j * y.imag, np.where(beyond > 0, beyond / (2 * order or 1), beyond)
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,165 @@
+"""A piece of a slope: an interval on which |g| rises or falls, with ln g^2 and its rate in the complex plane."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from rmt.laws.logistic import log_near_one
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+Slope = Callable[[NDArray[Any]], NDArray[Any]]
+
+CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
+
+
+def normal_mass(low: Any, high: Any) -> Any:
+    """Return P(low < z < high) of a standard normal z, with its own digits on either side."""
+    below, above = ndtr(high) - ndtr(low), ndtr(-np.asarray(low)) - ndtr(-np.asarray(high))
+    return np.where(np.asarray(low) < 0, below, above)[()]
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """A slope given by its Taylor series about zero, lowest power first."""
+
+    coefficients: tuple[float, ...]
+
+    def __call__(self, u: NDArray[Any]) -> NDArray[Any]:
+        """Return the slope at u."""
+        return np.asarray(polyval(u, np.array(self.coefficients))) + 0 * u
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An interval of u on which g has one sign and |g| rises or falls.
+
+    Attributes
+    ----------
+    slope : function
+        g, of real or complex arrays.
+    ends : tuple of float
+        u at the greater and at the smaller |g|.
+    kinks : tuple of bool
+        Whether g is another function behind that end.
+    zero : int
+        The order of the zero of g at the second end; 0 where there is none.
+    radius : float
+        Over which g changes little against its size.
+    """
+
+    slope: Slope
+    ends: tuple[float, float]
+    kinks: tuple[bool, bool]
+    zero: int
+    radius: float
+
+    @cached_property
+    def logs(self) -> tuple[float, float]:
+        """Ln g^2 at both ends."""
+        top, bottom = (2 * math.log(abs(self._g(np.array([end + 0j]))[0])) if not (zero and self.zero) else -math.inf
+                       for end, zero in zip(self.ends, (False, True), strict=True))
+        return top, bottom
+
+    def mass(self, scale: float) -> float:
+        """Return the probability of the piece, u having this standard deviation."""
+        return float(normal_mass(*sorted(end / scale for end in self.ends)))
+
+    def below(self, u: ComplexArray, end: int) -> ComplexArray:
+        """Return ln g(u)^2 less that at an end, with its own digits next to one where it is stationary."""
+        out = 2 * np.log(self._g(u) * self._sign) - self.logs[end]
+        series = self._series[end]
+        if series.size:
+            near = np.abs(u - self.ends[end]) < self.radius
+            out[near] = polyval((u[near] - self.ends[end]) / (8 * self.radius), series)
+        return np.asarray(out)
+
+    def rate(self, u: ComplexArray) -> ComplexArray:
+        """Return d ln g^2 / du, by Cauchy's formula on a circle that meets no kink."""
+        room = [np.abs(u.real - end) / 2 for end, kink in zip(self.ends, self.kinks, strict=True) if kink]
+        r = np.minimum.reduce([np.full(u.shape, self.radius), *room])
+        circle = CIRCLE[::4]
+        out = 2 * (self._g(u[:, None] + r[:, None] * circle) @ circle.conj()) / (circle.size * r * self._g(u))
+        for end, series in zip(self.ends, self._series, strict=True):
+            if series.size:
+                near = np.abs(u - end) < self.radius
+                out[near] = polyval((u[near] - end) / (8 * self.radius), polyder(series)) / (8 * self.radius)
+        return np.asarray(out)
+
+    @cached_property
+    def _sign(self) -> float:
+        return float(np.sign(self._g(np.array([sum(self.ends) / 2 + 0j]))[0].real))
+
+    @cached_property
+    def _series(self) -> tuple[Array, ...]:
+        """Coefficients of ln g^2 less that at an end, in units of 8 radii, where it is stationary; else empty."""
+        found = []
+        for end, kink, log in zip(self.ends, self.kinks, self.logs, strict=True):
+            g = self._g(end + 8 * self.radius * CIRCLE) * self._sign
+            series = np.zeros(0)
+            if not kink and log > -math.inf and np.all(g.real > 0):
+                terms = np.fft.fft(2 * np.log(g)).real[:18] / CIRCLE.size  # 8^-18 is left
+                if abs(terms[1]) < 1e-11 * np.abs(terms[2]):
+                    series = np.r_[0.0, 0.0, terms[2:]]
+            found.append(series)
+        return tuple(found)
+
+    def _g(self, u: ComplexArray) -> ComplexArray:
+        """Return g(u) as it is on the piece, though rounding stepped over a kink."""
+        (low, low_kink), (high, high_kink) = sorted(zip(self.ends, self.kinks, strict=True))
+        real = np.clip(u.real, math.nextafter(low, math.inf) if low_kink else -math.inf,
+                       math.nextafter(high, -math.inf) if high_kink else math.inf)
+        return np.asarray(self.slope(real + 1j * u.imag), dtype=complex)
+
+
+@dataclass(frozen=True)
+class PolynomialPiece(Piece):
+    """A piece of a polynomial: every difference from an end is a factor times a polynomial, and keeps its digits.
+
+    So narrow laws have theirs, and a kink is no wall: the polynomial goes on behind it.
+    """
+
+    slope: Polynomial
+
+    def below(self, u: ComplexArray, end: int) -> ComplexArray:
+        """Return ln g(u)^2 less that at an end."""
+        if end and self.zero:
+            return super().below(u, end)
+        quotient, at_end = self._quotients[end]
+        return 2 * log_near_one((u - self.ends[end]) * polyval(u - self.ends[end], quotient) / at_end)
+
+    def rate(self, u: ComplexArray) -> ComplexArray:
+        """Return d ln g^2 / du."""
+        ends = (0,) if self.zero else (0, 1)
+        slopes = []
+        for end in ends:
+            quotient, _ = self._quotients[end]
+            slopes.append(polyval(u - self.ends[end], polyder(np.r_[0.0, quotient])))
+        nearer = np.abs(u - self.ends[0]) <= np.abs(u - self.ends[1])
+        return np.asarray(2 * np.where(nearer, slopes[0], slopes[-1]) / self.slope(u))
+
+    @cached_property
+    def _quotients(self) -> tuple[tuple[Array, float], ...]:
+        """(P(u) - P(e)) / (u - e) in powers of u - e, and P(e), of both ends e."""
+        found = []
+        for end in self.ends:
+            rest, series = np.array(self.slope.coefficients), []
+            for _ in range(rest.size):  # Horner's scheme, again and again: the Taylor series about e
+                *higher, value = itertools.accumulate(rest[::-1], lambda total, term, end=end: total * end + term)
+                series.append(value)
+                rest = np.array(higher[::-1])
+            terms = np.array(series[1:])
+            if terms.size > 1 and abs(terms[0]) < 1e-11 * abs(terms[1]):
+                terms[0] = 0.0  # a maximum or a minimum, to rounding
+            found.append((terms, series[0]))
+        return tuple(found)
