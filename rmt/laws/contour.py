@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from rmt.laws.slope_piece import Array, ComplexArray, Piece, Polynomial, Polynom
 
 REACH = 9.0  # standard deviations of u; 2e-19 of the mass is outside
 _UNDER = 1e-300  # |g| below counts as zero, as in a float64 network
-_FLAT = 1e-7  # a stretch to infinity over which ln X moves less is a point mass
+FLAT = 1e-7  # a stretch over which ln X moves less is a point mass
 _STEP = 0.34  # exp(-pi^2/step) = 2.5e-13
 _START = -26.0  # Re s at an end
 _NEAR_ZERO = 32.0  # below top: next to a zero u0 of g, ln X = 2 ln|u - u0| + a constant to 1e-9 (this times the order)
@@ -92,7 +93,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
         pieces += more
         for low, high in stretches:
             mass = times * float(normal_mass(low / scale, high / scale))
-            x = _mean_square(branch.slope, low, high, variance)
+            x = float(mean_square(branch.slope, low, high, variance))
             points[x] = points.get(x, 0.0) + mass
             total += mass
     inside = times * math.fsum(piece.mass(scale) for piece in pieces)
@@ -111,7 +112,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
     points = {x: mass for x, mass in points.items() if mass > 1e-16 * live}
     ranges = sorted([*ranges, *((math.log(x), math.log(x)) for x in points)])
     highest = np.maximum.accumulate([high for _, high in ranges])
-    connected = all(low <= high + _FLAT for (low, _), high in zip(ranges[1:], highest, strict=False))
+    connected = all(low <= high + FLAT for (low, _), high in zip(ranges[1:], highest, strict=False))
     at = np.r_[*(log_x for log_x, _ in parts), np.log([*points] or np.zeros(0))]
     return Contour(at, np.r_[*(w for _, w in parts), [*points.values()]], points, ranges[0][0], float(highest[-1]),
                    connected, max(zeros))
@@ -128,12 +129,13 @@ def _grid(reach: float) -> Array:
     return np.r_[-whole[::-1], whole]
 
 
-def _mean_square(slope: Slope, low: float, high: float, variance: float) -> float:
-    """Return E g(u)^2 between low and high."""
+def mean_square(slope: Slope, low: float, high: float, variance: float) -> Fraction:
+    """Return E g(u)^2 between low and high; exact where g is constant."""
     u = low + (high - low) * (1 + _NODE) / 2
-    share = _WEIGHT * np.exp((min(abs(low), abs(high)) ** 2 * (low * high > 0) - u**2) / (2 * variance))
-    square = np.real(slope(u)) ** 2
-    return float(square[0] if np.ptp(square) == 0 else share @ square / share.sum())
+    scale = math.sqrt(variance) or 1.0
+    share = _WEIGHT * np.exp(((min(abs(low), abs(high)) / scale) ** 2 * (low * high > 0) - (u / scale) ** 2) / 2)
+    g = np.real(slope(u))
+    return Fraction(float(g[0])) ** 2 if np.ptp(g) == 0 else Fraction(float(share @ g**2 / share.sum()))
 
 
 def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[Piece]]:
@@ -149,7 +151,7 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
         return float(np.imag(slope(np.array([v + 1e-30j])))[0]) / 1e-30
 
     g, bends = np.real(slope(u)), np.imag(slope(u + 1e-30j)) / 1e-30
-    if np.ptp(g) <= _FLAT / 2 * np.max(np.abs(g)):
+    if np.ptp(g) <= FLAT / 2 * np.max(np.abs(g)):
         return [(float(u[0]), float(u[-1]))], []
     alive: NDArray[np.bool_] = np.abs(g) > _UNDER
     span = min(1.0, float(np.ptp(2 * np.log(np.abs(g[alive]))))) if alive.any() else 1.0
@@ -157,7 +159,7 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
     low, high = 0, u.size - 1
     for i, side in ((0, 1), (u.size - 1, -1)):  # flat toward infinity
         with np.errstate(all="ignore"):
-            moved = np.abs(2 * np.log(np.abs(g / g[i])))[::side] > _FLAT * span
+            moved = np.abs(2 * np.log(np.abs(g / g[i])))[::side] > FLAT * span
         steps = int(np.argmax(moved)) - 1
         if abs(u[i]) > 0.99 * reach and steps > 0 and alive[i]:
             j = i + side * steps

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from rmt.laws.contour import REACH
 from rmt.laws.distribution import Array
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.local_slope import localised
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.positive import PositiveLaw
 from rmt.laws.smooth_psi import Function, SmoothPsi
@@ -33,7 +34,14 @@ class SlopeLaw(PositiveLaw):
     @cached_property
     def curve(self) -> MasterCurve:
         """The transform itself: there is no closed S."""
-        return MasterCurve(slopes=((SmoothPsi(self.function, self.variance), Fraction(1), Fraction(1)),))
+        function, variance, scale = self._local_slope
+        return MasterCurve(scale, slopes=((SmoothPsi(function, variance), Fraction(1), Fraction(1)),))
+
+    @cached_property
+    def _local_slope(self) -> tuple[Function, float, Fraction]:
+        """The slope, the variance of its argument and the scale of X: as given, or in units of sqrt(variance)."""
+        found = localised(self.function, self.variance)
+        return (self.function, self.variance, Fraction(1)) if found is None else (found[0], 1.0, found[1])
 
     def expect(self, f: Callable[[Array], ArrayLike]) -> float:
         """Return E f(X), an average over u: scipy's adaptive rule between kinks, to 1e-12 of E |f(X)|."""

@@ -140,13 +140,12 @@ class PolynomialPiece(Piece):
 
     def rate(self, u: ComplexArray) -> ComplexArray:
         """Return d ln g^2 / du."""
-        ends = (0,) if self.zero else (0, 1)
-        slopes = []
-        for end in ends:
-            quotient, _ = self._quotients[end]
-            slopes.append(polyval(u - self.ends[end], polyder(np.r_[0.0, quotient])))
+        slopes = [polyval(u - end, polyder(np.r_[0.0, quotient]))
+                  for end, (quotient, _) in zip(self.ends, self._quotients, strict=True)]
+        if self.zero:  # where all terms but one vanish
+            slopes[1] = polyval(u, polyder(np.array(self.slope.coefficients)))
         nearer = np.abs(u - self.ends[0]) <= np.abs(u - self.ends[1])
-        return np.asarray(2 * np.where(nearer, slopes[0], slopes[-1]) / self.slope(u))
+        return np.asarray(2 * np.where(nearer, *slopes) / self.slope(u))
 
     @cached_property
     def _quotients(self) -> tuple[tuple[Array, float], ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws.contour import Contour, contour
+from rmt.laws.local_slope import LocalSlope
 from rmt.laws.logistic import sigmoids, softplus
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
@@ -158,4 +159,6 @@ class SmoothPsi(ExplicitPsi):
 
 @lru_cache(maxsize=256)
 def _contour(function: Function, variance: float) -> Contour:
+    if isinstance(function, LocalSlope):
+        return function.contour()
     return contour(function.slope, function.kinks, variance)
