@@ -37,10 +37,12 @@ _DEEPEST = 80.0  # below that; e^-56 of the mass is left (likewise)
 _TURNS = 40.0  # |u| up to which a slope may turn; beyond it changes by powers
 _TOUCHES = 1e-12  # |g| at a minimum, over its size beside it, that is a zero
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(40)
+_NO_MASS = 1e-16  # what is left out, of all that is not zero
 _SPECK = 1e-14  # a mass whose law does not matter
 _NOTHING = 1e-21  # a weight at the end of all there is
 _SETTLED = 1e-10  # of the moments 0 to 3: what is aimed at
-_WRONG = 1e-7  # and what raises
+_ALIKE = 1e-9  # and of each of them against itself
+_WRONG = 1e-7  # what raises
 
 
 class Contour(NamedTuple):
@@ -92,7 +94,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
         stretches, more = _cut(branch, reach)
         pieces += more
         for low, high in stretches:
-            mass = times * float(normal_mass(low / scale, high / scale))
+            mass = times * normal_mass(low / scale, high / scale)
             x = float(mean_square(branch.slope, low, high, variance))
             points[x] = points.get(x, 0.0) + mass
             total += mass
@@ -105,11 +107,13 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
         raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
     parts: list[tuple[ComplexArray, ComplexArray]] = []
     for piece in pieces:
+        if times * piece.mass(scale) < _NO_MASS * live:
+            continue
         log_x, weights = _on_piece(piece, scale, live / times)
         parts.append((log_x, live * weights))
         ranges.append(piece.logs[::-1])
         zeros.append(piece.zero)
-    points = {x: mass for x, mass in points.items() if mass > 1e-16 * live}
+    points = {x: mass for x, mass in points.items() if mass > _NO_MASS * live}
     ranges = sorted([*ranges, *((math.log(x), math.log(x)) for x in points)])
     highest = np.maximum.accumulate([high for _, high in ranges])
     connected = all(low <= high + FLAT for (low, _), high in zip(ranges[1:], highest, strict=False))
@@ -144,13 +148,15 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
     grid = _grid(reach)
     u = np.r_[math.nextafter(left, right), grid[(grid > left) & (grid < right)], math.nextafter(right, left)]
 
+    aside = 1e-9 * min(1.0, reach)  # whose square is nothing; times a slope of 1e-296 it is a number yet
+
     def value(v: float) -> float:
         return float(np.real(slope(np.array([v])))[0])
 
     def bend(v: float) -> float:
-        return float(np.imag(slope(np.array([v + 1e-30j])))[0]) / 1e-30
+        return float(np.imag(slope(np.array([v + 1j * aside])))[0]) / aside
 
-    g, bends = np.real(slope(u)), np.imag(slope(u + 1e-30j)) / 1e-30
+    g, bends = np.real(slope(u)), np.imag(slope(u + 1j * aside)) / aside
     if np.ptp(g) <= FLAT / 2 * np.max(np.abs(g)):
         return [(float(u[0]), float(u[-1]))], []
     alive: NDArray[np.bool_] = np.abs(g) > _UNDER
@@ -191,7 +197,7 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
         dead = [abs(value(u)) < _UNDER and u not in zeros for u in (left, (left + right) / 2, right)]
         if dead[1] or ({left, right} & last and any(dead)):
             stretches.append((left, right))
-        if right - left < 1e-12 * reach or any(dead):
+        if right - left < 1e-12 * max(abs(left), abs(right)) or any(dead):
             continue
         sides, kinks = (left, right), (kinked[0] and left == ends[0], kinked[1] and right == ends[1])
         if right in zeros or (left not in zeros and abs(value(left)) > abs(value(right))):
@@ -234,15 +240,17 @@ def _on_piece(piece: Piece, scale: float, live: float) -> tuple[ComplexArray, Co
     moments = np.exp(powers * log) @ p
     moments[0] = mass
     c = min(1.0, math.sqrt(float(share @ (log - share @ log) ** 2)))
-    best = math.inf
+    best = closest = math.inf
     for _ in range(8):
         with np.errstate(all="ignore"):
             below, weights = _trapezoid(piece, scale, live, c)
-            off = float(np.max(np.abs(np.exp(powers * below) @ weights - moments)))
-            off = off if np.abs(weights).sum() < 4 * mass else math.inf
-        if off < best:
-            best, found = off, (piece.logs[0] + below, weights * (mass / weights.sum()))
-        if off < _SETTLED * mass + 1e-18:
+            miss = np.abs(np.exp(powers * below) @ weights - moments)
+            off, relative = float(np.max(miss)), float(np.max(miss / moments))
+            off, relative = (off, relative) if np.abs(weights).sum() < 4 * mass else (math.inf, math.inf)
+        gained = relative < closest / 4
+        if relative < closest:
+            best, closest, found = off, relative, (piece.logs[0] + below, weights * (mass / weights.sum()))
+        if (off < _SETTLED * mass and relative < _ALIKE) or off < 1e-18 or (closest < 1e-8 and not gained):
             break
         c /= 2
     if best > _WRONG * mass + _SPECK:

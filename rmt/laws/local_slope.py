@@ -113,11 +113,10 @@ def _power(slope: Slope, kinks: tuple[float, ...], variance: float) -> tuple[Loc
     z = np.geomspace(1e-12, REACH, 41)
     sides = list[tuple[float, int]]()
     for sign in (-1.0, 1.0):
-        g = np.real(slope(sign * root * z))
-        one = float(np.real(slope(np.array([sign * root])))[0])
-        if not np.all(np.isfinite(g)) or (one == 0 and g.any()):
+        g, (one, half) = np.real(slope(sign * root * z)), np.real(slope(sign * root * np.array([1.0, 0.5]))).tolist()
+        if not np.all(np.isfinite(g)) or (not one and g.any()) or (one and not half):
             return None
-        p = round(math.log2(abs(g[-1] / float(np.real(slope(np.array([sign * root * REACH / 2])))[0])))) if one else 0
+        p = round(math.log2(abs(one / half))) if one else 0
         if p < 0 or not np.all(np.abs(g - one * z**p) <= _POWER * abs(one) * z**p):
             return None
         sides.append((one, p))
