@@ -282,16 +282,19 @@ def _trapezoid(piece: Piece, scale: float, live: float, c: float) -> tuple[Compl
                        ahead + np.log(rest * other))
         return np.where(upper, -c, c) * log, -c * rest * near[0] * far[0]
 
-    def log_square(u: ComplexArray) -> ComplexArray:
-        return piece.below(u, 0) if piece.zero else np.where(upper, piece.below(u, 0), piece.below(u, 1))
-
     u = _inverse(piece, path(sigma.astype(complex))[0].real, upper).astype(complex)
     for share, steps in ((0.25, 2), (0.5, 2), (0.75, 2), (1.0, 10)):
         goal, rate = path(sigma + np.complex128(1j * turn * share))
+        todo = np.arange(u.size)
         for _ in range(steps):
-            move = (log_square(u) - goal) / piece.rate(u)
-            u = np.asarray(u - move)
-            if np.all(np.abs(move) < 1e-15 * (scale + np.abs(u))):
+            here, side = u[todo], upper[todo]
+            log = piece.below(here, 0)
+            if not piece.zero:
+                log = np.where(side, log, piece.below(here, 1))
+            move = (log - goal[todo]) / piece.rate(here)
+            u[todo] = here - move
+            todo = todo[~(np.abs(move) < 1e-15 * (min(scale, 1e-3) + np.abs(here)))]
+            if not todo.size:
                 break
     density = np.exp(-((u / scale) ** 2) / 2) / (math.sqrt(2 * math.pi) * scale * live)
     weights = density * rate / piece.rate(u) * step * np.sign(piece.ends[1] - piece.ends[0])

@@ -140,7 +140,11 @@ class PolynomialPiece(Piece):
         if end and self.zero:
             return super().below(u, end)
         quotient, at_end = self._quotients[end]
-        return 2 * log_near_one((u - self.ends[end]) * polyval(u - self.ends[end], quotient) / at_end)
+        gap = (u - self.ends[end]) * polyval(u - self.ends[end], quotient) / at_end
+        near = np.abs(gap) < 0.5  # further away, as next to a zero, the polynomial itself has the digits
+        out = super().below(u, end)
+        out[near] = 2 * log_near_one(gap[near])
+        return out
 
     def rate(self, u: ComplexArray) -> ComplexArray:
         """Return d ln g^2 / du."""
