@@ -49,6 +49,7 @@ class Contour(NamedTuple):
     """Ln X and its weights, complex but for point masses at the end; ln of the ends of X, -inf at a zero of g.
 
     `connected`: whether X takes every value between its ends. `zero`: the highest order of a zero of g, 0 without one.
+    `pieces`: where g is monotone, each of them `times` times.
     """
 
     log_x: ComplexArray
@@ -58,6 +59,8 @@ class Contour(NamedTuple):
     high: float
     connected: bool
     zero: int
+    pieces: tuple[Piece, ...]
+    times: int
 
 
 class Branch(NamedTuple):
@@ -94,7 +97,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
         stretches, more = _cut(branch, reach)
         pieces += more
         for low, high in stretches:
-            mass = times * normal_mass(low / scale, high / scale)
+            mass = times * float(normal_mass(low / scale, (high - low) / scale))
             x = float(mean_square(branch.slope, low, high, variance))
             points[x] = points.get(x, 0.0) + mass
             total += mass
@@ -106,9 +109,8 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
     if abs(total - 1) > _WRONG:
         raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
     parts: list[tuple[ComplexArray, ComplexArray]] = []
-    for piece in pieces:
-        if times * piece.mass(scale) < _NO_MASS * live:
-            continue
+    kept = [piece for piece in pieces if times * piece.mass(scale) >= _NO_MASS * live]
+    for piece in kept:
         log_x, weights = _on_piece(piece, scale, live / times)
         parts.append((log_x, live * weights))
         ranges.append(piece.logs[::-1])
@@ -119,7 +121,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
     connected = all(low <= high + FLAT for (low, _), high in zip(ranges[1:], highest, strict=False))
     at = np.r_[*(log_x for log_x, _ in parts), np.log([*points] or np.zeros(0))]
     return Contour(at, np.r_[*(w for _, w in parts), [*points.values()]], points, ranges[0][0], float(highest[-1]),
-                   connected, max(zeros))
+                   connected, max(zeros), tuple(kept), times)
 
 
 def _grid(reach: float) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 from rmt.laws.logistic import log_near_one
 
@@ -21,16 +21,21 @@ ComplexArray = NDArray[np.complex128]
 Slope = Callable[[NDArray[Any]], NDArray[Any]]
 
 _NARROW = 0.5
+_HALVINGS = 60
+_BESIDE = 1e-7  # of a zero's place: u nearer to it than this has lost digits of the distance
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(12)
 CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
 
 
-def normal_mass(low: float, high: float) -> float:
-    """Return P(low < z < high) of a standard normal z, with its own digits in either tail and in a narrow interval."""
-    if high - low < _NARROW:
-        z = low + (high - low) * (1 + _NODE) / 2
-        return float((high - low) / 2 * (_WEIGHT @ np.exp(-(z**2) / 2)) / math.sqrt(2 * math.pi))
-    return float(ndtr(high) - ndtr(low) if low < 0 else ndtr(-low) - ndtr(-high))
+def normal_mass(low: Any, width: Any) -> Any:
+    """Return P(low < z < low + width) of a standard normal z, digits kept in the tails and in a narrow interval."""
+    low, width = np.broadcast_arrays(np.asarray(low, dtype=float), np.asarray(width, dtype=float))
+    high = low + width
+    with np.errstate(under="ignore"):
+        z = low[..., None] + width[..., None] * (1 + _NODE) / 2
+        narrow = width / 2 * (np.exp(-(z**2) / 2) @ _WEIGHT) / math.sqrt(2 * math.pi)
+        wide = np.where(low < 0, ndtr(high) - ndtr(low), ndtr(-low) - ndtr(-high))
+    return np.where(width < _NARROW, narrow, wide)[()]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,56 @@ class Piece:
 
     def mass(self, scale: float) -> float:
         """Return the probability of the piece, u having this standard deviation."""
-        return normal_mass(*sorted(end / scale for end in self.ends))
+        low, high = sorted(end / scale for end in self.ends)
+        return float(normal_mass(low, high - low))
+
+    def parts(self, log: Array, scale: float) -> tuple[Array, Array, Array]:
+        """Return P(ln g^2 <= log) and P(ln g^2 > log) of u on the piece, and the log density of ln g^2 there."""
+        (top, bottom), (first, last) = self.logs, self.ends
+        inside = (log > bottom) & (log < top)
+        fall, over, density = np.zeros((3, log.size))
+        ahead, behind, place = self._inverse(log[inside])
+        turn = math.copysign(1.0, last - first)
+        whole = self.mass(scale)
+        fall[log >= top] = over[log <= bottom] = whole
+        start, end = first / scale, last / scale
+        over[inside] = normal_mass(np.where(turn > 0, start, start - ahead / scale), ahead / scale)
+        fall[inside] = normal_mass(np.where(turn > 0, end - behind / scale, end), behind / scale)
+        density[~inside] = -np.inf
+        with np.errstate(divide="ignore"):
+            rate = np.abs(self.rate(place.astype(complex)).real)
+        if self.zero:
+            rate = np.where(behind < _BESIDE * abs(last), 2 * self.zero / behind, rate)
+        with np.errstate(divide="ignore"):
+            density[inside] = -((place / scale) ** 2) / 2 - math.log(math.sqrt(2 * math.pi) * scale) - np.log(rate)
+        return fall, over, density
+
+    def _inverse(self, log: Array) -> tuple[Array, Array, Array]:
+        """Return how far u(ln g^2) is from the ends, the one with the greater |g| first, and u: by bisection."""
+        (top, bottom), (first, last) = self.logs, self.ends
+        width = last - first
+        floor = max(_BESIDE * abs(last) / abs(width), 10.0 ** (-290 / self.zero)) if self.zero else 1e-300
+        low, high = np.full(log.size, -690.0), np.full(log.size, -math.log(floor))
+
+        def at(y: Array) -> tuple[Array, Array, Array]:
+            ahead, behind = expit(y), expit(-y)
+            return ahead, behind, np.where(y < 0, first + width * ahead, last - width * behind)
+
+        near_top = top - log < log - bottom
+        with np.errstate(all="ignore"):
+            for _ in range(_HALVINGS):
+                middle = (low + high) / 2
+                u = at(middle)[2].astype(complex)
+                over = self.below(u, 0).real > log - top
+                if not self.zero:
+                    over = np.where(near_top, over, self.below(u, 1).real > log - bottom)
+                low, high = np.where(over, middle, low), np.where(over, high, middle)
+        ahead, behind, u = at((low + high) / 2)
+        if self.zero:  # nearer to a zero than u has digits ln g^2 is 2 p ln of the distance
+            edge = at(np.array([-math.log(floor)]))
+            beyond = log - (top + float(self.below(edge[2].astype(complex), 0).real[0]))
+            behind = np.where(beyond < 0, edge[1] * np.exp(np.minimum(beyond, 0) / (2 * self.zero)), behind)
+        return abs(width) * ahead, abs(width) * behind, u
 
     def below(self, u: ComplexArray, end: int) -> ComplexArray:
         """Return ln g(u)^2 less that at an end, with its own digits next to one where it is stationary."""

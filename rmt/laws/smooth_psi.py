@@ -52,39 +52,40 @@ class SmoothPsi(ExplicitPsi):
     variance: float
 
     @property
-    def _contour(self) -> Contour:
+    def contour(self) -> Contour:
+        """The law as weights on its contour."""
         return _contour(self.function, self.variance)
 
     @cached_property
     def _nodes(self) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Ln X, its weights, X."""
-        return self._contour.log_x, self._contour.weights, np.exp(self._contour.log_x)
+        return self.contour.log_x, self.contour.weights, np.exp(self.contour.log_x)
 
     @cached_property
     def mass(self) -> Fraction:
         """The probability of a non-zero value."""
-        found = float(self._contour.weights.real.sum())
+        found = float(self.contour.weights.real.sum())
         return Fraction(1) if abs(found - 1) < 1e-12 else Fraction(found)
 
     @cached_property
     def point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
         """The atoms (x, mass) away from zero."""
-        return tuple(sorted((Fraction(x), Fraction(mass)) for x, mass in self._contour.point_masses.items()))
+        return tuple(sorted((Fraction(x), Fraction(mass)) for x, mass in self.contour.point_masses.items()))
 
     @property
     def _zero(self) -> bool:
         """Whether g has a zero, of some order p, where the density of X begins like x^(1/2p - 1)."""
-        return self._contour.zero > 0
+        return self.contour.zero > 0
 
     @property
     def order(self) -> int:
         """The order of the zero of 1/S at w = -mass."""
-        return (2 * self._contour.zero if self._zero else 1) - (self.mass == 1)
+        return (2 * self.contour.zero if self._zero else 1) - (self.mass == 1)
 
     @property
     def log_range(self) -> tuple[float, float]:
         """Ln of the least and the greatest value but zero."""
-        return self._contour.low, self._contour.high
+        return self.contour.low, self.contour.high
 
     @cached_property
     def end_odds(self) -> tuple[float, float]:
@@ -98,7 +99,7 @@ class SmoothPsi(ExplicitPsi):
     @property
     def connected(self) -> bool:
         """Whether its values leave no gap."""
-        return self._contour.connected
+        return self.contour.connected
 
     @property
     def noise(self) -> float:
@@ -107,8 +108,8 @@ class SmoothPsi(ExplicitPsi):
 
     def moments(self, n: int) -> Array:
         """Return the moments 1..n."""
-        powers = np.exp(np.outer(np.arange(1, n + 1), self._contour.log_x))
-        return np.asarray((powers @ self._contour.weights).real)
+        powers = np.exp(np.outer(np.arange(1, n + 1), self.contour.log_x))
+        return np.asarray((powers @ self.contour.weights).real)
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
@@ -150,7 +151,7 @@ class SmoothPsi(ExplicitPsi):
 
     def _near(self, y: ComplexArray) -> tuple[ComplexArray, Array]:
         """Return y moved to where the contour knows psi, and by how much its logit moves further on."""
-        high, deepest, order = self.log_range[1], float(self._nodes[0].real.min()), self._contour.zero
+        high, deepest, order = self.log_range[1], float(self._nodes[0].real.min()), self.contour.zero
         bottom = max(_FAR_ZERO * order - high, -deepest) if order else _FAR - deepest
         near = np.clip(y.real, -_FAR - high, bottom)
         beyond = y.real - near
