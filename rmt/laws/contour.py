@@ -252,7 +252,7 @@ def _on_piece(piece: Piece, scale: float, live: float) -> tuple[ComplexArray, Co
         gained = relative < closest / 4
         if relative < closest:
             best, closest, found = off, relative, (piece.logs[0] + below, weights * (mass / weights.sum()))
-        if (off < _SETTLED * mass and relative < _ALIKE) or off < 1e-18 or (closest < 1e-8 and not gained):
+        if (off < _SETTLED * mass and relative * mass < _ALIKE) or off < 1e-18 or (closest < 1e-8 and not gained):
             break
         c /= 2
     if best > _WRONG * mass + _SPECK:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws.contour import Contour, contour
+from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
 from rmt.laws.logistic import sigmoids, softplus
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
@@ -60,6 +61,15 @@ class SmoothPsi(ExplicitPsi):
     def _nodes(self) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Ln X, its weights, X."""
         return self.contour.log_x, self.contour.weights, np.exp(self.contour.log_x)
+
+    @cached_property
+    def _sums(self) -> ContourSums:
+        return ContourSums(self.contour.log_x, self.contour.weights)
+
+    @cached_property
+    def _mirrored(self) -> ContourSums:
+        """The sums of 1/X: sigmoid(-t) where that is small."""
+        return ContourSums(-self.contour.log_x, self.contour.weights)
 
     @cached_property
     def mass(self) -> Fraction:
@@ -114,10 +124,16 @@ class SmoothPsi(ExplicitPsi):
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
         near, beyond = self._near(y)
+        down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else self._direct(near)
+        odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
+        return odds + beyond, float(self.mass) * both / (up * down)
+
+    def _direct(self, near: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Return the sums of sigmoid(-t), sigmoid(t) and their product over all nodes, t = y + ln X."""
         log_x, weights, x = self._nodes
         x_w = x * weights
-        up, down, both = np.empty((3, y.size), dtype=complex)
-        for part in self._blocks(y.size):
+        up, down, both = np.empty((3, near.size), dtype=complex)
+        for part in self._blocks(near.size):
             if np.all(np.abs(near[part].real) < _SAFE) and log_x.real.min() > -_SAFE:
                 e = np.exp(near[part])  # one exponential a row
                 rest = 1 / (1 + e[:, None] * x)
@@ -125,8 +141,7 @@ class SmoothPsi(ExplicitPsi):
             else:
                 here, rest = sigmoids(near[part, None] + log_x)
                 down[part], up[part], both[part] = rest @ weights, here @ weights, (here * rest) @ weights
-        odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
-        return odds + beyond, float(self.mass) * both / (up * down)
+        return down, up, both
 
     def _blocks(self, size: int) -> list[slice]:
         step = max(1, _BLOCK // self._nodes[0].size)
@@ -135,6 +150,8 @@ class SmoothPsi(ExplicitPsi):
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
         (y,), (log_x, weights, _) = rows, self._nodes
+        if self._sums.shrinks:
+            return self._sums.softplus(y)
         return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in self._blocks(y.size)])
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
@@ -143,7 +160,10 @@ class SmoothPsi(ExplicitPsi):
         near, beyond = self._near(y)
         rises = near.real + (weights @ log_x).real / float(self.mass) > 0
         small, sign = np.empty(y.size), np.where(rises, -1, 1)
-        for part in self._blocks(y.size):
+        if self._sums.shrinks:
+            small[~rises] = np.abs(self._sums.softplus(near[~rises]).imag)
+            small[rises] = np.abs(self._mirrored.softplus(-near[rises]).imag)
+        for part in [] if self._sums.shrinks else self._blocks(y.size):
             small[part] = np.abs((softplus(sign[part, None] * (near[part, None] + log_x)) @ weights).imag)
         small *= np.exp(-np.abs(beyond))
         other = float(self.mass) * y.imag + (weights @ log_x).imag - small
