@@ -285,7 +285,7 @@ def _trapezoid(piece: Piece, scale: float, live: float, c: float) -> tuple[Compl
         return np.where(upper, -c, c) * log, -c * rest * near[0] * far[0]
 
     u = _inverse(piece, path(sigma.astype(complex))[0].real, upper).astype(complex)
-    for share, steps in ((0.25, 2), (0.5, 2), (0.75, 2), (1.0, 10)):
+    for share, steps in ((0.25, 1), (0.5, 1), (0.75, 1), (1.0, 10)):
         goal, rate = path(sigma + np.complex128(1j * turn * share))
         todo = np.arange(u.size)
         for _ in range(steps):

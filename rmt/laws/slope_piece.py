@@ -25,6 +25,7 @@ _HALVINGS = 60
 _BESIDE = 1e-7  # of a zero's place: u nearer to it than this has lost digits of the distance
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(12)
 CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
+_SMALL_CIRCLE = np.exp(2j * np.pi * np.arange(20) / 20)
 
 
 def normal_mass(low: Any, width: Any) -> Any:
@@ -146,7 +147,7 @@ class Piece:
         """Return d ln g^2 / du, by Cauchy's formula on a circle that meets no kink."""
         room = [np.abs(u.real - end) / 2 for end, kink in zip(self.ends, self.kinks, strict=True) if kink]
         r = np.minimum.reduce([np.full(u.shape, self.radius), *room])
-        circle = CIRCLE[::2]
+        circle = _SMALL_CIRCLE
         out = 2 * (self._g(u[:, None] + r[:, None] * circle) @ circle.conj()) / (circle.size * r * self._g(u))
         for end, series in zip(self.ends, self._series, strict=True):
             if series.size:

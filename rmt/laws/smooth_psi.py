@@ -22,6 +22,7 @@ _BLOCK = 2**18  # numbers at a time: they fit the cache
 _SAFE = 300.0  # e^y and X within e^+-_SAFE multiply without leaving the range of a float
 _FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
 _FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2); times the order of the zero of g
+_THIN = 36.0  # logit of what is left of the law
 
 
 class Function(Hashable, Protocol):
@@ -105,6 +106,11 @@ class SmoothPsi(ExplicitPsi):
         with np.errstate(divide="ignore", invalid="ignore"):
             bottom, top = np.nan_to_num(self.logit(ends)[0].real)
         return math.inf if self._zero else max(float(bottom), 0.0), min(float(top), 0.0)
+
+    @property
+    def deepest(self) -> float:
+        """Where so little is near the lower end that the cut of u would decide: e^-36 of the law, eight deviations."""
+        return _THIN if not self._zero and self.end_odds[0] > _THIN else math.inf
 
     @property
     def connected(self) -> bool:
