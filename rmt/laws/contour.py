@@ -28,7 +28,7 @@ from rmt.laws.logistic import sigmoids, softplus
 from rmt.laws.slope_piece import Array, ComplexArray, Piece, Polynomial, PolynomialPiece, Slope, normal_mass
 
 REACH = 9.0  # standard deviations of u; 2e-19 of the mass is outside
-_UNDER = 1e-300  # |g| below counts as zero, as in a float64 network
+UNDER = 1e-300  # |g| below counts as zero, as in a float64 network
 FLAT = 1e-7  # a stretch over which ln X moves less is a point mass
 _STEP = 0.34  # exp(-pi^2/step) = 2.5e-13
 _START = -26.0  # Re s at an end
@@ -105,7 +105,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
     live, total = inside + math.fsum(mass for x, mass in points.items() if x > 0), total + inside
     points.pop(0.0, None)
     if not live:
-        raise ConvergenceError(f"slope: under {_UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
+        raise ConvergenceError(f"slope: under {UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
     if abs(total - 1) > _WRONG:
         raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
     parts: list[tuple[ComplexArray, ComplexArray]] = []
@@ -161,7 +161,7 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
     g, bends = np.real(slope(u)), np.imag(slope(u + 1j * aside)) / aside
     if np.ptp(g) <= FLAT / 2 * np.max(np.abs(g)):
         return [(float(u[0]), float(u[-1]))], []
-    alive: NDArray[np.bool_] = np.abs(g) > _UNDER
+    alive: NDArray[np.bool_] = np.abs(g) > UNDER
     span = min(1.0, float(np.ptp(2 * np.log(np.abs(g[alive]))))) if alive.any() else 1.0
     stretches = []
     low, high = 0, u.size - 1
@@ -196,7 +196,7 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
     radius = 0.05 * min(1.0, float(size / np.max(np.abs(bends))))
     pieces = []
     for left, right in itertools.pairwise(sorted(set(cuts))):
-        dead = [abs(value(u)) < _UNDER and u not in zeros for u in (left, (left + right) / 2, right)]
+        dead = [abs(value(u)) < UNDER and u not in zeros for u in (left, (left + right) / 2, right)]
         if dead[1] or ({left, right} & last and any(dead)):
             stretches.append((left, right))
         if right - left < 1e-12 * max(abs(left), abs(right)) or any(dead):
@@ -212,8 +212,9 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
 
 
 def _piece(slope: Slope, ends: tuple[float, float], kinks: tuple[bool, bool], zero: int, radius: float) -> Piece:
-    kind = PolynomialPiece if isinstance(slope, Polynomial) else Piece
-    return kind(slope, ends, kinks, zero, radius)
+    if isinstance(slope, Polynomial):
+        return PolynomialPiece(slope, ends, kinks, zero, radius)
+    return Piece(slope, ends, kinks, zero, radius)
 
 
 def _order(slope: Slope, zero: float, room: float) -> int:

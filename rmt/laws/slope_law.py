@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt.laws.bands import Local
-from rmt.laws.contour import FLAT, REACH, Contour
+from rmt.laws.contour import FLAT, Contour
 from rmt.laws.distribution import Array
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.local_slope import localised
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.positive import PositiveLaw
 from rmt.laws.rational import log_of, safe_exp
 from rmt.laws.smooth_psi import Function, SmoothPsi
 
 _TOUCHES = 1e-11  # in ln x: an atom so near to a band's end is at it
-_RULES = tuple(np.polynomial.legendre.leggauss(n) for n in (20, 32))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -134,22 +134,17 @@ class SlopeLaw(PositiveLaw):
         from scipy.integrate import cubature  # slow to import
 
         function, variance, _ = self._local_slope
-        scale = math.sqrt(variance)
+
+        def both(z: Array) -> Array:
+            value = np.asarray(f(z)) + 0 * z
+            return np.stack([value, np.abs(value)])
 
         def integrand(z: Array) -> Array:
-            value = np.asarray(f(z[:, 0])) * np.exp(-(z[:, 0] ** 2) / 2) / math.sqrt(2 * math.pi)
-            return np.stack([value, np.abs(value)], axis=-1)
+            return (both(z[:, 0]) * np.exp(-(z[:, 0] ** 2) / 2) / math.sqrt(2 * math.pi)).T
 
-        top = max(0.0, math.log2(REACH * scale))
-        turns = np.r_[0.0, 2.0 ** np.arange(-1.0, top)] / scale  # a slope turns over lengths of 1
-        ends = np.unique(np.clip(np.r_[-REACH, -turns, [kink / scale for kink in function.kinks], turns, REACH,
-                                       np.linspace(-REACH, REACH, 13)], -REACH, REACH))
+        ends = panels(function.kinks, math.sqrt(variance))
         low, high = ends[:-1], ends[1:]
-        rules = []
-        for node, weight in _RULES:
-            z = low[:, None] + (high - low)[:, None] * (1 + node) / 2
-            terms = integrand(z.reshape(-1, 1)).reshape(*z.shape, 2)
-            rules.append((terms * (weight * (high - low)[:, None] / 2)[..., None]).sum(axis=1))
+        rules = [found.T for found in rough_and_fine(both, ends)]
         size = float(rules[1][:, 1].sum())
         settled = 1e-13 * size + rounding * math.sqrt(size)
         rough = ~(np.abs(rules[1] - rules[0])[:, 0] <= settled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -217,9 +216,11 @@ class PolynomialPiece(Piece):
         for end in self.ends:
             rest, series = np.array(self.slope.coefficients), []
             for _ in range(rest.size):  # Horner's scheme, again and again: the Taylor series about e
-                *higher, value = itertools.accumulate(rest[::-1], lambda total, term, end=end: total * end + term)
-                series.append(value)
-                rest = np.array(higher[::-1])
+                sums = [0.0]
+                for term in rest[::-1]:
+                    sums.append(sums[-1] * end + float(term))
+                series.append(sums[-1])
+                rest = np.array(sums[-2:0:-1])
             terms = np.array(series[1:])
             if terms.size > 1 and abs(terms[0]) < 1e-11 * abs(terms[1]):
                 terms[0] = 0.0  # a maximum or a minimum, to rounding

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rmt.laws.contour import Contour, contour
+from rmt.laws.contour import REACH, UNDER, Contour, contour
 from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
 from rmt.laws.logistic import sigmoids, softplus
+from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
 _BLOCK = 2**18  # numbers at a time: they fit the cache
@@ -72,6 +73,12 @@ class SmoothPsi(ExplicitPsi):
         """The sums of 1/X: sigmoid(-t) where that is small."""
         return ContourSums(-self.contour.log_x, self.contour.weights)
 
+    @property
+    def alive(self) -> bool:
+        """Whether no slope is so small that it counts as zero, as far as u reaches; needs no contour."""
+        u = REACH * math.sqrt(self.variance) * np.linspace(-1.0, 1.0, 31)
+        return bool(np.all(np.abs(self.function.slope(u)) > UNDER))
+
     @cached_property
     def mass(self) -> Fraction:
         """The probability of a non-zero value."""
@@ -123,7 +130,17 @@ class SmoothPsi(ExplicitPsi):
         return 3e-10
 
     def moments(self, n: int) -> Array:
-        """Return the moments 1..n."""
+        """Return the moments 1..n: averages over u, or over the contour where u turns too fast for them."""
+        scale = math.sqrt(self.variance)
+
+        def powers_at(z: Array) -> Array:
+            return np.real(self.function.slope(scale * z)) ** (2 * np.arange(1, n + 1)[:, None])
+
+        with np.errstate(over="ignore", under="ignore"):
+            rough, fine = (found.sum(axis=-1) for found in rough_and_fine(
+                powers_at, panels(self.function.kinks, scale)))
+        if np.all(np.abs(rough - fine) <= 1e-13 * fine):
+            return np.asarray(fine)
         powers = np.exp(np.outer(np.arange(1, n + 1), self.contour.log_x))
         return np.asarray((powers @ self.contour.weights).real)
 

@@ -66,14 +66,13 @@ class ActivationFunction(ABC):
         Finitely many values where the slope is constant between kinks to 5e-8, as far as u reaches: their mean is kept,
         and a variance of less than 1e-14 of its square left out.
         """
-        root = math.sqrt(q)
-        reach = max(REACH * root, 1e-150)
+        reach = max(REACH * math.sqrt(q), 1e-150)
         cuts = [kink for kink in self.kinks if -reach < kink < reach]
         pieces = [*itertools.pairwise([-reach, *cuts, reach])]
         slopes = np.array([np.real(self.slope(np.linspace(low, high, 41)[1:-1])) for low, high in pieces])
         if np.any(np.ptp(slopes, axis=1) > FLAT / 2 * np.max(np.abs(slopes), axis=1)):
             return SlopeLaw(self, q)
-        below = [Fraction(-1), *(Fraction(math.erf(cut / math.sqrt(2) / root)) if q else Fraction(0) for cut in cuts),
+        below = [Fraction(-1), *(Fraction(math.erf(cut / math.sqrt(2 * q))) if q else Fraction(0) for cut in cuts),
                  Fraction(1)]
         values = [mean_square(self.slope, low, high, q) for low, high in pieces]
         shares = [(high - low) / 2 for low, high in itertools.pairwise(below)]

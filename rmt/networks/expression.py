@@ -25,6 +25,7 @@ from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.residual_psi import residual_block
 from rmt.laws.stream_psi import StreamPsi
+from rmt.laws.thinning import thinned
 from rmt.networks.stream import Array, Seen, joint_slopes
 
 _TOGETHER = 64  # places on one stream, whose number's cube is the cost
@@ -252,7 +253,7 @@ def _is_mask(law: Law) -> bool:
 
 def law(expression: Expression, n_inputs: int) -> Law:
     """Return the law of the eigenvalues of J^T J, J the expression with n_inputs columns."""
-    return ChainLaw(curve(expression, n_inputs))
+    return ChainLaw(thinned(curve(expression, n_inputs)))
 
 
 def log_norm(expression: Expression, log_mean: float) -> LogNorm:
