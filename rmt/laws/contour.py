@@ -79,8 +79,8 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
     be continued.
     """
     reach = REACH * math.sqrt(variance)
-    grid = _grid(reach)
-    even = set(kinks) == {-k for k in kinks} and np.array_equal(np.abs(slope(grid)), np.abs(slope(grid[::-1])))
+    points = grid(reach)
+    even = set(kinks) == {-k for k in kinks} and np.array_equal(np.abs(slope(points)), np.abs(slope(points[::-1])))
     first = 0.0 if even else -reach
     ends = [first, *sorted(k for k in kinks if first < k < reach), reach]
     return branched([Branch(slope, low, high, (low in kinks, high in kinks))
@@ -124,7 +124,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
                    connected, max(zeros), tuple(kept), times)
 
 
-def _grid(reach: float) -> Array:
+def grid(reach: float) -> Array:
     """Return points of u on both sides of zero: close where a slope turns, at lengths of 1, and out to the reach."""
     near = min(reach, _TURNS)
     half = [np.linspace(0, near, 400)[1:], np.geomspace(1e-3 * min(1.0, reach), near, 200)]
@@ -147,8 +147,9 @@ def mean_square(slope: Slope, low: float, high: float, variance: float) -> Fract
 def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[Piece]]:
     """Cut a branch into stretches on which g is constant and pieces on which it is monotone and not zero."""
     slope, left, right, kinked = branch
-    grid = _grid(reach)
-    u = np.r_[math.nextafter(left, right), grid[(grid > left) & (grid < right)], math.nextafter(right, left)]
+    points = grid(reach)
+    points = points[(points > left) & (points < right)]
+    u = np.r_[math.nextafter(left, right), points, math.nextafter(right, left)]
 
     aside = 1e-9 * min(1.0, reach)  # whose square is nothing; times a slope of 1e-296 it is a number yet
 

@@ -98,11 +98,10 @@ class Piece:
         over[inside] = normal_mass(np.where(turn > 0, start, start - ahead / scale), ahead / scale)
         fall[inside] = normal_mass(np.where(turn > 0, end - behind / scale, end), behind / scale)
         density[~inside] = -np.inf
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             rate = np.abs(self.rate(place.astype(complex)).real)
-        if self.zero:
-            rate = np.where(behind < _BESIDE * abs(last), 2 * self.zero / behind, rate)
-        with np.errstate(divide="ignore"):
+            if self.zero:
+                rate = np.where(behind < _BESIDE * abs(last), 2 * self.zero / behind, rate)
             density[inside] = -((place / scale) ** 2) / 2 - math.log(math.sqrt(2 * math.pi) * scale) - np.log(rate)
         return fall, over, density
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from rmt.checks import Number, by_name, number
-from rmt.laws.contour import FLAT, REACH, mean_square
+from rmt.laws.contour import FLAT, REACH, grid, mean_square
 from rmt.laws.law import Law
 from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
@@ -69,9 +69,12 @@ class ActivationFunction(ABC):
         reach = max(REACH * math.sqrt(q), 1e-150)
         cuts = [kink for kink in self.kinks if -reach < kink < reach]
         pieces = [*itertools.pairwise([-reach, *cuts, reach])]
-        slopes = np.array([np.real(self.slope(np.linspace(low, high, 41)[1:-1])) for low, high in pieces])
-        if np.any(np.ptp(slopes, axis=1) > FLAT / 2 * np.max(np.abs(slopes), axis=1)):
-            return SlopeLaw(self, q)
+        points = grid(reach)
+        for low, high in pieces:
+            inside = np.r_[np.linspace(low, high, 41)[1:-1], points[(points > low) & (points < high)]]
+            slopes = np.real(self.slope(inside))
+            if np.ptp(slopes) > FLAT / 2 * np.max(np.abs(slopes)):
+                return SlopeLaw(self, q)
         below = [Fraction(-1), *(Fraction(math.erf(cut / math.sqrt(2 * q))) if q else Fraction(0) for cut in cuts),
                  Fraction(1)]
         values = [mean_square(self.slope, low, high, q) for low, high in pieces]

@@ -323,7 +323,9 @@ def log_norm_variance(expression: Expression) -> float:
         case Product(factors):
             return sum(times * log_norm_variance(factor) for (factor,), times in _runs((one,) for one in factors))
         case Diagonal(size, law):
-            return 3 * law.var() / law.mean() ** 2 / size
+            square = law.mean() ** 2
+            ratio = law.var() / square if square > 1e-290 else float(law.curve.log_inverse_s(1)[1])  # in logs
+            return 3 * ratio / size
         case Gaussian():
             return 2 / expression.degrees
         case Block(size, _, branch):  # |u + A u|^2 = 1 + 2 u.Au + |Au|^2, the middle term of variance 4 E |Au|^2 / size
