@@ -59,7 +59,7 @@ class RankDistribution:
     def shift(self) -> float:
         """Share of the limit law's non-zero mass that the finite rank removes on average, in [0, 1]."""
         limit = min([1.0, *(n * p / self.n_inputs for n, p in self.active)])
-        return max(0.0, 1 - (1 - self.mass_at_zero) / limit)
+        return max(0.0, 1 - (1 - self.mass_at_zero) / limit) if limit else 1.0  # less is left than a float tells from 0
 
     def mass_range(self, networks: int, level: float = 0.99) -> tuple[float, float]:
         """Return the central range of the fraction of zeros averaged over independent networks."""

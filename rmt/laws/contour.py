@@ -15,43 +15,41 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.logistic import sigmoids, softplus
-
-Array = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
-Slope = Callable[[NDArray[Any]], NDArray[Any]]
+from rmt.laws.slope_piece import Array, ComplexArray, Piece, Polynomial, PolynomialPiece, Slope, normal_mass
 
 REACH = 9.0  # standard deviations of u; 2e-19 of the mass is outside
-_UNDER = 1e-300  # |g| below counts as zero, as in a float64 network
-_FLAT = 1e-7  # a stretch to infinity over which ln X moves less is a point mass
+UNDER = 1e-300  # |g| below counts as zero, as in a float64 network
+FLAT = 1e-7  # a stretch over which ln X moves less is a point mass
 _STEP = 0.34  # exp(-pi^2/step) = 2.5e-13
 _START = -26.0  # Re s at an end
-_NEAR_ZERO = 32.0  # below top: next to a zero u0 of g, ln X = 2 ln|u - u0| + a constant to 1e-9
-_DEEPEST = 80.0  # below that; e^-56 of the mass is left
-_CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
+_NEAR_ZERO = 32.0  # below top: next to a zero u0 of g, ln X = 2 ln|u - u0| + a constant to 1e-9 (this times the order)
+_DEEPEST = 80.0  # below that; e^-56 of the mass is left (likewise)
+_TURNS = 40.0  # |u| up to which a slope may turn; beyond it changes by powers
+_TOUCHES = 1e-12  # |g| at a minimum, over its size beside it, that is a zero
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(40)
+_NO_MASS = 1e-16  # what is left out, of all that is not zero
 _SPECK = 1e-14  # a mass whose law does not matter
 _NOTHING = 1e-21  # a weight at the end of all there is
 _SETTLED = 1e-10  # of the moments 0 to 3: what is aimed at
-_WRONG = 1e-7  # and what raises
+_ALIKE = 1e-9  # and of each of them against itself
+_WRONG = 1e-7  # what raises
 
 
 class Contour(NamedTuple):
     """Ln X and its weights, complex but for point masses at the end; ln of the ends of X, -inf at a zero of g.
 
-    `connected`: whether X takes every value between its ends.
+    `connected`: whether X takes every value between its ends. `zero`: the highest order of a zero of g, 0 without one.
+    `pieces`: where g is monotone, each of them `times` times.
     """
 
     log_x: ComplexArray
@@ -60,88 +58,18 @@ class Contour(NamedTuple):
     low: float
     high: float
     connected: bool
+    zero: int
+    pieces: tuple[Piece, ...]
+    times: int
 
 
-@dataclass(frozen=True)
-class Piece:
-    """An interval of u on which g has one sign and |g| rises or falls.
-
-    Attributes
-    ----------
-    slope : function
-        g, of real or complex arrays.
-    ends : tuple of float
-        u at the greater and at the smaller |g|.
-    kinks : tuple of bool
-        Whether g is another function behind that end.
-    zero : bool
-        Whether g vanishes at the second end.
-    radius : float
-        Over which g changes little against its size.
-    """
+class Branch(NamedTuple):
+    """One formula of a slope, from a low to a high u, and whether it is another one behind either end."""
 
     slope: Slope
-    ends: tuple[float, float]
-    kinks: tuple[bool, bool]
-    zero: bool
-    radius: float
-
-    @cached_property
-    def logs(self) -> tuple[float, float]:
-        """Ln g^2 at both ends."""
-        top, bottom = (2 * math.log(abs(self._g(np.array([end + 0j]))[0])) if not (zero and self.zero) else -math.inf
-                       for end, zero in zip(self.ends, (False, True), strict=True))
-        return top, bottom
-
-    def mass(self, scale: float) -> float:
-        """Return the probability of the piece, u having this standard deviation."""
-        return _mass(*sorted(end / scale for end in self.ends))
-
-    def below(self, u: ComplexArray, end: int) -> ComplexArray:
-        """Return ln g(u)^2 less that at an end, with its own digits next to one where it is stationary."""
-        out = 2 * np.log(self._g(u) * self._sign) - self.logs[end]
-        series = self._series[end]
-        if series.size:
-            near = np.abs(u - self.ends[end]) < self.radius
-            out[near] = polyval((u[near] - self.ends[end]) / (8 * self.radius), series)
-        return np.asarray(out)
-
-    def rate(self, u: ComplexArray) -> ComplexArray:
-        """Return d ln g^2 / du, by Cauchy's formula on a circle that meets no kink."""
-        room = [np.abs(u.real - end) / 2 for end, kink in zip(self.ends, self.kinks, strict=True) if kink]
-        r = np.minimum.reduce([np.full(u.shape, self.radius), *room])
-        circle = _CIRCLE[::4]
-        out = 2 * (self._g(u[:, None] + r[:, None] * circle) @ circle.conj()) / (circle.size * r * self._g(u))
-        for end, series in zip(self.ends, self._series, strict=True):
-            if series.size:
-                near = np.abs(u - end) < self.radius
-                out[near] = polyval((u[near] - end) / (8 * self.radius), polyder(series)) / (8 * self.radius)
-        return np.asarray(out)
-
-    @cached_property
-    def _sign(self) -> float:
-        return float(np.sign(self._g(np.array([sum(self.ends) / 2 + 0j]))[0].real))
-
-    @cached_property
-    def _series(self) -> tuple[Array, ...]:
-        """Coefficients of ln g^2 less that at an end, in units of 8 radii, where it is stationary; else empty."""
-        found = []
-        for end, kink, log in zip(self.ends, self.kinks, self.logs, strict=True):
-            g = self._g(end + 8 * self.radius * _CIRCLE) * self._sign
-            series = np.zeros(0)
-            if not kink and log > -math.inf and np.all(g.real > 0):
-                terms = np.fft.fft(2 * np.log(g)).real[:18] / _CIRCLE.size  # 8^-18 is left
-                if abs(terms[1]) < 1e-11 * np.abs(terms[2]):
-                    series = np.r_[0.0, 0.0, terms[2:]]
-            found.append(series)
-        return tuple(found)
-
-    def _g(self, u: ComplexArray) -> ComplexArray:
-        """Return g(u) as it is on the piece, though rounding stepped over a kink."""
-        (low, low_kink), (high, high_kink) = sorted(zip(self.ends, self.kinks, strict=True))
-        real = np.clip(u.real, math.nextafter(low, math.inf) if low_kink else -math.inf,
-                       math.nextafter(high, -math.inf) if high_kink else math.inf)
-        return np.asarray(self.slope(real + 1j * u.imag), dtype=complex)
+    low: float
+    high: float
+    kinked: tuple[bool, bool] = (False, False)
 
 
 def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
@@ -150,62 +78,97 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
     `slope` takes real and complex arrays; between its kinks it is analytic. Raises `ConvergenceError` where it cannot
     be continued.
     """
+    reach = REACH * math.sqrt(variance)
+    points = grid(reach)
+    even = set(kinks) == {-k for k in kinks} and np.array_equal(np.abs(slope(points)), np.abs(slope(points[::-1])))
+    first = 0.0 if even else -reach
+    ends = [first, *sorted(k for k in kinks if first < k < reach), reach]
+    return branched([Branch(slope, low, high, (low in kinks, high in kinks))
+                     for low, high in itertools.pairwise(ends)], variance, 2 if even else 1)
+
+
+def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Contour:
+    """Return the law of a slope given by branches side by side, u of this variance; `times` 2 if it is even."""
     scale = math.sqrt(variance)
     reach = REACH * scale
-    half = np.unique(np.r_[np.linspace(0, reach, 400)[1:], np.geomspace(1e-3 * min(1.0, reach), reach, 200)])
-    grid = np.r_[-half[::-1], half]
-    even = set(kinks) == {-k for k in kinks} and np.array_equal(np.abs(slope(grid)), np.abs(slope(grid[::-1])))
-    first, times = (0.0, 2) if even else (-reach, 1)
-    ends = [first, *sorted(k for k in kinks if first < k < reach), reach]
-    parts: list[tuple[ComplexArray, ComplexArray]] = []
-    points, ranges, total = dict[float, float](), list[tuple[float, float]](), 0.0
-    for left, right in itertools.pairwise(ends):
-        u = np.r_[math.nextafter(left, right), grid[(grid > left) & (grid < right)], math.nextafter(right, left)]
-        stretches, pieces = _cut(slope, u, (left in kinks, right in kinks), reach)
+    points, ranges, zeros, total = dict[float, float](), list[tuple[float, float]](), [0], 0.0
+    pieces = list[Piece]()
+    for branch in branches:
+        stretches, more = _cut(branch, reach)
+        pieces += more
         for low, high in stretches:
-            mass = times * _mass(low / scale, high / scale)
-            u = low + (high - low) * (1 + _NODE) / 2
-            share = _WEIGHT * np.exp((min(abs(low), abs(high)) ** 2 * (low * high > 0) - u**2) / (2 * variance))
-            square = np.real(slope(u)) ** 2
-            x = float(square[0] if np.ptp(square) == 0 else share @ square / share.sum())
+            mass = times * float(normal_mass(low / scale, (high - low) / scale))
+            x = float(mean_square(branch.slope, low, high, variance))
             points[x] = points.get(x, 0.0) + mass
             total += mass
-        for piece in pieces:
-            log_x, weights = _on_piece(piece, scale)
-            parts.append((log_x, times * weights))
-            ranges.append(piece.logs[::-1])
-            total += times * float(weights.real.sum())
-    if not parts:
-        raise ConvergenceError(f"slope: under {_UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
+    inside = times * math.fsum(piece.mass(scale) for piece in pieces)
+    live, total = inside + math.fsum(mass for x, mass in points.items() if x > 0), total + inside
+    points.pop(0.0, None)
+    if not live:
+        raise ConvergenceError(f"slope: under {UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
     if abs(total - 1) > _WRONG:
         raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
-    points = {x: mass for x, mass in points.items() if x > 0 and mass > 1e-16}
+    parts: list[tuple[ComplexArray, ComplexArray]] = []
+    kept = [piece for piece in pieces if times * piece.mass(scale) >= _NO_MASS * live]
+    for piece in kept:
+        log_x, weights = _on_piece(piece, scale, live / times)
+        parts.append((log_x, live * weights))
+        ranges.append(piece.logs[::-1])
+        zeros.append(piece.zero)
+    points = {x: mass for x, mass in points.items() if mass > _NO_MASS * live}
     ranges = sorted([*ranges, *((math.log(x), math.log(x)) for x in points)])
     highest = np.maximum.accumulate([high for _, high in ranges])
-    connected = all(low <= high + _FLAT for (low, _), high in zip(ranges[1:], highest, strict=False))
+    connected = all(low <= high + FLAT for (low, _), high in zip(ranges[1:], highest, strict=False))
     at = np.r_[*(log_x for log_x, _ in parts), np.log([*points] or np.zeros(0))]
     return Contour(at, np.r_[*(w for _, w in parts), [*points.values()]], points, ranges[0][0], float(highest[-1]),
-                   connected)
+                   connected, max(zeros), tuple(kept), times)
 
 
-def _cut(slope: Slope, u: Array, kinked: tuple[bool, bool],
-         reach: float) -> tuple[list[tuple[float, float]], list[Piece]]:
-    """Cut an interval into stretches on which g is constant and pieces on which it is monotone and not zero."""
+def grid(reach: float) -> Array:
+    """Return points of u on both sides of zero: close where a slope turns, at lengths of 1, and out to the reach."""
+    near = min(reach, _TURNS)
+    half = [np.linspace(0, near, 400)[1:], np.geomspace(1e-3 * min(1.0, reach), near, 200)]
+    if reach > near:
+        many = 200 + math.ceil(40 * math.log10(reach / near))
+        half += [np.geomspace(near, reach, many), np.linspace(near, reach, 400)]
+    whole = np.unique(np.concatenate(half))
+    return np.r_[-whole[::-1], whole]
+
+
+def mean_square(slope: Slope, low: float, high: float, variance: float) -> Fraction:
+    """Return E g(u)^2 between low and high; exact where g is constant."""
+    u = low + (high - low) * (1 + _NODE) / 2
+    scale = math.sqrt(variance) or 1.0
+    share = _WEIGHT * np.exp(((min(abs(low), abs(high)) / scale) ** 2 * (low * high > 0) - (u / scale) ** 2) / 2)
+    g = np.real(slope(u))
+    return Fraction(float(g[0])) ** 2 if np.ptp(g) == 0 else Fraction(float(share @ g**2 / share.sum()))
+
+
+def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[Piece]]:
+    """Cut a branch into stretches on which g is constant and pieces on which it is monotone and not zero."""
+    slope, left, right, kinked = branch
+    points = grid(reach)
+    points = points[(points > left) & (points < right)]
+    u = np.r_[math.nextafter(left, right), points, math.nextafter(right, left)]
+
+    aside = 1e-9 * min(1.0, reach)  # whose square is nothing; times a slope of 1e-296 it is a number yet
+
     def value(v: float) -> float:
         return float(np.real(slope(np.array([v])))[0])
 
     def bend(v: float) -> float:
-        return float(np.imag(slope(np.array([v + 1e-30j])))[0]) / 1e-30
+        return float(np.imag(slope(np.array([v + 1j * aside])))[0]) / aside
 
-    g, bends = np.real(slope(u)), np.imag(slope(u + 1e-30j)) / 1e-30
-    if np.ptp(g) <= 1e-14 * np.max(np.abs(g)):
+    g, bends = np.real(slope(u)), np.imag(slope(u + 1j * aside)) / aside
+    if np.ptp(g) <= FLAT / 2 * np.max(np.abs(g)):
         return [(float(u[0]), float(u[-1]))], []
-    alive: NDArray[np.bool_] = np.abs(g) > _UNDER
+    alive: NDArray[np.bool_] = np.abs(g) > UNDER
+    span = min(1.0, float(np.ptp(2 * np.log(np.abs(g[alive]))))) if alive.any() else 1.0
     stretches = []
     low, high = 0, u.size - 1
     for i, side in ((0, 1), (u.size - 1, -1)):  # flat toward infinity
         with np.errstate(all="ignore"):
-            moved = np.abs(2 * np.log(np.abs(g / g[i])))[::side] > _FLAT
+            moved = np.abs(2 * np.log(np.abs(g / g[i])))[::side] > FLAT * span
         steps = int(np.argmax(moved)) - 1
         if abs(u[i]) > 0.99 * reach and steps > 0 and alive[i]:
             j = i + side * steps
@@ -216,13 +179,14 @@ def _cut(slope: Slope, u: Array, kinked: tuple[bool, bool],
     alive = alive[low : high + 1]
     zeros, cuts = set[float](), [float(u[0]), float(u[-1])]
     live = alive[1:] & alive[:-1]
+    size = float(np.max(np.abs(g)))
     for values, f in ((g, value), (bends, bend)):
         change = np.flatnonzero((np.sign(values[:-1]) * np.sign(values[1:]) < 0) & live)
-        found = [brentq(f, u[i], u[i + 1], xtol=1e-300, rtol=1e-15) for i in change]
+        found = [(brentq(f, u[i], u[i + 1], xtol=1e-300, rtol=1e-15), g[i]) for i in change]
         inside = 1 + np.flatnonzero((values[1:-1] == 0) & (alive[:-2] & alive[2:]))
-        found += [float(x) for x in u[inside]]
-        zeros |= set(found) if values is g else set()
-        cuts += found
+        found += zip(u[inside].tolist(), g[inside - 1], strict=True)
+        zeros |= {x for x, beside in found if values is g or abs(value(x)) < _TOUCHES * abs(beside)}
+        cuts += [x for x, _ in found]
     for i in (0, -1):
         if u[i] == ends[i] and abs(u[i]) < 0.99 * reach and not alive[i] and alive[1 if i == 0 else -2]:
             zeros, alive[i] = zeros | {float(u[i])}, True  # at a kink, or in the middle of an even slope
@@ -230,32 +194,49 @@ def _cut(slope: Slope, u: Array, kinked: tuple[bool, bool],
     cuts += last
     if not bends.any():
         raise _not_analytic(u[0], u[-1])
-    radius = 0.05 * min(1.0, float(np.max(np.abs(g)) / np.max(np.abs(bends))))
+    radius = 0.05 * min(1.0, float(size / np.max(np.abs(bends))))
     pieces = []
     for left, right in itertools.pairwise(sorted(set(cuts))):
-        dead = [abs(value(u)) < _UNDER and u not in zeros for u in (left, (left + right) / 2, right)]
+        dead = [abs(value(u)) < UNDER and u not in zeros for u in (left, (left + right) / 2, right)]
         if dead[1] or ({left, right} & last and any(dead)):
             stretches.append((left, right))
-        if right - left < 1e-12 * reach or any(dead):
+        if right - left < 1e-12 * max(abs(left), abs(right)) or any(dead):
             continue
         sides, kinks = (left, right), (kinked[0] and left == ends[0], kinked[1] and right == ends[1])
         if right in zeros or (left not in zeros and abs(value(left)) > abs(value(right))):
-            pieces.append(Piece(slope, sides, kinks, right in zeros, radius))
+            order = _order(slope, right, min(right - left, radius)) if right in zeros else 0
+            pieces.append(_piece(slope, sides, kinks, order, radius))
         else:
-            pieces.append(Piece(slope, sides[::-1], kinks[::-1], left in zeros, radius))
+            order = _order(slope, left, -min(right - left, radius)) if left in zeros else 0
+            pieces.append(_piece(slope, sides[::-1], kinks[::-1], order, radius))
     return stretches, pieces
 
 
-def _on_piece(piece: Piece, scale: float) -> tuple[ComplexArray, ComplexArray]:
-    """Return ln X and weights on the contour of a piece, checked by its mass and its part of three moments."""
-    mass = piece.mass(scale)
+def _piece(slope: Slope, ends: tuple[float, float], kinks: tuple[bool, bool], zero: int, radius: float) -> Piece:
+    if isinstance(slope, Polynomial):
+        return PolynomialPiece(slope, ends, kinks, zero, radius)
+    return Piece(slope, ends, kinks, zero, radius)
+
+
+def _order(slope: Slope, zero: float, room: float) -> int:
+    """Return the order of a zero of g, which must be a whole number."""
+    near = np.real(slope(zero - room * np.array([1e-2, 1e-2 / 2])))
+    power = math.log2(abs(near[0] / near[1])) if near.all() else 0.0
+    if round(power) < 1 or abs(power - round(power)) > 0.1:
+        raise _not_analytic(zero - room, zero)
+    return round(power)
+
+
+def _on_piece(piece: Piece, scale: float, live: float) -> tuple[ComplexArray, ComplexArray]:
+    """Return ln X and weights over `live`, on the contour of a piece, checked by its mass and part of three moments."""
+    mass = piece.mass(scale) / live
     if mass < _SPECK:
         middle = piece.below(np.array([sum(piece.ends) / 2 + 0j]), 0)
         return piece.logs[0] + middle, np.array([mass + 0j])
     low, high = np.clip(sorted(piece.ends), -REACH * scale, REACH * scale)
     panels = np.linspace(low, high, 61)
     u = (panels[:-1, None] + np.diff(panels)[:, None] * (1 + _NODE) / 2).ravel()
-    p = np.exp(-((u / scale) ** 2) / 2) / (math.sqrt(2 * math.pi) * scale)
+    p = np.exp(-((u / scale) ** 2) / 2) / (math.sqrt(2 * math.pi) * scale * live)
     p *= (np.diff(panels)[:, None] * _WEIGHT / 2).ravel()
     log = piece.below(u.astype(complex), 0).real
     share = p / p.sum()
@@ -263,15 +244,17 @@ def _on_piece(piece: Piece, scale: float) -> tuple[ComplexArray, ComplexArray]:
     moments = np.exp(powers * log) @ p
     moments[0] = mass
     c = min(1.0, math.sqrt(float(share @ (log - share @ log) ** 2)))
-    best = math.inf
+    best = closest = math.inf
     for _ in range(8):
         with np.errstate(all="ignore"):
-            below, weights = _trapezoid(piece, scale, c)
-            off = float(np.max(np.abs(np.exp(powers * below) @ weights - moments)))
-            off = off if np.abs(weights).sum() < 4 * mass else math.inf
-        if off < best:
-            best, found = off, (piece.logs[0] + below, weights * (mass / weights.sum()))
-        if off < _SETTLED * mass + 1e-18:
+            below, weights = _trapezoid(piece, scale, live, c)
+            miss = np.abs(np.exp(powers * below) @ weights - moments)
+            off, relative = float(np.max(miss)), float(np.max(miss / moments))
+            off, relative = (off, relative) if np.abs(weights).sum() < 4 * mass else (math.inf, math.inf)
+        gained = relative < closest / 4
+        if relative < closest:
+            best, closest, found = off, relative, (piece.logs[0] + below, weights * (mass / weights.sum()))
+        if (off < _SETTLED * mass and relative * mass < _ALIKE) or off < 1e-18 or (closest < 1e-8 and not gained):
             break
         c /= 2
     if best > _WRONG * mass + _SPECK:
@@ -284,17 +267,17 @@ def _not_analytic(low: float, high: float) -> ConvergenceError:
                             "there (name it in kinks=), vanish like a power, or not take complex arrays?")
 
 
-def _trapezoid(piece: Piece, scale: float, c: float) -> tuple[ComplexArray, ComplexArray]:
+def _trapezoid(piece: Piece, scale: float, live: float, c: float) -> tuple[ComplexArray, ComplexArray]:
     """Return ln X less its top and the weights on the contour of depth c."""
     turn, step = (math.pi / 4, _STEP / 2) if any(piece.kinks) else (math.pi / 2, _STEP)
-    length = (piece.logs[0] - piece.logs[1]) / c
-    sigma = np.arange(_START, _DEEPEST + _NEAR_ZERO / c if piece.zero else length - _START, step)
-    exact = sigma < _NEAR_ZERO / c if piece.zero else np.ones(sigma.size, dtype=bool)
+    length, near_zero = (piece.logs[0] - piece.logs[1]) / c, _NEAR_ZERO * piece.zero / c
+    sigma = np.arange(_START, _DEEPEST * piece.zero + near_zero if piece.zero else length - _START, step)
+    exact = sigma < near_zero if piece.zero else np.ones(sigma.size, dtype=bool)
     upper = sigma < length / 2  # counted from the nearer end
 
     def path(s: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         if piece.zero:  # below there the depth grows to pi/2
-            then = s - _NEAR_ZERO / c
+            then = s - near_zero
             return (-c * softplus(s) - (1 - c) * softplus(then),
                     -c * sigmoids(s)[0] - (1 - c) * sigmoids(then)[0])
         rest, near, far = -math.expm1(-length), sigmoids(s), sigmoids(length - s)
@@ -303,23 +286,26 @@ def _trapezoid(piece: Piece, scale: float, c: float) -> tuple[ComplexArray, Comp
                        ahead + np.log(rest * other))
         return np.where(upper, -c, c) * log, -c * rest * near[0] * far[0]
 
-    def log_square(u: ComplexArray) -> ComplexArray:
-        return piece.below(u, 0) if piece.zero else np.where(upper, piece.below(u, 0), piece.below(u, 1))
-
     u = _inverse(piece, path(sigma.astype(complex))[0].real, upper).astype(complex)
-    for share, steps in ((0.25, 2), (0.5, 2), (0.75, 2), (1.0, 10)):
+    for share, steps in ((0.25, 1), (0.5, 1), (0.75, 1), (1.0, 10)):
         goal, rate = path(sigma + np.complex128(1j * turn * share))
+        todo = np.arange(u.size)
         for _ in range(steps):
-            move = (log_square(u) - goal) / piece.rate(u)
-            u = np.asarray(u - move)
-            if np.all(np.abs(move) < 1e-15 * (scale + np.abs(u))):
+            here, side = u[todo], upper[todo]
+            log = piece.below(here, 0)
+            if not piece.zero:
+                log = np.where(side, log, piece.below(here, 1))
+            move = (log - goal[todo]) / piece.rate(here)
+            u[todo] = here - move
+            todo = todo[~(np.abs(move) < 1e-15 * (min(scale, 1e-3) + np.abs(here)))]
+            if not todo.size:
                 break
-    density = np.exp(-((u / scale) ** 2) / 2) / (math.sqrt(2 * math.pi) * scale)
+    density = np.exp(-((u / scale) ** 2) / 2) / (math.sqrt(2 * math.pi) * scale * live)
     weights = density * rate / piece.rate(u) * step * np.sign(piece.ends[1] - piece.ends[0])
     below = np.where(upper, 0.0, piece.logs[1] - piece.logs[0] if not piece.zero else 0.0) + goal
     last = int(np.flatnonzero(exact)[-1])
     tail = slice(last + 1, None)
-    weights[tail] = weights[last] / rate[last] * rate[tail] * np.exp((below[tail] - below[last]) / 2)
+    weights[tail] = weights[last] / rate[last] * rate[tail] * np.exp((below[tail] - below[last]) / (2 * piece.zero))
     for i, j in ((0, 1), (-1, -2)):  # what is left at an end falls off like a power: a geometric series
         if 0 < abs(weights[i]) < abs(weights[j]):
             weights[i] += weights[i] ** 2 / (weights[j] - weights[i])
@@ -327,11 +313,6 @@ def _trapezoid(piece: Piece, scale: float, c: float) -> tuple[ComplexArray, Comp
         kept = np.flatnonzero(np.abs(weights) > _NOTHING)
         below, weights = below[kept[0] : kept[-1] + 1], weights[kept[0] : kept[-1] + 1]
     return below, weights
-
-
-def _mass(low: float, high: float) -> float:
-    """Return P(low < z < high) of a standard normal z."""
-    return float(ndtr(high) - ndtr(low) if low < 0 else ndtr(-low) - ndtr(-high))
 
 
 def _inverse(piece: Piece, log: Array, upper: NDArray[np.bool_]) -> Array:

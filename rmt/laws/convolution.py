@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, reduce
 
+from numpy.typing import ArrayLike
+
 from rmt.checks import Number, number, positive
 from rmt.laws import rational
+from rmt.laws.distribution import Array
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.free_sum import Affine
 from rmt.laws.law import RULES, Law
@@ -33,6 +36,13 @@ class FreeProduct(PositiveLaw):
         """The product of the factors' curves (Voiculescu: S multiplies)."""
         curves = [law.curve if power == 1 else law.curve ** Fraction(power) for law, power in self.factors]
         return reduce(operator.mul, curves if self.scale == 1 else [MasterCurve(Fraction(self.scale)), *curves])
+
+    def expect(self, f: Callable[[Array], ArrayLike]) -> float:
+        """Return E f(X); of a dilation that is an average over the law that it dilates."""
+        if len(self.factors) == 1 and self.factors[0][1] == 1:
+            scale = float(self.scale)
+            return self.factors[0][0].expect(lambda x: f(scale * x))
+        return super().expect(f)
 
     def __repr__(self) -> str:
         names = [(f"({law!r})" if " " in repr(law) else repr(law), power) for law, power in self.factors]

@@ -66,6 +66,12 @@ def softplus(v: ComplexArray) -> ComplexArray:
     return np.asarray(np.where(right, v, 0) + np.log(u) + _lost(e, u))
 
 
+def log_near_one(z: ComplexArray) -> ComplexArray:
+    """Return log(1 + z), with every digit of a small one."""
+    u = 1 + z
+    return np.asarray(np.log(u) + _lost(z, u))
+
+
 def _lost(z: ComplexArray, u: ComplexArray) -> ComplexArray:
     """Return log(1 + z) - log(u) for u = 1 + z rounded: for small z it is all that is known of it."""
     return (z - (u - 1)) / u

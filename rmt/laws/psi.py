@@ -130,7 +130,7 @@ class ExplicitPsi(Psi):
         (y = b), for psi > 0 it lies below -ln max x and for psi < -mass above -ln min x (y = b + i pi).
         """
         low, high = self.log_range
-        far = log_odds - low if low > -math.inf else 3 * np.abs(log_odds) + 100  # a hard edge: odds ~ e^(b/2)
+        far = log_odds - low if low > -math.inf else (2 + float(self.order)) * np.abs(log_odds) + 100  # a hard edge
         left, right = np.maximum(log_odds - high - 1e-9, above), np.minimum(far + 1e-9, below)
         turn = 1j * np.pi * ((np.asarray(above) > -np.inf) | (np.asarray(below) < np.inf))
         b = log_odds - math.log(float(self.moments(1)[0]) / float(self.mass))

@@ -33,3 +33,8 @@ def shortened(x: Fraction) -> Fraction:
         return x
     shift = x.numerator.bit_length() - x.denominator.bit_length() - _KEPT
     return round(x / Fraction(2) ** shift) * Fraction(2) ** shift
+
+
+def safe_exp(log: float) -> float:
+    """Return e^log, inf where that is above every float."""
+    return math.exp(log) if log < 709.78 else math.inf

@@ -12,14 +12,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rmt.laws.contour import Contour, contour
+from rmt.laws.contour import REACH, UNDER, Contour, contour
+from rmt.laws.contour_sums import ContourSums
+from rmt.laws.local_slope import LocalSlope
 from rmt.laws.logistic import sigmoids, softplus
+from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
 _BLOCK = 2**18  # numbers at a time: they fit the cache
 _SAFE = 300.0  # e^y and X within e^+-_SAFE multiply without leaving the range of a float
 _FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
-_FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2)
+_FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2); times the order of the zero of g
+_THIN = 36.0  # logit of what is left of the law
 
 
 class Function(Hashable, Protocol):
@@ -51,39 +55,55 @@ class SmoothPsi(ExplicitPsi):
     variance: float
 
     @property
-    def _contour(self) -> Contour:
+    def contour(self) -> Contour:
+        """The law as weights on its contour."""
         return _contour(self.function, self.variance)
 
     @cached_property
     def _nodes(self) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Ln X, its weights, X."""
-        return self._contour.log_x, self._contour.weights, np.exp(self._contour.log_x)
+        return self.contour.log_x, self.contour.weights, np.exp(self.contour.log_x)
+
+    @cached_property
+    def _sums(self) -> ContourSums:
+        return ContourSums(self.contour.log_x, self.contour.weights)
+
+    @cached_property
+    def _mirrored(self) -> ContourSums:
+        """The sums of 1/X: sigmoid(-t) where that is small."""
+        return ContourSums(-self.contour.log_x, self.contour.weights)
+
+    @property
+    def alive(self) -> bool:
+        """Whether no slope is so small that it counts as zero, as far as u reaches; needs no contour."""
+        u = REACH * math.sqrt(self.variance) * np.linspace(-1.0, 1.0, 31)
+        return bool(np.all(np.abs(self.function.slope(u)) > UNDER))
 
     @cached_property
     def mass(self) -> Fraction:
         """The probability of a non-zero value."""
-        found = float(self._contour.weights.real.sum())
+        found = float(self.contour.weights.real.sum())
         return Fraction(1) if abs(found - 1) < 1e-12 else Fraction(found)
 
     @cached_property
     def point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
         """The atoms (x, mass) away from zero."""
-        return tuple(sorted((Fraction(x), Fraction(mass)) for x, mass in self._contour.point_masses.items()))
+        return tuple(sorted((Fraction(x), Fraction(mass)) for x, mass in self.contour.point_masses.items()))
 
     @property
     def _zero(self) -> bool:
-        """Whether g has a zero, where the density of X begins like x^(-1/2)."""
-        return self._contour.low == -math.inf
+        """Whether g has a zero, of some order p, where the density of X begins like x^(1/2p - 1)."""
+        return self.contour.zero > 0
 
     @property
     def order(self) -> int:
         """The order of the zero of 1/S at w = -mass."""
-        return (2 if self._zero else 1) - (self.mass == 1)
+        return (2 * self.contour.zero if self._zero else 1) - (self.mass == 1)
 
     @property
     def log_range(self) -> tuple[float, float]:
         """Ln of the least and the greatest value but zero."""
-        return self._contour.low, self._contour.high
+        return self.contour.low, self.contour.high
 
     @cached_property
     def end_odds(self) -> tuple[float, float]:
@@ -95,9 +115,14 @@ class SmoothPsi(ExplicitPsi):
         return math.inf if self._zero else max(float(bottom), 0.0), min(float(top), 0.0)
 
     @property
+    def deepest(self) -> float:
+        """Where so little is near the lower end that the cut of u would decide: e^-36 of the law, eight deviations."""
+        return _THIN if not self._zero and self.end_odds[0] > _THIN else math.inf
+
+    @property
     def connected(self) -> bool:
         """Whether its values leave no gap."""
-        return self._contour.connected
+        return self.contour.connected
 
     @property
     def noise(self) -> float:
@@ -105,17 +130,33 @@ class SmoothPsi(ExplicitPsi):
         return 3e-10
 
     def moments(self, n: int) -> Array:
-        """Return the moments 1..n."""
-        powers = np.exp(np.outer(np.arange(1, n + 1), self._contour.log_x))
-        return np.asarray((powers @ self._contour.weights).real)
+        """Return the moments 1..n: averages over u, or over the contour where u turns too fast for them."""
+        scale = math.sqrt(self.variance)
+
+        def powers_at(z: Array) -> Array:
+            return np.real(self.function.slope(scale * z)) ** (2 * np.arange(1, n + 1)[:, None])
+
+        with np.errstate(over="ignore", under="ignore"):
+            rough, fine = (found.sum(axis=-1) for found in rough_and_fine(
+                powers_at, panels(self.function.kinks, scale)))
+        if np.all(np.abs(rough - fine) <= 1e-13 * fine):
+            return np.asarray(fine)
+        powers = np.exp(np.outer(np.arange(1, n + 1), self.contour.log_x))
+        return np.asarray((powers @ self.contour.weights).real)
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
         near, beyond = self._near(y)
+        down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else self._direct(near)
+        odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
+        return odds + beyond, float(self.mass) * both / (up * down)
+
+    def _direct(self, near: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Return the sums of sigmoid(-t), sigmoid(t) and their product over all nodes, t = y + ln X."""
         log_x, weights, x = self._nodes
         x_w = x * weights
-        up, down, both = np.empty((3, y.size), dtype=complex)
-        for part in self._blocks(y.size):
+        up, down, both = np.empty((3, near.size), dtype=complex)
+        for part in self._blocks(near.size):
             if np.all(np.abs(near[part].real) < _SAFE) and log_x.real.min() > -_SAFE:
                 e = np.exp(near[part])  # one exponential a row
                 rest = 1 / (1 + e[:, None] * x)
@@ -123,8 +164,7 @@ class SmoothPsi(ExplicitPsi):
             else:
                 here, rest = sigmoids(near[part, None] + log_x)
                 down[part], up[part], both[part] = rest @ weights, here @ weights, (here * rest) @ weights
-        odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
-        return odds + beyond, float(self.mass) * both / (up * down)
+        return down, up, both
 
     def _blocks(self, size: int) -> list[slice]:
         step = max(1, _BLOCK // self._nodes[0].size)
@@ -133,6 +173,8 @@ class SmoothPsi(ExplicitPsi):
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
         (y,), (log_x, weights, _) = rows, self._nodes
+        if self._sums.shrinks:
+            return self._sums.softplus(y)
         return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in self._blocks(y.size)])
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
@@ -141,7 +183,10 @@ class SmoothPsi(ExplicitPsi):
         near, beyond = self._near(y)
         rises = near.real + (weights @ log_x).real / float(self.mass) > 0
         small, sign = np.empty(y.size), np.where(rises, -1, 1)
-        for part in self._blocks(y.size):
+        if self._sums.shrinks:
+            small[~rises] = np.abs(self._sums.softplus(near[~rises]).imag)
+            small[rises] = np.abs(self._mirrored.softplus(-near[rises]).imag)
+        for part in [] if self._sums.shrinks else self._blocks(y.size):
             small[part] = np.abs((softplus(sign[part, None] * (near[part, None] + log_x)) @ weights).imag)
         small *= np.exp(-np.abs(beyond))
         other = float(self.mass) * y.imag + (weights @ log_x).imag - small
@@ -149,12 +194,15 @@ class SmoothPsi(ExplicitPsi):
 
     def _near(self, y: ComplexArray) -> tuple[ComplexArray, Array]:
         """Return y moved to where the contour knows psi, and by how much its logit moves further on."""
-        high, deepest = self.log_range[1], float(self._nodes[0].real.min())
-        near = np.clip(y.real, -_FAR - high, max(_FAR_ZERO - high, -deepest) if self._zero else _FAR - deepest)
+        high, deepest, order = self.log_range[1], float(self._nodes[0].real.min()), self.contour.zero
+        bottom = max(_FAR_ZERO * order - high, -deepest) if order else _FAR - deepest
+        near = np.clip(y.real, -_FAR - high, bottom)
         beyond = y.real - near
-        return near + 1j * y.imag, np.where((beyond > 0) & self._zero, beyond / 2, beyond)
+        return near + 1j * y.imag, np.where(beyond > 0, beyond / (2 * order or 1), beyond)
 
 
 @lru_cache(maxsize=256)
 def _contour(function: Function, variance: float) -> Contour:
+    if isinstance(function, LocalSlope):
+        return function.contour()
     return contour(function.slope, function.kinks, variance)

@@ -25,6 +25,7 @@ from rmt.laws.named.discrete import Discrete
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.residual_psi import residual_block
 from rmt.laws.stream_psi import StreamPsi
+from rmt.laws.thinning import thinned
 from rmt.networks.stream import Array, Seen, joint_slopes
 
 _EQUAL = 1e-12  # gains that differ by less are equal: they were rounded
@@ -258,7 +259,7 @@ def _is_mask(law: Law) -> bool:
 
 def law(expression: Expression, n_inputs: int) -> Law:
     """Return the law of the eigenvalues of J^T J, J the expression with n_inputs columns."""
-    return ChainLaw(curve(expression, n_inputs).shortened())
+    return ChainLaw(thinned(curve(expression, n_inputs)).shortened())
 
 
 def log_norm(expression: Expression, log_mean: float) -> LogNorm:
@@ -329,7 +330,9 @@ def log_norm_variance(expression: Expression) -> float:
         case Product(factors):
             return sum(times * log_norm_variance(factor) for (factor,), times in _runs((one,) for one in factors))
         case Diagonal(size, law):
-            return 3 * law.var() / law.mean() ** 2 / size
+            square = law.mean() ** 2
+            ratio = law.var() / square if square > 1e-290 else float(law.curve.log_inverse_s(1)[1])  # in logs
+            return 3 * ratio / size
         case Gaussian():
             return 2 / expression.degrees
         case Block(size, _, branch):  # |u + A u|^2 = 1 + 2 u.Au + |Au|^2, the middle term of variance 4 E |Au|^2 / size

@@ -274,6 +274,8 @@ class Activation(Layer):
 
     def _slopes(self, signal: Signal) -> Law:
         """Return the law of the squared slopes; layers that have settled on one variance are one factor, many times."""
+        if not signal.mean_square and not np.any(self.phi.slope(np.array([-5e-324, 5e-324]))):
+            raise OverflowError(f"{self}: the signal's variance is under every float, and the slope at 0 is zero")
         return _squared_slope(self.phi, 1.0 if self.phi.by_sign else float(f"{signal.mean_square:.12e}"))
 
     def _check(self, signal: Signal) -> None:

@@ -13,6 +13,7 @@ from rmt import (
     ConvergenceError,
     Dense,
     Dropout,
+    MarchenkoPastur,
     Network,
     Scale,
     SquaredSlope,
@@ -154,7 +155,7 @@ def test_a_dropout_in_training_is_one_mask_for_signal_and_jacobian():
 
 
 def test_slopes_that_vanish():
-    """At a kink, in the middle of an even slope, on half the line; to a higher power it is refused."""
+    """At a kink, in the middle of an even slope, on half the line; to a higher whole power too, to no other."""
     half = custom("half", lambda u: np.where(u > 0, u * u, 0.0), lambda u: np.where(u.real > 0, 2 * u, 0 * u), (0,))
     law = SquaredSlope(half, 1.3)
     assert law.atoms == {0.0: pytest.approx(0.5)}
@@ -163,5 +164,10 @@ def test_slopes_that_vanish():
     assert bump.atoms == {}
     assert bump.support[0][0] == 0
     assert bump.mean() == pytest.approx(4 * 0.3 * (1 + 4 * 0.3) ** -1.5, rel=1e-9)
+    cube = SquaredSlope(custom("cube", lambda u: u**3, lambda u: 3 * u**2), 1.0)
+    assert cube.mean() == pytest.approx(27, rel=1e-12)
+    assert (MarchenkoPastur(1) * cube).cdf((MarchenkoPastur(1) * cube).ppf(0.3)) == pytest.approx(0.3, abs=1e-9)
+    half_power = custom("half_power", lambda u: np.where(u > 0, np.abs(u) ** 1.5, 0.0), lambda u: np.where(
+        u.real > 0, 1.5 * np.sqrt(np.where(u.real > 0, u, 1)), 0 * u), (0,))
     with pytest.raises(ConvergenceError, match="vanish like a power"):
-        _ = SquaredSlope(custom("cube", lambda u: u**3, lambda u: 3 * u**2), 1.0).mean()
+        _ = (MarchenkoPastur(1) * SquaredSlope(half_power, 1.0)).support

@@ -193,6 +193,13 @@ def test_a_network_outside_the_range_of_a_float_is_predicted_or_refused_in_one_l
         strict(result.stdout)
 
 
+def test_a_signal_that_fades_is_predicted():
+    """GELU at lecun_normal halves the signal's size and more a layer: thirty of them."""
+    result = rmt("predict", "--widths", "20x30", "--activation", "gelu", "--init", "lecun_normal", "--json")
+    assert result.exit_code == 0, result.exception
+    strict(result.stdout)
+
+
 def test_an_interrupted_measurement_without_a_store_is_not_called_stored(monkeypatch):
     def interrupted(task):
         raise KeyboardInterrupt
