@@ -263,7 +263,7 @@ class Distribution(ABC):
     @cached_property
     def _known_bands(self) -> tuple[Band, ...]:
         """The bands, and their densities as they are once known."""
-        return tuple(Band.of(self._local, lo, hi, self._rate, self._unit, mass, 1e3 * self._rounding)
+        return tuple(Band.of(self._local, lo, hi, self._rate, mass, 1e3 * self._rounding)
                      for (lo, hi), mass in zip(*self._pieces, strict=True) if lo != hi)
 
     def moment(self, k: int) -> float:

@@ -26,6 +26,7 @@ _NODE, _WEIGHT = legendre.leggauss(_N)
 _COEFFICIENTS = legendre.legvander(_NODE, _N - 1).T * _WEIGHT * (np.arange(_N)[:, None] + 0.5)
 _LEVELS, _MOST = 60, 4000  # halvings, panels
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
+_GRAIN = 4e-15
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
 
 
@@ -65,12 +66,12 @@ class Band:
     ----------
     local : function
         What the distribution is at t.
-    lo, hi, rate, unit : float
-        The band; how it begins at a hard edge; the scale of t.
+    lo, hi, rate : float
+        The band, and how it begins at a hard edge.
     mass : float
         What the density must hold.
-    noise : float
-        Of the density, relatively.
+    noise, grain : float
+        Relative errors: of the density, and of t in units of the band, which moves it by as much of its greatest value.
     panels : Panels
         On which the density is known.
     """
@@ -79,30 +80,30 @@ class Band:
     lo: float
     hi: float
     rate: float
-    unit: float
     mass: float
     noise: float
+    grain: float
     panels: Panels
 
     @staticmethod
-    def of(local: bands.Locate, lo: float, hi: float, rate: float, unit: float, mass: float, noise: float) -> Band:
+    def of(local: bands.Locate, lo: float, hi: float, rate: float, mass: float, noise: float) -> Band:
         """Return a band with panels on which its density is resolved; raise `ConvergenceError` if there are none."""
-        width = min(1.0, (hi - lo) / (unit + abs(hi)))  # in a narrow band t rounds before its ends differ
-        noise = min(max(noise, 1e-14 / width), 1e-6)
+        grain = _GRAIN * max(abs(lo), abs(hi)) / (hi - lo) if math.isfinite(lo) else 0.0
         ends = np.linspace(0, bands.end(lo, rate), _PANELS + 1)
         start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
-        empty = Band(local, lo, hi, rate, unit, mass, noise, start)
+        empty = Band(local, lo, hi, rate, mass, noise, grain, start)
         found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, _DENSITY * mass, "density")
         total = float((found.density * found.lengths).sum())
-        if not abs(total - mass) <= max(_LOST, noise) * mass + 1e-9:
+        if not abs(total - mass) <= max(_LOST, noise, grain) * mass + 1e-9:
             raise ConvergenceError(f"the density between {lo!r} and {hi!r} holds {total!r}, not {mass!r}")
-        return Band(local, lo, hi, rate, unit, mass, noise, found)
+        return Band(local, lo, hi, rate, mass, noise, grain, found)
 
     def integral(self, f: Values) -> float:
         """Return the integral of f(t) times the density; raise `ConvergenceError` where it does not settle."""
         def average(panels: Panels) -> Array:
             t = bands.place(panels.smooth.ravel(), self.lo, self.hi)[0]
-            return np.asarray(f(t), dtype=float).reshape(panels.density.shape) * panels.density
+            value = np.asarray(f(t), dtype=float).reshape(panels.density.shape)
+            return np.multiply(value, panels.density, out=np.zeros(value.shape), where=panels.density != 0)
 
         size = float((np.abs(average(self.panels)) * self.panels.lengths).sum())
         if not math.isfinite(size):
@@ -139,13 +140,16 @@ class Band:
     def _settled(self, panels: Panels, values: Callable[[Panels], Array], allowed: float, what: str) -> Panels:
         """Return the panels halved until the values on each are a polynomial."""
         done: Panels | None = None
+        greatest = 0.0
         for _ in range(_LEVELS):
             found = values(panels)
             if not np.all(np.isfinite(found)):
                 raise ConvergenceError(f"{what} did not settle: it must be finite and piecewise smooth on the band")
             last = np.abs(found @ _COEFFICIENTS[-2:].T).max(axis=1)
             width = np.diff(panels.ends)[:, 0]
-            good = (last * width <= allowed) | (last <= self.noise * np.abs(found).max(axis=1))
+            most = np.abs(found).max(axis=1)
+            greatest = max(greatest, float(most.max()))
+            good = (last * width <= allowed) | (last <= self.noise * most) | (last <= self.grain * greatest)
             done = panels.part(good) if done is None else done.joined(panels.part(good))
             if good.all():
                 return done

@@ -150,7 +150,7 @@ class Subordination:
         """Return the solution at z, by Newton where that is proved; raise where there is none to working precision."""
         found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
-        for guess, heights, rounds in self._attempts():
+        for guess, heights, rounds in self._attempts() if z.size else ():
             end = guess(z[todo] + 1j * heights[0] * self.unit)
             for height in heights:
                 end, done = self._newton(z[todo] + 1j * height * self.unit, end, rounds)
@@ -164,7 +164,8 @@ class Subordination:
                 end, done = self._newton(z[todo], found[near], rounds)
             if todo.size == 0:
                 return found
-        found.put(todo, self._followed_down(z[todo]))
+        if todo.size:
+            found.put(todo, self._followed_down(z[todo]))
         return found
 
     def _attempts(self) -> Iterator[tuple[Callable[[ComplexArray], Solution], tuple[float, ...], int]]:
@@ -303,7 +304,8 @@ class Subordination:
                 small = (change <= _SMALL + grain) | (unmet <= _ROUNDING)
                 settled = ((change <= _ROUNDING) | (small & (change >= 0.5 * last))) & (unmet <= _SMALL)
                 if settled.any():
-                    settled &= (omega.imag >= z.imag * (1 - 1e-6) - 1e-13 * self.unit - _GRAIN * np.abs(omega)).all(0)
+                    room = 1e-6 * z.imag + 1e-13 * self.unit + 16 * _GRAIN * np.abs(omega)
+                    settled &= (omega.imag >= z.imag - room).all(0)
                 if (off := z.imag > 1e-13 * self.unit).any():  # not below the half planes at once
                     room = np.where(off, 0.75 * omega.imag, np.inf)
                     share = np.where(-moves.imag > room, room / -moves.imag, 1.0).min(axis=0, initial=1.0)

@@ -26,7 +26,7 @@ FARTHEST = 1e5  # |F| in units of the standard deviation of the sum: beyond, all
 _NODES = np.arange(-34.0, 34.1, 0.25)  # the coordinate of `_place`
 _CLOSE = 1e-14  # nearer to an end, relative to its place, the distance has no digits
 _REAL = 1e-7  # |Im G / G| of a point that is outside
-_NEAR, _TERMS = 0.01, 10
+_NEAR, _NEARER, _TERMS = 0.01, 1e-4, 10  # |G| in units of the law's reach, with all cumulants or with few; how many
 _COARSE = _NODES[::2]
 _ROUNDS, _SECTIONS = 60, 14
 
@@ -164,10 +164,12 @@ class Term:
 
     @cached_property
     def _series(self) -> tuple[float, Array]:
-        """How near G = 0 the R-transform is its series, and the coefficients of c = G^2 R'(G)."""
-        cumulants = self.law._cumulants(_TERMS)
-        reach = max(abs(end - self.mean) for end in self.law._ends)
-        return _NEAR / reach, np.r_[0.0, 0.0, np.arange(1, _TERMS) * cumulants[1:]]
+        """How near G = 0 the R-transform is its series, and the coefficients of c = G^2 R'(G) that have digits."""
+        cumulants, order = self.law._cumulants(_TERMS), np.arange(1, _TERMS + 1)
+        ends = np.array(self.law._ends)
+        lost = (order > 2) & (np.abs(cumulants) < 1e-12 * np.abs(ends).max() ** order)
+        near = (_NEARER if lost.any() else _NEAR) / np.abs(ends - self.mean).max()
+        return near, np.r_[0.0, 0.0, ((order - 1) * np.where(lost, 0, cumulants))[1:]]
 
     def _short(self, g: Array, rise: Array) -> Array:
         """Return c; next to infinity, where 1/F' says nothing of it, from the series."""

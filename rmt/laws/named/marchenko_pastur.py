@@ -72,7 +72,8 @@ class MarchenkoPastur(PositiveLaw):
             below = np.arctan2(area, -one) - second
         else:
             below = np.arctan2(area, -other) / c - first
-        return np.where(x <= lo, 0.0, (below + rest) / math.pi), (first + second - rest) / math.pi
+        lower, upper = np.clip([(below + rest) / math.pi, (first + second - rest) / math.pi], 0.0, 1.0)
+        return np.where(x <= lo, 0.0, lower), upper
 
     def sf(self, x: ArrayLike) -> Any:
         """Return P(X > x)."""
@@ -81,7 +82,7 @@ class MarchenkoPastur(PositiveLaw):
     def cdf(self, x: ArrayLike) -> Any:
         """Return P(X <= x)."""
         below = max(0.0, 1 - 1 / self._numbers[0]) + self._tails(np.asarray(x, dtype=float))[0]
-        return np.where(np.less(x, 0), 0.0, below)[()]
+        return np.where(np.less(x, 0), 0.0, np.minimum(below, 1.0))[()]
 
     def ppf(self, q: ArrayLike) -> Any:
         """Return the quantile of `Law.ppf`, to the last digits by a Newton step on the nearer tail."""
