@@ -26,7 +26,8 @@ _NODE, _WEIGHT = legendre.leggauss(_N)
 _COEFFICIENTS = legendre.legvander(_NODE, _N - 1).T * _WEIGHT * (np.arange(_N)[:, None] + 0.5)
 _LEVELS, _MOST = 60, 4000  # halvings, panels
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
-_GRAIN = 4e-15
+_GRAIN = 4e-15  # some units of rounding
+_NOTHING = 1e-30  # of the mass: f need not be finite there
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
 
 
@@ -103,7 +104,8 @@ class Band:
         def average(panels: Panels) -> Array:
             t = bands.place(panels.smooth.ravel(), self.lo, self.hi)[0]
             value = np.asarray(f(t), dtype=float).reshape(panels.density.shape)
-            return np.multiply(value, panels.density, out=np.zeros(value.shape), where=panels.density != 0)
+            counts = panels.density * panels.lengths > _NOTHING * self.mass
+            return np.multiply(value, panels.density, out=np.zeros(value.shape), where=counts)
 
         size = float((np.abs(average(self.panels)) * self.panels.lengths).sum())
         if not math.isfinite(size):

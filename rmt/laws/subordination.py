@@ -115,7 +115,7 @@ class Subordination:
     def _seen(self, at: ComplexArray) -> ComplexArray:
         """Return omega, d omega, G, dG and h = 1/G - omega of every law along its parameter: one row per law each."""
         each = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
-        return np.array(each, complex).reshape(-1, 5, at.shape[1]).transpose(1, 0, 2)
+        return np.array(each, complex).reshape(len(self.laws), 5, at.shape[1]).transpose(1, 0, 2)
 
     def _z(self, g: ComplexArray, seen: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray, ComplexArray]:
         """Return z but for sum n R, as two summands, and its slope along each parameter and in G alone.
@@ -148,6 +148,7 @@ class Subordination:
 
     def solve(self, z: ComplexArray) -> Solution:
         """Return the solution at z, by Newton where that is proved; raise where there is none to working precision."""
+        z = z.real + 1j * np.where(z.imag <= _ROUNDING * np.abs(z), 0, z.imag)
         found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
         for guess, heights, rounds in self._attempts() if z.size else ():

@@ -36,6 +36,7 @@ _NEARLY = 0.1  # size of a margin between nodes that may have the other sign the
 _OPEN = 1e-9  # margin over which a gap is open: narrower ones count as touching bands
 _SAME = 1e-9  # of masses that are equal, and of places, in standard deviations
 _ZOOMS = 14
+_BEYOND = 1.25  # a sum n c which no interpolated margin takes for open
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,12 @@ class Gap:
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """One side of every law (their numbers), the mass above, and nodes of ln |F| with about the margin there."""
+    """One side of every law (their numbers), the mass above, the least sum n c, and margins at nodes of ln |F|."""
 
     sides: tuple[int, ...]
     sign: int
     above: float
+    least: float
     log_f: Array
     margin: Array
 
@@ -95,11 +97,16 @@ def _combined(terms: list[Term]) -> list[Combination]:
     out: list[Combination] = []
     for sign in (1, -1):
         excess = sum(term.n for term in terms) - 1 if sign < 0 else 0.0
-        found = [Combination((), sign, -excess, np.empty(0), np.empty(0))]
+        found, rest = [Combination((), sign, -excess, 0.0, np.empty(0), np.empty(0))], sum(term.n for term in terms)
         for term in terms:
-            found = [both for one in found for k in range(len(term.sides)) if term.sides[k].sign == sign
-                     and (both := _both(one, k, terms)) is not None]
-        out += [one for one in found if -_SAME <= one.above <= 1 + _SAME]
+            rest -= term.n
+            above, least = np.array([(term.n * side.above, term.n * table.least)
+                                     for side, table in zip(term.sides, term.tables, strict=True)]).T
+            same = np.array([side.sign == sign for side in term.sides])
+            found = [both for one in found for k in np.flatnonzero(
+                        same & (one.least + least < _BEYOND) & (one.above + above <= 1 + _SAME)
+                        & (one.above + above + rest >= -_SAME)) if (both := _both(one, int(k), terms)) is not None]
+        out += found
     return out
 
 
@@ -117,7 +124,8 @@ def _both(one: Combination, k: int, terms: list[Term]) -> Combination | None:
     margin = _relative(terms[: len(sides)], rise, short)
     if np.max(margin) < -_NEARLY:
         return None
-    return Combination(sides, one.sign, one.above + term.n * term.sides[k].above, log_f, margin)
+    return Combination(sides, one.sign, one.above + term.n * term.sides[k].above,
+                       one.least + term.n * term.tables[k].least, log_f, margin)
 
 
 def _open(combinations: list[Combination], exact: _Margin) -> list[Gap]:

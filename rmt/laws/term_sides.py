@@ -58,11 +58,12 @@ class Side:
 
 
 class Table(NamedTuple):
-    """Nodes of a side, in increasing ln |F|: the coordinate, and the logit of c = 1 - 1/F'."""
+    """Nodes of a side, in increasing ln |F|: the coordinate, and the logit of c = 1 - 1/F', of which the least c."""
 
     u: Array
     log_f: Array
     logit: Array
+    least: float
 
 
 class Point(NamedTuple):
@@ -212,4 +213,4 @@ class Term:
 def _table(u: Array, log_f: Array, logit: Array) -> Table:
     """Return the nodes at which ln |F| rises."""
     rises = np.r_[True, log_f[1:] > np.maximum.accumulate(log_f)[:-1]][: log_f.size]
-    return Table(u[rises], log_f[rises], logit[rises])
+    return Table(u[rises], log_f[rises], logit[rises], float(expit(logit[rises].min(initial=np.inf))))
