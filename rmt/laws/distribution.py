@@ -174,8 +174,9 @@ class Distribution(ABC):
         values = np.asarray(x, dtype=float)
         t = self._t(values.ravel())
         for end in (end for band in self._bands for end in band if end > -math.inf):
-            at = np.abs(values.ravel() - self._value(end)) <= 4e-16 * abs(self._value(end))
-            at |= np.abs(t - end) <= 1e-15 * (self._unit + abs(end))  # rounding steps over no end
+            x_end = self._value(end)
+            at = np.abs(t - end) <= 1e-15 * (self._unit + abs(end))  # rounding steps over no end
+            at |= np.isfinite(x_end) & (np.abs(values.ravel() - x_end) <= 4e-16 * abs(x_end))
             t = np.where(at, end, t)
         for (place, _), x_place in zip(self._points, self.atoms, strict=True):
             t = np.where(np.abs(values.ravel() - x_place) <= 4e-16 * abs(x_place), place, t)
