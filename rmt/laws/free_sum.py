@@ -19,7 +19,7 @@ from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.reflection import Reflected
 from rmt.laws.subordination import Subordination
-from rmt.laws.sum_gaps import gaps
+from rmt.laws.sum_gaps import Outside, outside
 
 _ROUNDING = 1e-13  # of a place: nearer to each other they are the same
 
@@ -148,7 +148,7 @@ class FreeSum(Law):
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         solver = self._solver
-        found = solver.follow(z, state) if state else solver.solve(z)
+        found = solver.follow(z, state) if state else solver.solve(z, vars(self).get("_outside"))
         with np.errstate(divide="ignore", invalid="ignore"):
             return solver.potential(found), found.g, 1 / solver.slopes(found)[0], [found.g, *found.at]
 
@@ -182,16 +182,20 @@ class FreeSum(Law):
         return self._solver.unit
 
     @cached_property
+    def _outside(self) -> Outside:
+        """What is outside the support."""
+        return outside([(law, float(n)) for law, n in self.terms])
+
+    @cached_property
     def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
         """The intervals between the gaps, exact where an atom or an edge at a known place is, and their masses."""
         known = np.array([float(x) for x, _ in self._candidates])
-        found = gaps([(law, float(n)) for law, n in self.terms])
 
         def exact(x: float) -> float:
             at = float(known[np.abs(known - x).argmin()]) if known.size else math.inf
             return at if abs(at - x) <= _ROUNDING * (self._unit + abs(x)) else x
 
-        return tuple(((exact(a.right), exact(b.left)), a.above - b.above) for a, b in itertools.pairwise(found))
+        return tuple(((exact(a.right), exact(b.left)), a.above - b.above) for a, b in itertools.pairwise(self._outside.gaps))
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:

@@ -26,6 +26,7 @@ from rmt.laws.errors import ConvergenceError
 
 if TYPE_CHECKING:
     from rmt.laws.law import Law
+    from rmt.laws.sum_gaps import Outside
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -80,7 +81,8 @@ class Subordination:
     def __init__(self, terms: Sequence[tuple[Law, Any]]) -> None:
         each = [(law, float(n), law.mean(), law.var()) for law, n in terms]
         self.elementary = [(law, n) for law, n, *_ in each if law._elementary_r]
-        others = [term for term in each if not term[0]._elementary_r]
+        self.others = [i for i, (law, *_) in enumerate(each) if not law._elementary_r]
+        others = [each[i] for i in self.others]
         self.laws = [law for law, *_ in others]
         self.n = np.array([n for _, n, *_ in others])
         self.excess = float(self.n.sum()) - 1
@@ -146,12 +148,21 @@ class Subordination:
 
     # ---- the solution at z ----------------------------------------------------------------------------
 
-    def solve(self, z: ComplexArray) -> Solution:
-        """Return the solution at z, by Newton where that is proved; raise where there is none to working precision."""
+    def solve(self, z: ComplexArray, outside: Outside | None = None) -> Solution:
+        """Return the solution at z, by Newton where that is proved; raise where there is none to working precision.
+
+        Where what is outside the support is known already, Newton starts from that at real z.
+        """
         z = z.real + 1j * np.where(z.imag <= _ROUNDING * np.abs(z), 0, z.imag)
         found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
-        for guess, heights, rounds in self._attempts() if z.size else ():
+        if outside is not None and (real := np.flatnonzero(z.imag == 0)).size:
+            g, at, known = outside.nearly(z[real].real)
+            end, done = self._newton(z[real], Solution(g, at[self.others]), _QUICK)
+            done &= known & self._proved(z[real], end)
+            found.put(real[done], end[done])
+            todo = np.setdiff1d(todo, real[done])
+        for guess, heights, rounds in self._attempts() if todo.size else ():
             end = guess(z[todo] + 1j * heights[0] * self.unit)
             for height in heights:
                 end, done = self._newton(z[todo] + 1j * height * self.unit, end, rounds)

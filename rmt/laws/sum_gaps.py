@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rmt.laws.law import Law
 
 Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
@@ -60,16 +62,56 @@ class Combination:
     margin: Array
 
 
-def gaps(terms: Sequence[tuple[Law, float]]) -> tuple[Gap, ...]:
-    """Return the gaps of the sum of free copies, (law, how many) each, increasing; the first and last are unbounded.
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A gap, or a part of one, along one combination of sides, and the nodes of ln |F| in it."""
 
-    Raises `ConvergenceError` where they do not account for the mass.
+    gap: Gap
+    sides: tuple[int, ...]
+    sign: int
+    log_f: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """All that is outside the support of a sum: its gaps, increasing, the first and last of them unbounded."""
+
+    gaps: tuple[Gap, ...]
+    runs: tuple[Run, ...]
+    margin: _Margin
+
+    @cached_property
+    def _nodes(self) -> tuple[Array, Array, ComplexArray, IntArray]:
+        """Real z, G there, the branch parameter of every law, and the run of each node, in increasing z."""
+        log_f, whose = (np.concatenate(parts) for parts in zip(
+            *((run.log_f, np.full(run.log_f.size, i)) for i, run in enumerate(self.runs)), strict=True))
+        sides = np.array([run.sides for run in self.runs])[whose]
+        z, order = (places := self.margin.place(log_f, sides)), np.argsort(places)
+        at = [term.law._branch_from(term.at(sides[:, i], log_f).omega.astype(complex))
+              for i, term in enumerate(self.margin.terms)]
+        g = np.exp(-log_f) * np.array([run.sign for run in self.runs])[whose]
+        return z[order], g[order], np.array(at)[:, order], whose[order]
+
+    def nearly(self, z: Array) -> tuple[ComplexArray, ComplexArray, BoolArray]:
+        """Return G and the branch parameters at real z, between nodes, and where z lies between two of one run."""
+        places, g, at, whose = self._nodes
+        i = np.clip(np.searchsorted(places, z), 1, places.size - 1)
+        known = (whose[i] == whose[i - 1]) & (z >= places[i - 1]) & (z <= places[i])
+        share = np.where(known, (z - places[i - 1]) / np.maximum(places[i] - places[i - 1], 1e-300), 0.0)
+        between = g[i - 1] + share * (g[i] - g[i - 1])
+        return between.astype(complex), at[:, i - 1] + share * (at[:, i] - at[:, i - 1]), known
+
+
+def outside(terms: Sequence[tuple[Law, float]]) -> Outside:
+    """Return what is outside the support of the sum of free copies, (law, how many) each.
+
+    Raises `ConvergenceError` where the gaps do not account for the mass.
     """
     unit = math.sqrt(sum(n * law.var() for law, n in terms))
     each = [Term(law, n, unit) for law, n in terms]
-    found = sorted(_open(_combined(each), _Margin(each, unit)), key=lambda gap: (gap.left, gap.right))
+    runs = sorted(_open(_combined(each), margin := _Margin(each, unit)), key=lambda run: (run.gap.left, run.gap.right))
     joined: list[Gap] = []
-    for gap in found:
+    for gap in (run.gap for run in runs):
         if joined and abs(joined[-1].above - gap.above) < _SAME:  # one gap, on both sides of G = 0
             joined[-1] = Gap(joined[-1].left, max(joined[-1].right, gap.right), gap.above)
         else:
@@ -77,7 +119,7 @@ def gaps(terms: Sequence[tuple[Law, float]]) -> tuple[Gap, ...]:
     if (not joined or joined[0].left > -math.inf or joined[-1].right < math.inf or any(
             b.above > a.above or b.left < a.right - _SAME * unit for a, b in itertools.pairwise(joined))):
         raise ConvergenceError(f"free sum: its gaps {joined} do not account for its mass")
-    return tuple(joined)
+    return Outside(tuple(joined), tuple(runs), margin)
 
 
 def _relative(terms: Sequence[Term], rise: Array, short: Array) -> Array:
@@ -128,8 +170,8 @@ def _both(one: Combination, k: int, terms: list[Term]) -> Combination | None:
                        one.least + term.n * term.tables[k].least, log_f, margin)
 
 
-def _open(combinations: list[Combination], exact: _Margin) -> list[Gap]:
-    """Return the runs of every combination with a positive margin, as intervals of z."""
+def _open(combinations: list[Combination], exact: _Margin) -> list[Run]:
+    """Return the runs of every combination with a positive margin."""
     sides = np.array([one.sides for one in combinations], dtype=np.intp)
     whose = np.repeat(np.arange(len(combinations)), [one.log_f.size for one in combinations])
     log_f, margin = (np.concatenate(parts) for parts in zip(*((c.log_f, c.margin) for c in combinations), strict=True))
@@ -149,8 +191,9 @@ def _open(combinations: list[Combination], exact: _Margin) -> list[Gap]:
     farthest = exact.place(np.where(ends[last], log_f[last], edge[last]), mine)
     nearest = np.where(begins[first] & ~np.isnan(atom := exact.atom(mine)), atom, nearest)
     farthest = np.where(ends[last] & ~np.isnan(pole := exact.pole(mine)), pole, farthest)
-    found = zip((combinations[j] for j in whose[first]), nearest.tolist(), farthest.tolist(), strict=True)
-    return [Gap(a, b, one.above) if one.sign > 0 else Gap(b, a, one.above) for one, a, b in found]
+    found = zip(whose[first], nearest.tolist(), farthest.tolist(), first, last, strict=True)
+    return [Run(Gap(*((a, b) if one.sign > 0 else (b, a)), one.above), one.sides, one.sign, log_f[i : j + 1])
+            for one, a, b, i, j in ((combinations[k], *rest) for k, *rest in found)]
 
 
 def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,

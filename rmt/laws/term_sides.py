@@ -26,7 +26,8 @@ FARTHEST = 1e5  # |F| in units of the standard deviation of the sum: beyond, all
 _NODES = np.arange(-34.0, 34.1, 0.25)  # the coordinate of `_place`
 _CLOSE = 1e-14  # nearer to an end, relative to its place, the distance has no digits
 _REAL = 1e-7  # |Im G / G| of a point that is outside
-_NEAR, _NEARER, _TERMS = 0.01, 1e-4, 10  # |G| in units of the law's reach, with all cumulants or with few; how many
+_NEAR, _NEARER = 0.01, 1e-4  # |G| in units of the law's reach: there the series is right, with all cumulants or few
+_TERMS = 10
 _COARSE = _NODES[::2]
 _ROUNDS, _SECTIONS = 60, 14
 
@@ -58,9 +59,13 @@ class Side:
 
 
 class Table(NamedTuple):
-    """Nodes of a side, in increasing ln |F|: the coordinate, and the logit of c = 1 - 1/F', of which the least c."""
+    """Nodes of a side, in increasing ln |F|: the coordinate, the branch parameter, the logit of c = 1 - 1/F'.
+
+    And the least c.
+    """
 
     u: Array
+    at: NDArray[Any]
     log_f: Array
     logit: Array
     least: float
@@ -73,6 +78,17 @@ class Point(NamedTuple):
     h: Array
     rise: Array
     short: Array
+
+
+class View(NamedTuple):
+    """Omega, G, 1/F', h = F - omega, d ln F / d(parameter) at points, and whether they are outside the support."""
+
+    omega: Array
+    g: Array
+    rise: Array
+    h: Array
+    rate: Array
+    outside: BoolArray
 
 
 class Term:
@@ -105,29 +121,30 @@ class Term:
             return []
         left, right = (np.array(ends) for ends in list(zip(*gaps, strict=True))[:2])
         omega = self._place(_COARSE, left[:, None], right[:, None])
-        g, _, _, outside = self._look(omega.ravel())
-        above, below = ((outside & side).reshape(omega.shape) for side in (g > 0, g <= 0))
+        view = self._look(self._parameter(omega.ravel()))
+        above, below = ((view.outside & side).reshape(omega.shape) for side in (view.g > 0, view.g <= 0))
         each, last = np.arange(left.size), _COARSE.size - 1
         low = np.where(above.any(axis=1), omega[each, last - above[:, ::-1].argmax(axis=1)], left)
         high = np.where(below.any(axis=1), omega[each, below.argmax(axis=1)], right)
         signs = np.where(above.any(axis=1) & below.any(axis=1), 0, np.where(above.any(axis=1), 1, -1))
         for _ in range(_SECTIONS):
             x = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, 18)[1:-1]
-            count = np.sum(self._look(x.ravel())[0].reshape(x.shape) > 0, axis=1)
+            count = np.sum(self._look(self._parameter(x.ravel())).g.reshape(x.shape) > 0, axis=1)
             x = np.c_[low, x, high]
             low, high = x[each, count], x[each, count + 1]
         return list(zip(signs.tolist(), high.tolist(), strict=True))
 
-    def _look(self, omega: Array) -> tuple[Array, Array, Array, BoolArray]:
-        """Return G, 1/F', h and where they are those of points outside, at real omega."""
+    def _parameter(self, omega: Array) -> NDArray[Any]:
+        """Return the law's branch parameter at real omega; of a finite law a real one, too."""
+        return omega if isinstance(self.law, FiniteLaw) else self.law._branch_from(omega.astype(complex))
+
+    def _look(self, at: NDArray[Any]) -> View:
+        """Return what the law is at branch parameters of real points."""
         with np.errstate(all="ignore"):
-            at: NDArray[Any] = omega
-            if not isinstance(self.law, FiniteLaw):  # which takes real numbers, too
-                at = self.law._branch_from(omega.astype(complex))
-            _, d_omega, g, dg, h = self.law._branch(at)
+            omega, d_omega, g, dg, h = self.law._branch(at)
             rise = (-(g**2) * d_omega / dg).real
             outside = (np.abs(g.imag) <= _REAL * np.abs(g)) & (rise > 0) & (rise < 1 + _REAL)
-        return g.real, rise, h.real, outside
+            return View(omega.real, g.real, rise, h.real, -(dg / g).real, outside)
 
     def _place(self, u: Array, low: Array, high: Array) -> Array:
         """Return omega at u: the logit of its share of the interval, or +-ln of its distance from the only end."""
@@ -148,15 +165,17 @@ class Term:
         """The nodes of every side."""
         low, high = (ends[:, None] for ends in np.array([(side.low, side.high) for side in self.sides]).T)
         omega = self._place(_NODES, low, high)
-        flat_g, flat_rise, _, flat = self._look(omega.ravel())
-        g, rise, outside = flat_g.reshape(omega.shape), flat_rise.reshape(omega.shape), flat.reshape(omega.shape)
+        at = self._parameter(omega.ravel())
+        view = self._look(at)
+        g, rise, outside = view.g.reshape(omega.shape), view.rise.reshape(omega.shape), view.outside.reshape(omega.shape)
         sign = np.array([side.sign for side in self.sides])[:, None]
         with np.errstate(all="ignore"):
             log_f, logit = -np.log(np.abs(g)), np.log(self._short(g, rise)) - np.log(rise)
             clear = [np.isinf(end) | (np.abs(omega - end) > _CLOSE * np.abs(end)) for end in (low, high)]
         known = outside & clear[0] & clear[1] & (np.sign(g) == sign) & (log_f < math.log(2 * FARTHEST * self.unit))
-        return [_table(_NODES[keep][::side.sign], f[keep][::side.sign], y[keep][::side.sign])
-                for side, keep, f, y in zip(self.sides, known, log_f, logit, strict=True)]
+        rows = [np.broadcast_to(_NODES, omega.shape), at.reshape(omega.shape), log_f, logit]
+        return [_table(*(row[i][keep][:: side.sign] for row in rows))
+                for i, (side, keep) in enumerate(zip(self.sides, known, strict=True))]
 
     def nearly(self, k: int, log_f: Array) -> tuple[Array, Array]:
         """Return 1/F' and c on a side, about."""
@@ -179,38 +198,47 @@ class Term:
         return np.where((np.abs(g) < near) & (rise > 0.5), series, np.maximum(1 - rise, 1e-17))
 
     def at(self, sides: IntArray, log_f: Array) -> Point:
-        """Return the points of sides at ln |F|, by Newton between the nodes."""
+        """Return the points of sides at ln |F|, by Newton between the nodes.
+
+        In the branch parameter where that is a logarithm itself, and in the coordinate of `_place` elsewhere.
+        """
+        own = math.isfinite(self.law._branch_strip)
         low, high, sign = np.array([(side.low, side.high, side.sign) for side in self.sides])[sides].T
-        u, left, right = np.empty((3, sides.size))
+        p, left, right, turn, u = np.empty((5, sides.size))
         for k in np.unique(sides):
             here, table = sides == k, self.tables[k]
+            nodes = table.at.real if own else table.u
             i = np.clip(np.searchsorted(table.log_f, log_f[here]), 1, table.u.size - 1)
-            u[here] = np.interp(log_f[here], table.log_f, table.u)
-            left[here], right[here] = np.sort([table.u[i - 1], table.u[i]], axis=0)
+            p[here], u[here] = (np.interp(log_f[here], table.log_f, row) for row in (nodes, table.u))
+            left[here], right[here] = nodes[i - 1], nodes[i]  # ln |F| is less, and more
+            turn[here] = table.at.imag[i] if own else 0.0
         omega, h, g, rise, miss = np.empty((5, sides.size))
         todo = np.arange(sides.size)
         for _ in range(_ROUNDS):
-            place = u[todo], low[todo], high[todo]
-            omega[todo] = self._place(*place)
-            g[todo], rise[todo], h[todo], _ = self._look(omega[todo])
+            now = p[todo]
+            at = now + 1j * turn[todo] if own else self._parameter(self._place(now, low[todo], high[todo]))
+            view = self._look(at)
+            omega[todo], g[todo], rise[todo], h[todo] = view.omega, view.g, view.rise, view.h
             with np.errstate(all="ignore"):
-                miss[todo] = log_f[todo] + np.log(np.abs(g[todo]))
-                new = place[0] + miss[todo] * rise[todo] / (g[todo] * self._rate(*place))
-            short = miss[todo] * sign[todo]
-            left[todo] = np.where(short > 0, place[0], left[todo])
-            right[todo] = np.where(short < 0, place[0], right[todo])
-            new = np.where((new >= left[todo]) & (new <= right[todo]), new, (left[todo] + right[todo]) / 2)
-            more = (np.abs(new - place[0]) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-15)
+                rate = view.rate if own else view.g / view.rise * self._rate(now, low[todo], high[todo])
+                miss[todo] = log_f[todo] + np.log(np.abs(view.g))
+                new = now + miss[todo] / rate
+            left[todo] = np.where(miss[todo] > 0, now, left[todo])
+            right[todo] = np.where(miss[todo] < 0, now, right[todo])
+            inside = (new - left[todo]) * (right[todo] - new) >= 0
+            new = np.where(inside, new, (left[todo] + right[todo]) / 2)
+            more = (np.abs(new - now) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-15)
             todo = todo[more]
             if not todo.size:
                 break
-            u[todo] = new[more]
+            p[todo] = new[more]
         off, short = np.expm1(miss) / g, self._short(g, rise)  # of F, which is given: omega is rounded
         pole = (u * sign > 0) & np.isfinite(low) & np.isfinite(high)
         return Point(omega + off * rise, h + off * short, np.where(pole, rise * np.exp(-2 * miss), rise), short)
 
 
-def _table(u: Array, log_f: Array, logit: Array) -> Table:
+def _table(u: Array, at: NDArray[Any], log_f: Array, logit: Array) -> Table:
     """Return the nodes at which ln |F| rises."""
     rises = np.r_[True, log_f[1:] > np.maximum.accumulate(log_f)[:-1]][: log_f.size]
-    return Table(u[rises], log_f[rises], logit[rises], float(expit(logit[rises].min(initial=np.inf))))
+    least = float(expit(logit[rises].min(initial=np.inf)))
+    return Table(u[rises], at[rises], log_f[rises], logit[rises], least)
