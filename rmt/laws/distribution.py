@@ -174,9 +174,9 @@ class Distribution(ABC):
         values = np.asarray(x, dtype=float)
         t = self._t(values.ravel())
         for end in (end for band in self._bands for end in band if end > -math.inf):
-            x_end = self._value(end)
             at = np.abs(t - end) <= 1e-15 * (self._unit + abs(end))  # rounding steps over no end
-            at |= np.isfinite(x_end) & (np.abs(values.ravel() - x_end) <= 4e-16 * abs(x_end))
+            if math.isfinite(x_end := self._value(end)):
+                at |= np.abs(values.ravel() - x_end) <= 4e-16 * abs(x_end)
             t = np.where(at, end, t)
         for (place, _), x_place in zip(self._points, self.atoms, strict=True):
             t = np.where(np.abs(values.ravel() - x_place) <= 4e-16 * abs(x_place), place, t)
@@ -264,7 +264,7 @@ class Distribution(ABC):
     @cached_property
     def _known_bands(self) -> tuple[Band, ...]:
         """The bands, and their densities as they are once known."""
-        return tuple(Band.of(self._local, lo, hi, self._rate, mass, 1e3 * self._rounding)
+        return tuple(Band.of(self._local, lo, hi, self._rate, self._unit, mass, 1e3 * self._rounding)
                      for (lo, hi), mass in zip(*self._pieces, strict=True) if lo != hi)
 
     def moment(self, k: int) -> float:

@@ -191,11 +191,15 @@ class FreeSum(Law):
         """The intervals between the gaps, exact where an atom or an edge at a known place is, and their masses."""
         known = np.array([float(x) for x, _ in self._candidates])
 
+        low, high = (sum(float(n) * law._ends[side] for law, n in self.terms) for side in (0, 1))
+
         def exact(x: float) -> float:
+            x = min(max(x, low), high)
             at = float(known[np.abs(known - x).argmin()]) if known.size else math.inf
             return at if abs(at - x) <= _ROUNDING * (self._unit + abs(x)) else x
 
-        return tuple(((exact(a.right), exact(b.left)), a.above - b.above) for a, b in itertools.pairwise(self._outside.gaps))
+        return tuple(((exact(a.right), exact(b.left)), a.above - b.above)
+                     for a, b in itertools.pairwise(self._outside.gaps))
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:

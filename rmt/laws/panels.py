@@ -27,6 +27,7 @@ _COEFFICIENTS = legendre.legvander(_NODE, _N - 1).T * _WEIGHT * (np.arange(_N)[:
 _LEVELS, _MOST = 60, 4000  # halvings, panels
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
 _GRAIN = 4e-15  # some units of rounding
+_LOST_NEAR = 0.3  # relative error of a density that is not known
 _NOTHING = 1e-30  # of the mass: f need not be finite there
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
 
@@ -87,17 +88,46 @@ class Band:
     panels: Panels
 
     @staticmethod
-    def of(local: bands.Locate, lo: float, hi: float, rate: float, mass: float, noise: float) -> Band:
+    def of(local: bands.Locate, lo: float, hi: float, rate: float, unit: float, mass: float, noise: float) -> Band:
         """Return a band with panels on which its density is resolved; raise `ConvergenceError` if there are none."""
-        grain = _GRAIN * max(abs(lo), abs(hi)) / (hi - lo) if math.isfinite(lo) else 0.0
+        grain = _GRAIN * (unit + max(abs(lo), abs(hi))) / (hi - lo) if math.isfinite(lo) else 0.0
         ends = np.linspace(0, bands.end(lo, rate), _PANELS + 1)
         start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
         empty = Band(local, lo, hi, rate, mass, noise, grain, start)
         found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, _DENSITY * mass, "density")
+        found = empty._with_ends(found)
         total = float((found.density * found.lengths).sum())
         if not abs(total - mass) <= max(_LOST, noise, grain) * mass + 1e-9:
             raise ConvergenceError(f"the density between {lo!r} and {hi!r} holds {total!r}, not {mass!r}")
         return Band(local, lo, hi, rate, mass, noise, grain, found)
+
+    def _rounding(self, panels: Panels) -> Array:
+        """Return the relative error that the rounding of t leaves of a power of the distance from an end."""
+        if math.isinf(self.lo):
+            return np.zeros(len(panels.ends))
+        t = bands.place(panels.smooth.ravel(), self.lo, self.hi)[0].reshape(panels.density.shape)
+        nearest = np.minimum(t - self.lo, self.hi - t).min(axis=1)
+        return self.grain * (self.hi - self.lo) / np.maximum(nearest, 1e-300)
+
+    def _unresolved(self, panels: Panels) -> NDArray[np.bool_]:
+        """Return which panels lie at an end of the band, where that is all of the density."""
+        return self._at_end(panels) & (self._rounding(panels) > _LOST_NEAR)
+
+    def _at_end(self, panels: Panels) -> NDArray[np.bool_]:
+        """Return which panels touch an end of the band."""
+        return (panels.ends[:, 0] == 0) | (panels.ends[:, 1] == bands.end(self.lo, self.rate))
+
+    def _with_ends(self, panels: Panels) -> Panels:
+        """Return the panels with the mass that lies within the rounding of an end: next to an atom, it may be much."""
+        near = self._unresolved(panels)
+        held = (panels.density * panels.lengths).sum(axis=1)
+        missing = self.mass - float(held[~near].sum())
+        if not near.any() or missing < 0:
+            return panels
+        share = held[near] / held[near].sum() if held[near].sum() > 0 else np.full(near.sum(), 1 / near.sum())
+        density = panels.density.copy()
+        density[near] = (missing * share)[:, None] / np.diff(panels.ends[near])
+        return Panels(panels.ends, density, panels.state)
 
     def integral(self, f: Values) -> float:
         """Return the integral of f(t) times the density; raise `ConvergenceError` where it does not settle."""
@@ -152,6 +182,7 @@ class Band:
             most = np.abs(found).max(axis=1)
             greatest = max(greatest, float(most.max()))
             good = (last * width <= allowed) | (last <= self.noise * most) | (last <= self.grain * greatest)
+            good |= (last <= self._rounding(panels) * most) & ~self._at_end(panels) | self._unresolved(panels)
             done = panels.part(good) if done is None else done.joined(panels.part(good))
             if good.all():
                 return done

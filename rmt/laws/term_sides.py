@@ -26,8 +26,7 @@ FARTHEST = 1e5  # |F| in units of the standard deviation of the sum: beyond, all
 _NODES = np.arange(-34.0, 34.1, 0.25)  # the coordinate of `_place`
 _CLOSE = 1e-14  # nearer to an end, relative to its place, the distance has no digits
 _REAL = 1e-7  # |Im G / G| of a point that is outside
-_NEAR, _NEARER = 0.01, 1e-4  # |G| in units of the law's reach: there the series is right, with all cumulants or few
-_TERMS = 10
+_TERMS = 10  # of the series at G = 0
 _COARSE = _NODES[::2]
 _ROUNDS, _SECTIONS = 60, 14
 
@@ -167,12 +166,14 @@ class Term:
         omega = self._place(_NODES, low, high)
         at = self._parameter(omega.ravel())
         view = self._look(at)
-        g, rise, outside = view.g.reshape(omega.shape), view.rise.reshape(omega.shape), view.outside.reshape(omega.shape)
+        g, rise = view.g.reshape(omega.shape), view.rise.reshape(omega.shape)
         sign = np.array([side.sign for side in self.sides])[:, None]
         with np.errstate(all="ignore"):
             log_f, logit = -np.log(np.abs(g)), np.log(self._short(g, rise)) - np.log(rise)
-            clear = [np.isinf(end) | (np.abs(omega - end) > _CLOSE * np.abs(end)) for end in (low, high)]
-        known = outside & clear[0] & clear[1] & (np.sign(g) == sign) & (log_f < math.log(2 * FARTHEST * self.unit))
+            known = view.outside.reshape(omega.shape) & (np.sign(g) == sign)
+            known &= log_f < math.log(2 * FARTHEST * self.unit)
+            for end in (low, high):
+                known &= np.isinf(end) | (np.abs(omega - end) > _CLOSE * np.abs(end))
         rows = [np.broadcast_to(_NODES, omega.shape), at.reshape(omega.shape), log_f, logit]
         return [_table(*(row[i][keep][:: side.sign] for row in rows))
                 for i, (side, keep) in enumerate(zip(self.sides, known, strict=True))]
@@ -183,47 +184,56 @@ class Term:
         return np.asarray(expit(-logit)), np.asarray(expit(logit))
 
     @cached_property
-    def _series(self) -> tuple[float, Array]:
-        """How near G = 0 the R-transform is its series, and the coefficients of c = G^2 R'(G) that have digits."""
+    def _series(self) -> tuple[float, int, Array]:
+        """The law's reach, the first order of its free cumulants without digits, and c = G^2 R'(G) without those."""
         cumulants, order = self.law._cumulants(_TERMS), np.arange(1, _TERMS + 1)
         ends = np.array(self.law._ends)
-        lost = (order > 2) & (np.abs(cumulants) < 1e-12 * np.abs(ends).max() ** order)
-        near = (_NEARER if lost.any() else _NEAR) / np.abs(ends - self.mean).max()
-        return near, np.r_[0.0, 0.0, ((order - 1) * np.where(lost, 0, cumulants))[1:]]
+        lost = (order > 2) & (cumulants != 0) & (np.abs(cumulants) < 1e-12 * np.abs(ends).max() ** order)
+        first = int(order[lost][0]) if lost.any() else _TERMS + 1
+        known = np.where(order < first, (order - 1) * cumulants, 0)
+        return float(np.abs(ends - self.mean).max()), first, np.r_[0.0, 0.0, known[1:]]
 
     def _short(self, g: Array, rise: Array) -> Array:
-        """Return c; next to infinity, where 1/F' says nothing of it, from the series."""
-        near, coefficients = self._series
-        series = np.abs(polyval(g, coefficients))
-        return np.where((np.abs(g) < near) & (rise > 0.5), series, np.maximum(1 - rise, 1e-17))
+        """Return c; next to infinity, where 1/F' says less of it, from the series."""
+        reach, first, coefficients = self._series
+        with np.errstate(all="ignore"):
+            series = np.abs(polyval(g, coefficients))
+            better = (4 * reach * np.abs(g)) ** (first - 2) * series < 4e-16
+        return np.where(better & (rise > 0.5), series, np.maximum(1 - rise, 1e-17))
 
     def at(self, sides: IntArray, log_f: Array) -> Point:
         """Return the points of sides at ln |F|, by Newton between the nodes.
 
-        In the branch parameter where that is a logarithm itself, and in the coordinate of `_place` elsewhere.
+        In the branch parameter where that is a logarithm itself, and in the coordinate of `_place` elsewhere: where
+        omega passes zero, too, next to which the logarithm has no bound.
         """
-        own = math.isfinite(self.law._branch_strip)
         low, high, sign = np.array([(side.low, side.high, side.sign) for side in self.sides])[sides].T
         p, left, right, turn, u = np.empty((5, sides.size))
+        own = np.full(sides.size, math.isfinite(self.law._branch_strip))
         for k in np.unique(sides):
             here, table = sides == k, self.tables[k]
-            nodes = table.at.real if own else table.u
             i = np.clip(np.searchsorted(table.log_f, log_f[here]), 1, table.u.size - 1)
-            p[here], u[here] = (np.interp(log_f[here], table.log_f, row) for row in (nodes, table.u))
-            left[here], right[here] = nodes[i - 1], nodes[i]  # ln |F| is less, and more
-            turn[here] = table.at.imag[i] if own else 0.0
+            own[here] &= table.at.imag[i] == table.at.imag[i - 1]
+            turn[here], u[here] = table.at.imag[i], np.interp(log_f[here], table.log_f, table.u)
+            p[here] = np.where(own[here], np.interp(log_f[here], table.log_f, table.at.real), u[here])
+            left[here], right[here] = (np.where(own[here], table.at.real[j], table.u[j]) for j in (i - 1, i))
         omega, h, g, rise, miss = np.empty((5, sides.size))
         todo = np.arange(sides.size)
         for _ in range(_ROUNDS):
-            now = p[todo]
-            at = now + 1j * turn[todo] if own else self._parameter(self._place(now, low[todo], high[todo]))
+            now, by_own = p[todo], own[todo]
+            at = now + 1j * turn[todo] if by_own.any() else now
+            if not by_own.all():
+                places = [part[~by_own] for part in (now, low[todo], high[todo])]
+                others = self._parameter(self._place(*places))
+                at = np.where(by_own, at, 0).astype(others.dtype if not by_own.any() else complex)
+                at[~by_own] = others
             view = self._look(at)
             omega[todo], g[todo], rise[todo], h[todo] = view.omega, view.g, view.rise, view.h
             with np.errstate(all="ignore"):
-                rate = view.rate if own else view.g / view.rise * self._rate(now, low[todo], high[todo])
+                rate = np.where(by_own, view.rate, view.g / view.rise * self._rate(now, low[todo], high[todo]))
                 miss[todo] = log_f[todo] + np.log(np.abs(view.g))
                 new = now + miss[todo] / rate
-            left[todo] = np.where(miss[todo] > 0, now, left[todo])
+            left[todo] = np.where(miss[todo] > 0, now, left[todo])  # there ln |F| is less
             right[todo] = np.where(miss[todo] < 0, now, right[todo])
             inside = (new - left[todo]) * (right[todo] - new) >= 0
             new = np.where(inside, new, (left[todo] + right[todo]) / 2)

@@ -72,8 +72,7 @@ class MarchenkoPastur(PositiveLaw):
             below = np.arctan2(area, -one) - second
         else:
             below = np.arctan2(area, -other) / c - first
-        lower, upper = np.clip([(below + rest) / math.pi, (first + second - rest) / math.pi], 0.0, 1.0)
-        return np.where(x <= lo, 0.0, lower), upper
+        return np.where(x <= lo, 0.0, (below + rest) / math.pi), np.minimum((first + second - rest) / math.pi, 1.0)
 
     def sf(self, x: ArrayLike) -> Any:
         """Return P(X > x)."""

@@ -52,7 +52,7 @@ class Semicircle(Law):
     def sf(self, x: ArrayLike) -> Any:
         """Return P(X > x)."""
         u = np.clip(np.asarray(x, dtype=float) / (2 * self._unit), -1, 1)
-        return ((np.arccos(u) - u * np.sqrt((1 - u) * (1 + u))) / math.pi)[()]
+        return np.clip((np.arccos(u) - u * np.sqrt((1 - u) * (1 + u))) / math.pi, 0, 1)[()]
 
     def cdf(self, x: ArrayLike) -> Any:
         """Return P(X <= x)."""
