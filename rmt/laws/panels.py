@@ -91,6 +91,7 @@ class Band:
     def of(local: bands.Locate, lo: float, hi: float, rate: float, unit: float, mass: float, noise: float) -> Band:
         """Return a band with panels on which its density is resolved; raise `ConvergenceError` if there are none."""
         grain = _GRAIN * (unit + max(abs(lo), abs(hi))) / (hi - lo) if math.isfinite(lo) else 0.0
+        grain += min(1e-15 * ((unit + abs(hi)) / (hi - lo)) ** 2, 1e-6)  # the solver's own, in a narrow band
         ends = np.linspace(0, bands.end(lo, rate), _PANELS + 1)
         start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
         empty = Band(local, lo, hi, rate, mass, noise, grain, start)
