@@ -205,7 +205,7 @@ class Distribution(ABC):
             raise ValueError(f"q must be in [0, 1], got {level[(level < 0) | (level > 1)].flat[0]!r}")
         intervals, masses = self._pieces
         ends = np.minimum(np.cumsum(masses), 1)
-        piece = np.minimum(np.searchsorted(ends - 1e-14, level.ravel()), len(intervals) - 1)
+        piece = np.minimum(np.searchsorted(ends + 1e-14, level.ravel()), len(intervals) - 1)
         t = np.full(level.size, np.nan)
         known = ~np.isnan(level.ravel())
         for i, (lo, hi) in enumerate(intervals):

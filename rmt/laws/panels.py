@@ -27,6 +27,7 @@ _COEFFICIENTS = legendre.legvander(_NODE, _N - 1).T * _WEIGHT * (np.arange(_N)[:
 _LEVELS, _MOST = 60, 4000  # halvings, panels
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
 _GRAIN = 4e-15  # some units of rounding
+_NARROW, _MOST_NOISE = 1e-15, 1e-6  # over width^2: a master curve's noise in a band narrow in ln x, at the most
 _LOST_NEAR = 0.3  # relative error of a density that is not known
 _NOTHING = 1e-30  # of the mass: f need not be finite there
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
@@ -90,8 +91,15 @@ class Band:
     @staticmethod
     def of(local: bands.Locate, lo: float, hi: float, rate: float, unit: float, mass: float, noise: float) -> Band:
         """Return a band with panels on which its density is resolved; raise `ConvergenceError` if there are none."""
-        grain = _GRAIN * (unit + max(abs(lo), abs(hi))) / (hi - lo) if math.isfinite(lo) else 0.0
-        grain += min(1e-15 * ((unit + abs(hi)) / (hi - lo)) ** 2, 1e-6)  # the solver's own, in a narrow band
+        width = (hi - lo) / (unit + max(abs(lo), abs(hi)))
+        grain = _GRAIN / width if math.isfinite(lo) else 0.0
+        try:
+            return Band._known(local, lo, hi, rate, mass, noise, grain)
+        except ConvergenceError:
+            return Band._known(local, lo, hi, rate, mass, noise, grain + min(_NARROW / width**2, _MOST_NOISE))
+
+    @staticmethod
+    def _known(local: bands.Locate, lo: float, hi: float, rate: float, mass: float, noise: float, grain: float) -> Band:
         ends = np.linspace(0, bands.end(lo, rate), _PANELS + 1)
         start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
         empty = Band(local, lo, hi, rate, mass, noise, grain, start)
