@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,25 @@ class Combination:
     margin: Array
 
 
+class Margin(Protocol):
+    """What is positive outside the support, as a function of a parameter on combinations of sides (points, laws)."""
+
+    def __call__(self, log_f: Array, sides: IntArray) -> Array:
+        """Return it, over what it is the difference of."""
+
+    def root(self, left: Array, right: Array, sides: IntArray) -> Array:
+        """Return where it vanishes between two parameters."""
+
+    def place(self, log_f: Array, sides: IntArray) -> Array:
+        """Return z."""
+
+    def atom(self, sides: IntArray) -> Array:
+        """Return z where the parameter begins, if that is known exactly; else NaN."""
+
+    def pole(self, sides: IntArray) -> Array:
+        """Return z where the parameter ends, if that is known exactly; else NaN."""
+
+
 def gaps(terms: Sequence[tuple[Law, float]]) -> tuple[Gap, ...]:
     """Return the gaps of the sum of free copies, (law, how many) each, increasing; the first and last are unbounded.
 
@@ -65,17 +84,26 @@ def gaps(terms: Sequence[tuple[Law, float]]) -> tuple[Gap, ...]:
     """
     unit = math.sqrt(sum(n * law.var() for law, n in terms))
     each = [Term(law, n, unit) for law, n in terms]
-    found = sorted(_open(_combined(each), _Margin(each, unit)), key=lambda gap: (gap.left, gap.right))
-    joined: list[Gap] = []
-    for gap in found:
-        if joined and abs(joined[-1].above - gap.above) < _SAME:  # one gap, on both sides of G = 0
-            joined[-1] = Gap(joined[-1].left, max(joined[-1].right, gap.right), gap.above)
+    found = joined(open_gaps(_combined(each), _Margin(each, unit)))
+    if not found or found[0].left > -math.inf or found[-1].right < math.inf or not in_order(found, unit):
+        raise ConvergenceError(f"free sum: its gaps {found} do not account for its mass")
+    return tuple(found)
+
+
+def joined(found: Iterable[Gap]) -> list[Gap]:
+    """Return gaps in order, those as one that have the same mass above: they meet at a cut."""
+    out: list[Gap] = []
+    for gap in sorted(found, key=lambda gap: (gap.left, gap.right)):
+        if out and abs(out[-1].above - gap.above) < _SAME:
+            out[-1] = Gap(out[-1].left, max(out[-1].right, gap.right), gap.above)
         else:
-            joined.append(gap)
-    if (not joined or joined[0].left > -math.inf or joined[-1].right < math.inf or any(
-            b.above > a.above or b.left < a.right - _SAME * unit for a, b in itertools.pairwise(joined))):
-        raise ConvergenceError(f"free sum: its gaps {joined} do not account for its mass")
-    return tuple(joined)
+            out.append(gap)
+    return out
+
+
+def in_order(found: Sequence[Gap], unit: float) -> bool:
+    """Return whether the gaps do not overlap and have ever less mass above."""
+    return not any(b.above > a.above or b.left < a.right - _SAME * unit for a, b in itertools.pairwise(found))
 
 
 def _relative(terms: Sequence[Term], rise: Array, short: Array) -> Array:
@@ -120,7 +148,7 @@ def _both(one: Combination, k: int, terms: list[Term]) -> Combination | None:
     return Combination(sides, one.sign, one.above + term.n * term.sides[k].above, log_f, margin)
 
 
-def _open(combinations: list[Combination], exact: _Margin) -> list[Gap]:
+def open_gaps(combinations: list[Combination], exact: Margin) -> list[Gap]:
     """Return the runs of every combination with a positive margin, as intervals of z."""
     sides = np.array([one.sides for one in combinations], dtype=np.intp)
     whose = np.repeat(np.arange(len(combinations)), [one.log_f.size for one in combinations])
@@ -146,7 +174,7 @@ def _open(combinations: list[Combination], exact: _Margin) -> list[Gap]:
 
 
 def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,
-            exact: _Margin) -> tuple[Array, IntArray, BoolArray]:
+            exact: Margin) -> tuple[Array, IntArray, BoolArray]:
     """Return the nodes and where they are open, with one more wherever the margin has the other sign between two."""
     is_open = margin > _OPEN
     size, starts = np.where(is_open, margin, -margin), np.r_[True, np.diff(whose) > 0]
@@ -175,6 +203,13 @@ def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,
     return log_f[order], whose[order], is_open[order]
 
 
+def root(margin: Margin, left: Array, right: Array, sides: IntArray) -> Array:
+    """Return where a margin vanishes; z is stationary there, so its error is the square."""
+    found = elementwise.find_root(lambda x, i: margin(x, sides[i]) - _OPEN, (left, right),
+                                  args=(np.arange(left.size),), tolerances={"xatol": 1e-10})
+    return np.asarray(found.x)
+
+
 @dataclass(frozen=True, eq=False)
 class _Margin:
     """The margin at ln |F| on combinations of sides (points, terms), and the z that go with it."""
@@ -188,10 +223,8 @@ class _Margin:
         return _relative(self.terms, rise, short)
 
     def root(self, left: Array, right: Array, sides: IntArray) -> Array:
-        """Return where the margin vanishes; z is stationary there, so its error is the square."""
-        found = elementwise.find_root(lambda x, i: self(x, sides[i]) - _OPEN, (left, right),
-                                      args=(np.arange(left.size),), tolerances={"xatol": 1e-10})
-        return np.asarray(found.x)
+        """Return where the margin vanishes."""
+        return root(self, left, right, sides)
 
     def place(self, log_f: Array, sides: IntArray) -> Array:
         """Return z; where F is large, from the omega that is the smallest."""
