@@ -7,9 +7,12 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
+from scipy.special import expit
 
 from rmt.laws.logistic import angle, logistic, sigmoids
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
+
+_BLOCK = 2**18  # numbers at a time
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class DiscretePsi(ExplicitPsi):
         """Ln of the least and the greatest non-zero value."""
         return float(self._log_d[0]), float(self._log_d[-1])
 
+    @property
+    def log_intervals(self) -> list[tuple[float, float]]:
+        """Ln of the values."""
+        return [(x, x) for x in self._log_d.tolist()]
+
     @cached_property
     def _p(self) -> Array:
         return np.array([float(p) for p in self.weights])
@@ -75,6 +83,27 @@ class DiscretePsi(ExplicitPsi):
         up, down = sigmoids(z)
         s, rest = up @ p, down @ p
         return np.asarray(np.log(s / rest) + far, dtype=complex), (up * down) @ p / (s * rest)
+
+    @property
+    def axis_noise(self) -> float:
+        """Error of s' - s (1 - s) that is not relative."""
+        return 0.0
+
+    def on_axis(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
+        """Return s = -psi / mass, 1 - s, s'(b) and s' - s (1 - s) = -Var sigmoid, in real numbers."""
+        out = np.empty((4, b.size))
+        step = max(1, _BLOCK // self._log_d.size)
+        for first in range(0, b.size, step):
+            out[:, first : first + step] = self._on_axis(b[first : first + step, None] + self._log_d, positive)
+        return out[0], out[1], out[2], out[3]
+
+    def _on_axis(self, z: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
+        with np.errstate(all="ignore"):
+            up, down = (-1 / np.expm1(-z), -1 / np.expm1(z)) if positive else (expit(z), expit(-z))
+            s, rest, slope = up @ self._given, down @ self._given, (up * down) @ self._given
+            low = np.abs(s) < np.abs(rest)
+            spread = np.where(low[:, None], up, down) - np.where(low, s, rest)[:, None]
+        return s, rest, slope, -(spread**2 @ self._given)
 
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta D) = sum p log(1 + e^(y + ln d))."""

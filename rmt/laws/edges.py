@@ -4,8 +4,9 @@ Outside the support w is real, on v = a + i pi: from w = 0+ at x = inf (a = -inf
 w = -c at the bottom (a = inf), and x falls with a as long as it is outside. So the top edge is the first
 turn of x(a) from the left, the bottom edge the first from the right; later turns are not reached. Where a slope law
 has little mass at its end, psi is finite there and may end the branch before it turns: there the law ends thin. Gaps
-between bands can only come from laws with several non-zero values. They are looked for on a grid of ln x,
-refined wherever P(X > x) differs across what should be a gap, and wherever the curve dips toward the real axis.
+between bands can only come from laws with several non-zero values. Where their psi are explicit all gaps are known
+(`product_gaps`). Of others they are looked for on a grid of ln x, refined wherever P(X > x) differs across what should
+be a gap, and wherever the curve dips toward the real axis.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from scipy.optimize import brentq
 from rmt.laws.atoms import candidates, positive_atoms
 from rmt.laws.band_search import REAL, find_bands, polished, turning_point
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.gap_runs import Gap
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve
+from rmt.laws.product_gaps import gaps
 from rmt.laws.rational import log_of
 
 # steps of .4 at most: between zeros of x at -c and at -c (1 + d) there is a turn, and another ln 2 behind it
@@ -30,10 +33,48 @@ _GRID = np.unique(np.r_[np.geomspace(1e-9, 60.0, 400), np.arange(5.0, 60.0, 0.4)
 _ROUNDING = 1e-11  # in ln x
 _NO_MASS = 1e-12
 _BESIDE = 1e-9
+_NARROW = 1e-12  # of ln x: nearer to each other two places are the same
+
+
+def has_gaps(curve: MasterCurve) -> bool:
+    """Return whether there may be gaps, all of which are known."""
+    if not curve.slopes or curve.implicit or all(law.connected for law, *_ in curve.slopes):
+        return False
+    return sum((mass for _, mass in positive_atoms(curve)), Fraction(0)) < curve.mass
+
+
+def between_gaps(curve: MasterCurve) -> tuple[tuple[tuple[float, float], float], ...]:
+    """Return the intervals between all gaps, of ln x, exact where an atom or an edge at a known place is, and masses.
+
+    An atom that stands alone has an interval without length.
+    """
+    known = np.array([log_of(x) for x, mass in candidates(curve) if mass >= 0])
+    atoms = [log_of(x) for x, _ in positive_atoms(curve)]
+
+    def exact(x: float) -> float:
+        if not (known.size and math.isfinite(x)):
+            return x
+        at = float(known[np.abs(known - x).argmin()])
+        return at if abs(at - x) <= _NARROW * (1 + abs(x)) else x
+
+    found = [*gaps(curve)]
+    if found[0].left > -math.inf:
+        found.insert(0, Gap(-math.inf, -math.inf, float(curve.mass)))
+    out = []
+    for a, b in itertools.pairwise(found):
+        low, high = exact(a.right), exact(b.left)
+        if not low < high and low not in atoms:
+            raise ConvergenceError(f"a band near ln x = {low:.6g} with the mass {a.above - b.above:.4g} is too narrow "
+                                   "for a float")
+        out.append(((low, high), a.above - b.above))
+    return tuple(out)
 
 
 def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
-    """Return the intervals (ln lo, ln hi) of the continuous part; ln lo = -inf at a hard edge."""
+    """Return the intervals (ln lo, ln hi) of the continuous part; ln lo = -inf at a hard edge.
+
+    Without `has_gaps`, for which they lie `between_gaps`.
+    """
     singular = [(log_of(x), mass) for x, mass in candidates(curve) if mass >= 0]  # where w is infinite
     if sum((mass for _, mass in singular), Fraction(0)) == curve.mass:
         return ()
@@ -54,7 +95,7 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
     if curve.slopes:
         bottom, top = singular[0][0] if bottom is None else bottom, singular[-1][0] if top is None else top
         if all(law.connected for law, *_ in curve.slopes):
-            return _cut((bottom, top), [x for x, mass in singular if mass > 0])
+            return cut((bottom, top), [x for x, mass in singular if mass > 0])
         return _bands(curve, bottom, top, thin_bottom, thin_top)
     if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
         top = _branch_end(curve, _GRID)[0] if singular[-1][1] else singular[-1][0]
@@ -153,10 +194,10 @@ def _bands(curve: MasterCurve, bottom: float, top: float, thin_bottom: bool,
     found = find_bands(look, partial(polished, look, turn_near, unit=1.0), low, top, near, known, 1.0, _whole(curve),
                        starts_inside=thin_bottom or math.isinf(bottom), ends_inside=thin_top,)
     bands = ((bottom, found[0][1]), *found[1:]) if math.isinf(bottom) else found
-    return tuple(part for band in bands for part in _cut(band, poles)) if curve.implicit else bands
+    return tuple(part for band in bands for part in cut(band, poles)) if curve.implicit else bands
 
 
-def _cut(band: tuple[float, float], places: list[float]) -> tuple[tuple[float, float], ...]:
+def cut(band: tuple[float, float], places: list[float]) -> tuple[tuple[float, float], ...]:
     """Cut a band at the places inside it, where the density may diverge."""
     low, top = band
     inner = [x for x in places if low + _ROUNDING < x < top - _ROUNDING]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi
+from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, joined
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
 _TERMS = 12
@@ -57,6 +57,12 @@ class LawPsi(ExplicitPsi):
         """Ln of the least and the greatest value but zero."""
         ends = [x for band in self.law.support for x in band] + [float(x) for x, _ in self.point_masses]
         return (math.log(min(ends)) if min(ends) > 0 else -math.inf), math.log(max(ends))
+
+    @cached_property
+    def log_intervals(self) -> list[tuple[float, float]]:
+        """Ln of the bands and atoms but zero."""
+        ends = [*self.law.support, *((float(x), float(x)) for x, _ in self.point_masses)]
+        return joined(((math.log(low) if low > 0 else -math.inf, math.log(high)) for low, high in ends), 0.0)
 
     def moments(self, n: int) -> Array:
         """Return the moments 1..n."""

@@ -15,13 +15,14 @@ from rmt.laws import series
 from rmt.laws.atoms import positive_atoms
 from rmt.laws.bands import Local
 from rmt.laws.distribution import Array
-from rmt.laws.edges import log_support
+from rmt.laws.edges import between_gaps, cut, has_gaps, log_support
 from rmt.laws.law import Law
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import ComplexArray, MasterCurve
 from rmt.laws.rational import log_of
 
 _ZERO = 1e-300  # for z = 0, where G may be infinite
+_FAR = 1e300  # ln x of a value that is not zero lies above -_FAR
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
@@ -41,7 +42,27 @@ class PositiveLaw(Law):
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:
-        return log_support(self.curve)
+        if not self._between:
+            return log_support(self.curve)
+        places = [log_of(x) for x, _ in positive_atoms(self.curve)]
+        return tuple(part for band, _ in self._between if band[0] < band[1] for part in cut(band, places))
+
+    @cached_property
+    def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
+        """The intervals between all gaps and their masses, where gaps are known; else nothing."""
+        return between_gaps(self.curve) if has_gaps(self.curve) else ()
+
+    @cached_property
+    def _pieces(self) -> tuple[list[tuple[float, float]], Array]:
+        """Bands and atoms in order, and the probability of each: the gaps say what lies between them."""
+        if not self._between or any(band not in dict(self._between) for band in self._bands):
+            return super()._pieces
+        masses = {(t, t): mass for t, mass in self._points}
+        for band, mass in self._between:
+            if band[0] < band[1]:
+                masses[band] = mass - sum(m for t, m in self._points if max(band[0], -_FAR) <= t <= band[1])
+        intervals = sorted(masses)
+        return intervals, np.array([masses[piece] for piece in intervals])
 
     @cached_property
     def _points(self) -> tuple[tuple[float, float], ...]:

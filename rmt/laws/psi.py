@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
+from rmt.laws import series
 from rmt.laws.errors import ConvergenceError
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 BoolArray = NDArray[np.bool_]
+
+_NEAR, _TERMS = -6.0, 8  # ln |zeta X| under which the series of S has every digit
+
+
+def joined(intervals: Iterable[tuple[float, float]], room: float) -> list[tuple[float, float]]:
+    """Return intervals in order, those as one that are no further apart than `room`."""
+    out = list[tuple[float, float]]()
+    for low, high in sorted(intervals):
+        if out and low <= out[-1][1] + room:
+            low, high = out[-1][0], max(high, out.pop()[1])
+        out.append((low, high))
+    return out
 
 
 class Psi(ABC):
@@ -107,6 +123,36 @@ class ExplicitPsi(Psi):
     def end_odds(self) -> tuple[float, float]:
         """Ln |psi / (mass + psi)| at zeta = 1/x at both ends: 0 where psi is infinite, inf at x = 0."""
         return (math.inf if self.log_range[0] == -math.inf else 0.0), 0.0
+
+    @property
+    @abstractmethod
+    def log_intervals(self) -> list[tuple[float, float]]:
+        """Ln of the intervals that carry the law but for zero, increasing; that of an atom has no length."""
+
+    @property
+    def axis_noise(self) -> float:
+        """Error of s' - s (1 - s), over s', that is not relative."""
+        return 1e-14 + self.noise
+
+    def on_axis(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
+        """Return s = -psi / mass, 1 - s, s'(b) and s' - s (1 - s) at real omega = 1/zeta = +-e^-b outside the law."""
+        found, slope = self.logit(b + np.complex128(1j * math.pi if positive else 0j))
+        odds, outside = found.real, np.abs(found.imag) > math.pi / 2
+        with np.errstate(all="ignore"):
+            s, rest = (np.where(outside, -1 / np.expm1(-side), expit(side)) for side in (odds, -odds))
+        ds = s * rest * slope.real
+        excess = s * rest * (slope.real - 1)
+        far = b < _NEAR - self.log_range[1]
+        if far.any() and np.isfinite(self._log_inverse_s).all():  # there it is a difference without digits
+            n = np.arange(1, _TERMS)
+            excess[far] = -s[far] * rest[far] * ds[far] * ((-s[far, None]) ** (n - 1) @ (n * self._log_inverse_s[1:]))
+        return s, rest, ds, excess
+
+    @cached_property
+    def _log_inverse_s(self) -> Array:
+        """The series of log(1/S) of the law given a value that is not zero."""
+        with np.errstate(all="ignore"):
+            return series.log_inverse_s(self.moments(_TERMS) / float(self.mass))
 
     @abstractmethod
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:

@@ -73,6 +73,10 @@ class SlopeLaw(PositiveLaw):
             [low, *sorted(x for x in atoms if low + _TOUCHES < x < high - _TOUCHES), high]))
 
     @property
+    def _between(self) -> tuple[()]:
+        return ()
+
+    @property
     def _rate(self) -> float:
         return 1 / float(self.curve.order)
 

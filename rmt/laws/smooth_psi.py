@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rmt.laws.contour import REACH, UNDER, Contour, contour
+from rmt.laws.contour import FLAT, REACH, UNDER, Contour, contour
 from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
 from rmt.laws.logistic import sigmoids, softplus
 from rmt.laws.normal_panels import panels, rough_and_fine
-from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
+from rmt.laws.psi import Array, ComplexArray, ExplicitPsi, joined
 
 _BLOCK = 2**18  # numbers at a time: they fit the cache
 _SAFE = 300.0  # e^y and X within e^+-_SAFE multiply without leaving the range of a float
@@ -106,6 +106,12 @@ class SmoothPsi(ExplicitPsi):
         return self.contour.low, self.contour.high
 
     @cached_property
+    def log_intervals(self) -> list[tuple[float, float]]:
+        """Ln of the values that its pieces take, and of its atoms."""
+        points = [math.log(x) for x in self.contour.point_masses]
+        return joined([*(piece.logs[::-1] for piece in self.contour.pieces), *zip(points, points, strict=True)], FLAT)
+
+    @cached_property
     def end_odds(self) -> tuple[float, float]:
         """Ln |psi / (mass + psi)| at zeta = 1/x at both ends: finite where little of the law is near."""
         low, high = self.log_range
@@ -150,6 +156,25 @@ class SmoothPsi(ExplicitPsi):
         down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else self._direct(near)
         odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
         return odds + beyond, float(self.mass) * both / (up * down)
+
+    @property
+    def axis_noise(self) -> float:
+        """Error of s' - s (1 - s) that is not relative."""
+        return super().axis_noise if self._sums.shrinks else 0.0
+
+    def on_axis(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
+        """Return s = -psi / mass, 1 - s, s'(b) and s' - s (1 - s) = -Var sigmoid at real omega outside the law."""
+        s, rest, slope, excess = super().on_axis(b, positive)
+        y = b + np.complex128(1j * math.pi if positive else 0j)
+        if not self._sums.shrinks:
+            log_x, weights, _ = self._nodes
+            for part in self._blocks(b.size):
+                up, down = sigmoids(y[part, None] + log_x)
+                low = (np.abs(s[part]) < np.abs(rest[part]))[:, None]
+                spread = np.where(low, up - s[part, None], down - rest[part, None])
+                found = -(spread**2 @ weights).real / float(self.mass)
+                excess[part] = np.where(self._near(y[part])[1] == 0, found, excess[part])
+        return s, rest, slope, excess
 
     def _direct(self, near: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Return the sums of sigmoid(-t), sigmoid(t) and their product over all nodes, t = y + ln X."""

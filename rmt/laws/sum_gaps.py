@@ -12,7 +12,6 @@ sum n_i P(X_i > omega_i), less sum n_i - 1 where F < 0. No band is looked for: t
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import elementwise
 
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.gap_runs import NEARLY, SAME, Combination, Gap, Run, in_order, joined, open_runs
 from rmt.laws.term_sides import Term
 
 if TYPE_CHECKING:
@@ -34,42 +33,7 @@ ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
-_NEARLY = 0.1  # size of a margin between nodes that may have the other sign there
-_OPEN = 1e-9  # margin over which a gap is open: narrower ones count as touching bands
-_SAME = 1e-9  # of masses that are equal, and of places, in standard deviations
-_ZOOMS = 14
 _BEYOND = 1.25  # a sum n c which no interpolated margin takes for open
-
-
-@dataclass(frozen=True)
-class Gap:
-    """An interval outside the support, and the mass above it."""
-
-    left: float
-    right: float
-    above: float
-
-
-@dataclass(frozen=True, eq=False)
-class Combination:
-    """One side of every law (their numbers), the mass above, the least sum n c, and margins at nodes of ln |F|."""
-
-    sides: tuple[int, ...]
-    sign: int
-    above: float
-    least: float
-    log_f: Array
-    margin: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A gap, or a part of one, along one combination of sides, and the nodes of ln |F| in it."""
-
-    gap: Gap
-    sides: tuple[int, ...]
-    sign: int
-    log_f: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,17 +73,12 @@ def outside(terms: Sequence[tuple[Law, float]]) -> Outside:
     """
     unit = math.sqrt(sum(n * law.var() for law, n in terms))
     each = [Term(law, n, unit) for law, n in terms]
-    runs = sorted(_open(_combined(each), margin := _Margin(each, unit)), key=lambda run: (run.gap.left, run.gap.right))
-    joined: list[Gap] = []
-    for gap in (run.gap for run in runs):
-        if joined and abs(joined[-1].above - gap.above) < _SAME:  # one gap, on both sides of G = 0
-            joined[-1] = Gap(joined[-1].left, max(joined[-1].right, gap.right), gap.above)
-        else:
-            joined.append(gap)
-    if (not joined or joined[0].left > -math.inf or joined[-1].right < math.inf or any(
-            b.above > a.above or b.left < a.right - _SAME * unit for a, b in itertools.pairwise(joined))):
-        raise ConvergenceError(f"free sum: its gaps {joined} do not account for its mass")
-    return Outside(tuple(joined), tuple(runs), margin)
+    margin = _Margin(each, unit)
+    runs = open_runs(_combined(each), margin)
+    found = joined(run.gap for run in runs)
+    if not found or found[0].left > -math.inf or found[-1].right < math.inf or not in_order(found, unit):
+        raise ConvergenceError(f"free sum: its gaps {found} do not account for its mass")
+    return Outside(tuple(found), tuple(runs), margin)
 
 
 def _relative(terms: Sequence[Term], rise: Array, short: Array) -> Array:
@@ -139,15 +98,15 @@ def _combined(terms: list[Term]) -> list[Combination]:
     out: list[Combination] = []
     for sign in (1, -1):
         excess = sum(term.n for term in terms) - 1 if sign < 0 else 0.0
-        found, rest = [Combination((), sign, -excess, 0.0, np.empty(0), np.empty(0))], sum(term.n for term in terms)
+        found, rest = [Combination((), sign, -excess, np.empty(0), np.empty(0))], sum(term.n for term in terms)
         for term in terms:
             rest -= term.n
             above, least = np.array([(term.n * side.above, term.n * table.least)
                                      for side, table in zip(term.sides, term.tables, strict=True)]).T
             same = np.array([side.sign == sign for side in term.sides])
             found = [both for one in found for k in np.flatnonzero(
-                        same & (one.least + least < _BEYOND) & (one.above + above <= 1 + _SAME)
-                        & (one.above + above + rest >= -_SAME)) if (both := _both(one, int(k), terms)) is not None]
+                        same & (one.least + least < _BEYOND) & (one.above + above <= 1 + SAME)
+                        & (one.above + above + rest >= -SAME)) if (both := _both(one, int(k), terms)) is not None]
         out += found
     return out
 
@@ -164,66 +123,10 @@ def _both(one: Combination, k: int, terms: list[Term]) -> Combination | None:
         return None
     rise, short = np.array([part.nearly(i, log_f) for part, i in zip(terms, sides, strict=False)]).transpose(1, 0, 2)
     margin = _relative(terms[: len(sides)], rise, short)
-    if np.max(margin) < -_NEARLY:
+    if np.max(margin) < -NEARLY:
         return None
-    return Combination(sides, one.sign, one.above + term.n * term.sides[k].above,
-                       one.least + term.n * term.tables[k].least, log_f, margin)
-
-
-def _open(combinations: list[Combination], exact: _Margin) -> list[Run]:
-    """Return the runs of every combination with a positive margin."""
-    sides = np.array([one.sides for one in combinations], dtype=np.intp)
-    whose = np.repeat(np.arange(len(combinations)), [one.log_f.size for one in combinations])
-    log_f, margin = (np.concatenate(parts) for parts in zip(*((c.log_f, c.margin) for c in combinations), strict=True))
-    near = np.abs(margin) < _NEARLY
-    margin[near] = exact(log_f[near], sides[whose[near]])
-    log_f, whose, is_open = _turned(log_f, whose, margin, sides, exact)
-    begins = np.r_[True, np.diff(whose) > 0]
-    ends = np.r_[begins[1:], True]
-    change = np.flatnonzero((is_open[1:] != is_open[:-1]) & ~begins[1:])
-    edge = np.full(log_f.size, np.nan)  # between a node and the next
-    if change.size:
-        edge[change] = exact.root(log_f[change], log_f[change + 1], sides[whose[change]])
-    first = np.flatnonzero(is_open & (begins | ~np.r_[False, is_open[:-1]]))
-    last = np.flatnonzero(is_open & (ends | ~np.r_[is_open[1:], False]))
-    mine = sides[whose[first]]
-    nearest = exact.place(np.where(begins[first], log_f[first], edge[first - 1]), mine)
-    farthest = exact.place(np.where(ends[last], log_f[last], edge[last]), mine)
-    nearest = np.where(begins[first] & ~np.isnan(atom := exact.atom(mine)), atom, nearest)
-    farthest = np.where(ends[last] & ~np.isnan(pole := exact.pole(mine)), pole, farthest)
-    found = zip(whose[first], nearest.tolist(), farthest.tolist(), first, last, strict=True)
-    return [Run(Gap(*((a, b) if one.sign > 0 else (b, a)), one.above), one.sides, one.sign, log_f[i : j + 1])
-            for one, a, b, i, j in ((combinations[k], *rest) for k, *rest in found)]
-
-
-def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,
-            exact: _Margin) -> tuple[Array, IntArray, BoolArray]:
-    """Return the nodes and where they are open, with one more wherever the margin has the other sign between two."""
-    is_open = margin > _OPEN
-    size, starts = np.where(is_open, margin, -margin), np.r_[True, np.diff(whose) > 0]
-    before, after = np.r_[np.inf, size[:-1]], np.r_[size[1:], np.inf]
-    before[starts], after[np.r_[starts[1:], True]] = np.inf, np.inf
-    with np.errstate(invalid="ignore"):  # between nodes a smooth margin goes no further than it bends
-        bend = np.where(np.isinf(before), 2 * (after - size), np.where(np.isinf(after), 2 * (before - size),
-                                                                       before - 2 * size + after))
-    least = np.flatnonzero((size < _NEARLY) & (size <= before) & (size <= after) & ~(size > bend))
-    if not least.size:
-        return log_f, whose, is_open
-    beside = [np.clip(least + step, 0, log_f.size - 1) for step in (-1, 1)]
-    left, right = (log_f[np.where(whose[i] == whose[least], i, least)] for i in beside)
-    sign, each = np.where(is_open[least], -1.0, 1.0), np.arange(least.size)
-    for _ in range(_ZOOMS):
-        grid = left + (right - left) * np.linspace(0, 1, 9)[:, None]
-        value = sign * exact(grid.ravel(), np.tile(sides[whose[least]], (9, 1))).reshape(grid.shape)
-        best = value.argmax(axis=0)
-        at, most = grid[best, each], value[best, each]
-        if np.all(most > _OPEN):
-            break
-        left, right = grid[np.maximum(best - 1, 0), each], grid[np.minimum(best + 1, 8), each]
-    more = most > _OPEN
-    log_f, whose = np.r_[log_f, at[more]], np.r_[whose, whose[least][more]]
-    is_open, order = np.r_[is_open, sign[more] > 0], np.lexsort((log_f, whose))
-    return log_f[order], whose[order], is_open[order]
+    return Combination(sides, one.sign, one.above + term.n * term.sides[k].above, log_f, margin,
+                       one.least + term.n * term.tables[k].least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,12 +140,6 @@ class _Margin:
         points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
         rise, short = (np.array(rows) for rows in zip(*((point.rise, point.short) for point in points), strict=True))
         return _relative(self.terms, rise, short)
-
-    def root(self, left: Array, right: Array, sides: IntArray) -> Array:
-        """Return where the margin vanishes; z is stationary there, so its error is the square."""
-        found = elementwise.find_root(lambda x, i: self(x, sides[i]) - _OPEN, (left, right),
-                                      args=(np.arange(left.size),), tolerances={"xatol": 1e-10})
-        return np.asarray(found.x)
 
     def place(self, log_f: Array, sides: IntArray) -> Array:
         """Return z; where F is large, from the omega that is the smallest."""

@@ -1,0 +1,151 @@
+"""The gaps of a free convolution, as runs of a margin along combinations of the gaps of its laws.
+
+Sums (`sum_gaps`) and products (`product_gaps`) say what the sides of a law are, the margin, and the place that goes
+with a parameter; here the margin is searched for its runs, however narrow, and these are joined.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import elementwise
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
+
+NEARLY = 0.1  # size of a margin between nodes that may have the other sign there
+SAME = 1e-9  # of masses that are equal, and of places, in units
+_OPEN = 1e-9  # margin over which a gap is open: narrower ones count as touching bands
+_ZOOMS = 14
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An interval outside the support, and the mass above it."""
+
+    left: float
+    right: float
+    above: float
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """One side of every law (their numbers), the mass above, margins at nodes of the parameter, the least sum n c."""
+
+    sides: tuple[int, ...]
+    sign: int
+    above: float
+    log_f: Array
+    margin: Array
+    least: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A gap, or a part of one, along one combination of sides, and the nodes of ln |F| in it."""
+
+    gap: Gap
+    sides: tuple[int, ...]
+    sign: int
+    log_f: Array
+
+
+class Margin(Protocol):
+    """What is positive outside the support, as a function of a parameter on combinations of sides (points, laws)."""
+
+    def __call__(self, log_f: Array, sides: IntArray) -> Array:
+        """Return it, over what it is the difference of."""
+
+    def place(self, log_f: Array, sides: IntArray) -> Array:
+        """Return z."""
+
+    def atom(self, sides: IntArray) -> Array:
+        """Return z where the parameter begins, if that is known exactly; else NaN."""
+
+    def pole(self, sides: IntArray) -> Array:
+        """Return z where the parameter ends, if that is known exactly; else NaN."""
+
+
+def joined(found: Iterable[Gap]) -> list[Gap]:
+    """Return gaps in order, those as one that have the same mass above: they meet at a cut."""
+    out: list[Gap] = []
+    for gap in sorted(found, key=lambda gap: (gap.left, gap.right)):
+        if out and abs(out[-1].above - gap.above) < SAME:
+            out[-1] = Gap(out[-1].left, max(out[-1].right, gap.right), gap.above)
+        else:
+            out.append(gap)
+    return out
+
+
+def in_order(found: Sequence[Gap], unit: float) -> bool:
+    """Return whether the gaps do not overlap and have ever less mass above."""
+    return not any(b.above > a.above or b.left < a.right - SAME * unit for a, b in itertools.pairwise(found))
+
+
+def open_runs(combinations: list[Combination], exact: Margin) -> list[Run]:
+    """Return the runs of every combination with a positive margin."""
+    sides = np.array([one.sides for one in combinations], dtype=np.intp)
+    whose = np.repeat(np.arange(len(combinations)), [one.log_f.size for one in combinations])
+    log_f, margin = (np.concatenate(parts) for parts in zip(*((c.log_f, c.margin) for c in combinations), strict=True))
+    near = np.abs(margin) < NEARLY
+    margin[near] = exact(log_f[near], sides[whose[near]])
+    log_f, whose, is_open = _turned(log_f, whose, margin, sides, exact)
+    begins = np.r_[True, np.diff(whose) > 0]
+    ends = np.r_[begins[1:], True]
+    change = np.flatnonzero((is_open[1:] != is_open[:-1]) & ~begins[1:])
+    edge = np.full(log_f.size, np.nan)  # between a node and the next
+    if change.size:
+        edge[change] = _root(exact, log_f[change], log_f[change + 1], sides[whose[change]])
+    first = np.flatnonzero(is_open & (begins | ~np.r_[False, is_open[:-1]]))
+    last = np.flatnonzero(is_open & (ends | ~np.r_[is_open[1:], False]))
+    mine = sides[whose[first]]
+    nearest = exact.place(np.where(begins[first], log_f[first], edge[first - 1]), mine)
+    farthest = exact.place(np.where(ends[last], log_f[last], edge[last]), mine)
+    nearest = np.where(begins[first] & ~np.isnan(atom := exact.atom(mine)), atom, nearest)
+    farthest = np.where(ends[last] & ~np.isnan(pole := exact.pole(mine)), pole, farthest)
+    found = zip(whose[first], nearest.tolist(), farthest.tolist(), first, last, strict=True)
+    return [Run(Gap(*((a, b) if one.sign > 0 else (b, a)), one.above), one.sides, one.sign, log_f[i : j + 1])
+            for one, a, b, i, j in ((combinations[k], *rest) for k, *rest in found)]
+
+
+def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,
+            exact: Margin) -> tuple[Array, IntArray, BoolArray]:
+    """Return the nodes and where they are open, with one more wherever the margin has the other sign between two."""
+    is_open = margin > _OPEN
+    size, starts = np.where(is_open, margin, -margin), np.r_[True, np.diff(whose) > 0]
+    before, after = np.r_[np.inf, size[:-1]], np.r_[size[1:], np.inf]
+    before[starts], after[np.r_[starts[1:], True]] = np.inf, np.inf
+    with np.errstate(invalid="ignore"):  # between nodes a smooth margin goes no further than it bends
+        bend = np.where(np.isinf(before), 2 * (after - size), np.where(np.isinf(after), 2 * (before - size),
+                                                                       before - 2 * size + after))
+    least = np.flatnonzero((size < NEARLY) & (size <= before) & (size <= after) & ~(size > bend))
+    if not least.size:
+        return log_f, whose, is_open
+    beside = [np.clip(least + step, 0, log_f.size - 1) for step in (-1, 1)]
+    left, right = (log_f[np.where(whose[i] == whose[least], i, least)] for i in beside)
+    sign, each = np.where(is_open[least], -1.0, 1.0), np.arange(least.size)
+    for _ in range(_ZOOMS):
+        grid = left + (right - left) * np.linspace(0, 1, 9)[:, None]
+        value = sign * exact(grid.ravel(), np.tile(sides[whose[least]], (9, 1))).reshape(grid.shape)
+        best = value.argmax(axis=0)
+        at, most = grid[best, each], value[best, each]
+        if np.all(most > _OPEN):
+            break
+        left, right = grid[np.maximum(best - 1, 0), each], grid[np.minimum(best + 1, 8), each]
+    more = most > _OPEN
+    log_f, whose = np.r_[log_f, at[more]], np.r_[whose, whose[least][more]]
+    is_open, order = np.r_[is_open, sign[more] > 0], np.lexsort((log_f, whose))
+    return log_f[order], whose[order], is_open[order]
+
+
+def _root(margin: Margin, left: Array, right: Array, sides: IntArray) -> Array:
+    """Return where a margin vanishes; z is stationary there, so its error is the square."""
+    found = elementwise.find_root(lambda x, i: margin(x, sides[i]) - _OPEN, (left, right),
+                                  args=(np.arange(left.size),), tolerances={"xatol": 1e-10})
+    return np.asarray(found.x)
