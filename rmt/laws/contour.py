@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -190,7 +190,8 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
     for i in (0, -1):
         if u[i] == ends[i] and abs(u[i]) < 0.99 * reach and not alive[i] and alive[1 if i == 0 else -2]:
             zeros, alive[i] = zeros | {float(u[i])}, True  # at a kink, or in the middle of an even slope
-    last = {float(u[i] if alive[i] else u[i + 1]) for i in np.flatnonzero(alive[1:] != alive[:-1])}
+    last = {_last(value, float(u[i if alive[i] else i + 1]), float(u[i + 1 if alive[i] else i]))
+            for i in np.flatnonzero(alive[1:] != alive[:-1])}
     cuts += last
     if not bends.any():
         raise _not_analytic(u[0], u[-1])
@@ -210,6 +211,13 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
             order = _order(slope, left, -min(right - left, radius)) if left in zeros else 0
             pieces.append(_piece(slope, sides[::-1], kinks[::-1], order, radius))
     return stretches, pieces
+
+
+def _last(value: Callable[[float], float], alive: float, dead: float) -> float:
+    """Return the last place at which |g| is more than counts as zero, by bisection."""
+    while alive != (middle := (alive + dead) / 2) != dead and abs(dead - alive) > 1e-14 * abs(dead):
+        alive, dead = (middle, dead) if abs(value(middle)) > UNDER else (alive, middle)
+    return alive
 
 
 def _piece(slope: Slope, ends: tuple[float, float], kinks: tuple[bool, bool], zero: int, radius: float) -> Piece:

@@ -149,7 +149,7 @@ class SmoothPsi(ExplicitPsi):
         near, beyond = self._near(y)
         down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else self._direct(near)
         odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
-        return odds + beyond, float(self.mass) * both / (up * down)
+        return odds + beyond, (both / up) * (float(self.mass) / down)
 
     def _direct(self, near: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Return the sums of sigmoid(-t), sigmoid(t) and their product over all nodes, t = y + ln X."""
