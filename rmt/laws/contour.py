@@ -25,7 +25,7 @@ from scipy.optimize import brentq
 
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.logistic import sigmoids, softplus
-from rmt.laws.slope_piece import Array, ComplexArray, Piece, Polynomial, PolynomialPiece, Slope, normal_mass
+from rmt.laws.slope_piece import ROUGH, Array, ComplexArray, Piece, Polynomial, PolynomialPiece, Slope, normal_mass
 
 REACH = 9.0  # standard deviations of u; 2e-19 of the mass is outside
 UNDER = 1e-300  # |g| below counts as zero, as in a float64 network
@@ -303,7 +303,7 @@ def _trapezoid(piece: Piece, scale: float, live: float, c: float) -> tuple[Compl
             log = piece.below(here, 0)
             if not piece.zero:
                 log = np.where(side, log, piece.below(here, 1))
-            move = (log - goal[todo]) / piece.rate(here)
+            move = (log - goal[todo]) / piece.rate(here, ROUGH)
             u[todo] = here - move
             todo = todo[~(np.abs(move) < 1e-15 * (min(scale, 1e-3) + np.abs(here)))]
             if not todo.size:
