@@ -78,36 +78,25 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
     `slope` takes real and complex arrays; between its kinks it is analytic. Raises `ConvergenceError` where it cannot
     be continued.
     """
+    return branched(*_branches(slope, kinks, variance))
+
+
+def _branches(slope: Slope, kinks: Sequence[float], variance: float) -> tuple[list[Branch], float, int]:
+    """Return the branches of a slope between its kinks, the variance, and 2 if only one side of an even one is there."""
     reach = REACH * math.sqrt(variance)
     points = grid(reach)
     even = set(kinks) == {-k for k in kinks} and np.array_equal(np.abs(slope(points)), np.abs(slope(points[::-1])))
     first = 0.0 if even else -reach
     ends = [first, *sorted(k for k in kinks if first < k < reach), reach]
-    return branched([Branch(slope, low, high, (low in kinks, high in kinks))
-                     for low, high in itertools.pairwise(ends)], variance, 2 if even else 1)
+    return ([Branch(slope, low, high, (low in kinks, high in kinks)) for low, high in itertools.pairwise(ends)],
+            variance, 2 if even else 1)
 
 
 def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Contour:
     """Return the law of a slope given by branches side by side, u of this variance; `times` 2 if it is even."""
     scale = math.sqrt(variance)
-    reach = REACH * scale
-    points, ranges, zeros, total = dict[float, float](), list[tuple[float, float]](), [0], 0.0
-    pieces = list[Piece]()
-    for branch in branches:
-        stretches, more = _cut(branch, reach)
-        pieces += more
-        for low, high in stretches:
-            mass = times * float(normal_mass(low / scale, (high - low) / scale))
-            x = float(mean_square(branch.slope, low, high, variance))
-            points[x] = points.get(x, 0.0) + mass
-            total += mass
-    inside = times * math.fsum(piece.mass(scale) for piece in pieces)
-    live, total = inside + math.fsum(mass for x, mass in points.items() if x > 0), total + inside
-    points.pop(0.0, None)
-    if not live:
-        raise ConvergenceError(f"slope: under {UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
-    if abs(total - 1) > _WRONG:
-        raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
+    points, pieces, live = _divided(branches, variance, times)
+    ranges, zeros = list[tuple[float, float]](), [0]
     parts: list[tuple[ComplexArray, ComplexArray]] = []
     kept = [piece for piece in pieces if times * piece.mass(scale) >= _NO_MASS * live]
     for piece in kept:
@@ -122,6 +111,33 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
     at = np.r_[*(log_x for log_x, _ in parts), np.log([*points] or np.zeros(0))]
     return Contour(at, np.r_[*(w for _, w in parts), [*points.values()]], points, ranges[0][0], float(highest[-1]),
                    connected, max(zeros), tuple(kept), times)
+
+
+def live_mass(slope: Slope, kinks: Sequence[float], variance: float) -> float:
+    """Return the probability of a slope that does not count as zero, u of this variance: no contour is needed."""
+    return _divided(*_branches(slope, kinks, variance))[2]
+
+
+def _divided(branches: Sequence[Branch], variance: float, times: int) -> tuple[dict[float, float], list[Piece], float]:
+    """Return the point masses that are not at zero, the pieces, and the mass of both."""
+    scale = math.sqrt(variance)
+    points, total, pieces = dict[float, float](), 0.0, list[Piece]()
+    for branch in branches:
+        stretches, more = _cut(branch, REACH * scale)
+        pieces += more
+        for low, high in stretches:
+            mass = times * float(normal_mass(low / scale, (high - low) / scale))
+            x = float(mean_square(branch.slope, low, high, variance))
+            points[x] = points.get(x, 0.0) + mass
+            total += mass
+    inside = times * math.fsum(piece.mass(scale) for piece in pieces)
+    live, total = inside + math.fsum(mass for x, mass in points.items() if x > 0), total + inside
+    points.pop(0.0, None)
+    if not live:
+        raise ConvergenceError(f"slope: under {UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
+    if abs(total - 1) > _WRONG:
+        raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
+    return points, pieces, live
 
 
 def grid(reach: float) -> Array:

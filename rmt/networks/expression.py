@@ -381,5 +381,5 @@ def units(factors: Iterable[Expression]) -> tuple[tuple[int, float], ...]:
             case Gaussian(rows=rows) | Haar(rows=rows):
                 found.append((rows, 1.0))
             case Diagonal(size, law):
-                found.append((size, 1 - law.atoms.get(0.0, 0.0)))
+                found.append((size, float(law.curve.mass)))
     return tuple(found)
