@@ -82,7 +82,7 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
 
 
 def _branches(slope: Slope, kinks: Sequence[float], variance: float) -> tuple[list[Branch], float, int]:
-    """Return the branches of a slope between its kinks, the variance, and 2 if only one side of an even one is there."""
+    """Return the branches of a slope between its kinks, the variance, and 2 where one side of an even one will do."""
     reach = REACH * math.sqrt(variance)
     points = grid(reach)
     even = set(kinks) == {-k for k in kinks} and np.array_equal(np.abs(slope(points)), np.abs(slope(points[::-1])))

@@ -27,7 +27,7 @@ CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
 _CHANGE = 0.5  # of a slope, times itself, over the radius of a circle
 _LEAST = 1 / 16  # of the radius of the piece
 _NEAR = 1e-4
-ROUGH, _FINE = 5, 12  # points of such a circle: five leave 1e-5 of a derivative, twelve rounding
+ROUGH, _FINE = 8, 12  # points of such a circle: for a step to a root, and for a derivative to rounding
 
 
 def normal_mass(low: Any, width: Any) -> Any:

@@ -2,8 +2,8 @@
 
 ln S of the law of g(u)^2 is a smooth function of ln q, q the variance of u. Of a product over many layers only the sum
 of ln S matters, and powers of laws may be any numbers: the Gauss rule of the layers' own ln q, each counted as often as
-it is there, has that sum exactly for polynomials up to twice its points. Where u is large the law is a series in one over
-its standard deviation, which is the variable there: whatever grows from layer to layer is one rule.
+it is there, has that sum exactly for polynomials up to twice its points. Where u is large the law is a series in
+one over its standard deviation, which is the variable there: whatever grows from layer to layer is one rule.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from rmt.laws.smooth_psi import SmoothPsi
 Array = NDArray[np.float64]
 
 _MANY = 24  # laws of a curve: fewer are kept as they are
-_WIDTH = 1.0  # of ln q under one rule
-_POINTS = 10  # of a rule, exact to degree 19: 1e-12 in ln x
+_WIDTH = 5.0  # of ln q under one rule
+_POINTS = 18  # of a rule, exact to degree 35: 1e-12 in ln x
 _LARGE = 150.0  # q from which on the variable is 1 / sqrt(q)
 _FEWEST = 18  # points of a rule in that: 1e-9 in the cdf, and the end of a thin tail, under every float, to a percent
 _LAST = 8  # of the largest variances, which stay
 
 
 def thinned(curve: MasterCurve) -> MasterCurve:
-    """Return the curve with fewer slope laws: of every function at most ten where ln of the variance spans 1."""
+    """Return the curve with fewer slope laws: of every function at most 18 where ln of the variance spans 5."""
     if len(curve.slopes) <= _MANY:
         return curve
     groups = defaultdict[tuple[object, Fraction], list[tuple[SmoothPsi, Fraction]]](list)
     slopes = list[tuple[Psi, Fraction, Fraction]]()
     for law, m, k in curve.slopes:
-        if isinstance(law, SmoothPsi) and not isinstance(law.function, LocalSlope) and k > 0 and not _decides(curve, law, m):
+        smooth = isinstance(law, SmoothPsi) and not isinstance(law.function, LocalSlope)
+        if isinstance(law, SmoothPsi) and smooth and k > 0 and not _decides(curve, law, m):
             groups[law.function, m].append((law, k))
         else:
             slopes.append((law, m, k))
@@ -75,7 +76,7 @@ def _rule(laws: list[tuple[SmoothPsi, Fraction]], *, large: bool) -> list[tuple[
     place, weight = gauss((x - middle) / half, np.array([float(k) for _, k in laws]), _FEWEST if large else _POINTS)
     function, total = laws[0][0].function, sum((k for _, k in laws), Fraction(0))
     kept = weight > 1e-15 * weight.sum()
-    powers = [Fraction(w) for w in weight[kept].tolist()]
+    powers = [Fraction(round(w * 2**44), 2**44) for w in weight[kept].tolist()]  # whose sums are exact in floats
     powers[powers.index(max(powers))] += total - sum(powers, Fraction(0))
     at = np.clip(middle + half * place[kept], x.min(), x.max())
     variances = (at**-2.0 if large else np.exp(at)).tolist()

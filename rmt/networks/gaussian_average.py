@@ -53,8 +53,10 @@ def product_average(f: Function, variance: ArrayLike, correlation: ArrayLike, ki
 
 
 def _shape(f: Function, q: Array, kinks: Sequence[float]) -> tuple[NDArray[np.bool_], Array, Array, Array]:
-    """Return whether f is a line on each side of zero, to rounding, as far as u of variance q reaches; the slopes of
-    the lines, left and right; and |u| below which is next to nothing of E |f|."""
+    """Return whether f is a line on each side of zero to rounding, its slopes there, and how near to zero counts.
+
+    All as far as u of variance q reaches; within the last is next to nothing of E |f|.
+    """
     std = np.sqrt(q)
     u, weight = nodes(np.zeros(q.shape), std, kinks)
     value, ends = f(u), _FAR * std[:, None] * np.array([-1.0, 1.0])
