@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from scipy.optimize import brentq
 
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.logistic import sigmoids, softplus
-from rmt.laws.slope_piece import Array, ComplexArray, Piece, Polynomial, PolynomialPiece, Slope, normal_mass
+from rmt.laws.slope_piece import ROUGH, Array, ComplexArray, Piece, Polynomial, PolynomialPiece, Slope, normal_mass
 
 REACH = 9.0  # standard deviations of u; 2e-19 of the mass is outside
 UNDER = 1e-300  # |g| below counts as zero, as in a float64 network
@@ -78,36 +78,25 @@ def contour(slope: Slope, kinks: Sequence[float], variance: float) -> Contour:
     `slope` takes real and complex arrays; between its kinks it is analytic. Raises `ConvergenceError` where it cannot
     be continued.
     """
+    return branched(*_branches(slope, kinks, variance))
+
+
+def _branches(slope: Slope, kinks: Sequence[float], variance: float) -> tuple[list[Branch], float, int]:
+    """Return the branches of a slope between its kinks, the variance, and 2 where one side of an even one will do."""
     reach = REACH * math.sqrt(variance)
     points = grid(reach)
     even = set(kinks) == {-k for k in kinks} and np.array_equal(np.abs(slope(points)), np.abs(slope(points[::-1])))
     first = 0.0 if even else -reach
     ends = [first, *sorted(k for k in kinks if first < k < reach), reach]
-    return branched([Branch(slope, low, high, (low in kinks, high in kinks))
-                     for low, high in itertools.pairwise(ends)], variance, 2 if even else 1)
+    return ([Branch(slope, low, high, (low in kinks, high in kinks)) for low, high in itertools.pairwise(ends)],
+            variance, 2 if even else 1)
 
 
 def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Contour:
     """Return the law of a slope given by branches side by side, u of this variance; `times` 2 if it is even."""
     scale = math.sqrt(variance)
-    reach = REACH * scale
-    points, ranges, zeros, total = dict[float, float](), list[tuple[float, float]](), [0], 0.0
-    pieces = list[Piece]()
-    for branch in branches:
-        stretches, more = _cut(branch, reach)
-        pieces += more
-        for low, high in stretches:
-            mass = times * float(normal_mass(low / scale, (high - low) / scale))
-            x = float(mean_square(branch.slope, low, high, variance))
-            points[x] = points.get(x, 0.0) + mass
-            total += mass
-    inside = times * math.fsum(piece.mass(scale) for piece in pieces)
-    live, total = inside + math.fsum(mass for x, mass in points.items() if x > 0), total + inside
-    points.pop(0.0, None)
-    if not live:
-        raise ConvergenceError(f"slope: under {UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
-    if abs(total - 1) > _WRONG:
-        raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
+    points, pieces, live = _divided(branches, variance, times)
+    ranges, zeros = list[tuple[float, float]](), [0]
     parts: list[tuple[ComplexArray, ComplexArray]] = []
     kept = [piece for piece in pieces if times * piece.mass(scale) >= _NO_MASS * live]
     for piece in kept:
@@ -122,6 +111,33 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
     at = np.r_[*(log_x for log_x, _ in parts), np.log([*points] or np.zeros(0))]
     return Contour(at, np.r_[*(w for _, w in parts), [*points.values()]], points, ranges[0][0], float(highest[-1]),
                    connected, max(zeros), tuple(kept), times)
+
+
+def live_mass(slope: Slope, kinks: Sequence[float], variance: float) -> float:
+    """Return the probability of a slope that does not count as zero, u of this variance: no contour is needed."""
+    return _divided(*_branches(slope, kinks, variance))[2]
+
+
+def _divided(branches: Sequence[Branch], variance: float, times: int) -> tuple[dict[float, float], list[Piece], float]:
+    """Return the point masses that are not at zero, the pieces, and the mass of both."""
+    scale = math.sqrt(variance)
+    points, total, pieces = dict[float, float](), 0.0, list[Piece]()
+    for branch in branches:
+        stretches, more = _cut(branch, REACH * scale)
+        pieces += more
+        for low, high in stretches:
+            mass = times * float(normal_mass(low / scale, (high - low) / scale))
+            x = float(mean_square(branch.slope, low, high, variance))
+            points[x] = points.get(x, 0.0) + mass
+            total += mass
+    inside = times * math.fsum(piece.mass(scale) for piece in pieces)
+    live, total = inside + math.fsum(mass for x, mass in points.items() if x > 0), total + inside
+    points.pop(0.0, None)
+    if not live:
+        raise ConvergenceError(f"slope: under {UNDER:g} everywhere at variance {variance:.4g}: the law is zero")
+    if abs(total - 1) > _WRONG:
+        raise ConvergenceError(f"slope: {1 - total:.3g} of its mass is lost: does it vanish without a change of sign?")
+    return points, pieces, live
 
 
 def grid(reach: float) -> Array:
@@ -190,7 +206,8 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
     for i in (0, -1):
         if u[i] == ends[i] and abs(u[i]) < 0.99 * reach and not alive[i] and alive[1 if i == 0 else -2]:
             zeros, alive[i] = zeros | {float(u[i])}, True  # at a kink, or in the middle of an even slope
-    last = {float(u[i] if alive[i] else u[i + 1]) for i in np.flatnonzero(alive[1:] != alive[:-1])}
+    last = {_last(value, float(u[i if alive[i] else i + 1]), float(u[i + 1 if alive[i] else i]))
+            for i in np.flatnonzero(alive[1:] != alive[:-1])}
     cuts += last
     if not bends.any():
         raise _not_analytic(u[0], u[-1])
@@ -210,6 +227,13 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
             order = _order(slope, left, -min(right - left, radius)) if left in zeros else 0
             pieces.append(_piece(slope, sides[::-1], kinks[::-1], order, radius))
     return stretches, pieces
+
+
+def _last(value: Callable[[float], float], alive: float, dead: float) -> float:
+    """Return the last place at which |g| is more than counts as zero, by bisection."""
+    while alive != (middle := (alive + dead) / 2) != dead and abs(dead - alive) > 1e-14 * abs(dead):
+        alive, dead = (middle, dead) if abs(value(middle)) > UNDER else (alive, middle)
+    return alive
 
 
 def _piece(slope: Slope, ends: tuple[float, float], kinks: tuple[bool, bool], zero: int, radius: float) -> Piece:
@@ -295,7 +319,7 @@ def _trapezoid(piece: Piece, scale: float, live: float, c: float) -> tuple[Compl
             log = piece.below(here, 0)
             if not piece.zero:
                 log = np.where(side, log, piece.below(here, 1))
-            move = (log - goal[todo]) / piece.rate(here)
+            move = (log - goal[todo]) / piece.rate(here, ROUGH)
             u[todo] = here - move
             todo = todo[~(np.abs(move) < 1e-15 * (min(scale, 1e-3) + np.abs(here)))]
             if not todo.size:

@@ -35,7 +35,8 @@ class FreeProduct(PositiveLaw):
     def curve(self) -> MasterCurve:
         """The product of the factors' curves (Voiculescu: S multiplies)."""
         curves = [law.curve if power == 1 else law.curve ** Fraction(power) for law, power in self.factors]
-        return reduce(operator.mul, curves if self.scale == 1 else [MasterCurve(Fraction(self.scale)), *curves])
+        scales = [] if self.scale == 1 else [MasterCurve(Fraction(self.scale))]
+        return reduce(operator.mul, [*scales, *curves]).settled()
 
     def expect(self, f: Callable[[Array], ArrayLike]) -> float:
         """Return E f(X); of a dilation that is an average over the law that it dilates."""

@@ -42,6 +42,7 @@ ComplexArray = NDArray[np.complex128]
 _AXIS = np.linspace(-45.0, 45.0, 61)
 _AXIS_LOGISTIC = logistic(_AXIS.astype(complex))
 _BOTTOM = 45.0
+_NEXT_TO_NOTHING = 1e-18  # of a factor's dimension: where so little of it is left a factor is a number to 1e-9
 
 
 class Correction(NamedTuple):
@@ -110,6 +111,22 @@ class MasterCurve:
         """Return the curve with a scale of 77 digits where the exact one has hundreds: it grows with every layer."""
         scale = shortened(self.scale)
         return self if scale == self.scale else replace(self, scale=scale)
+
+    def settled(self) -> MasterCurve:
+        """Return the curve with factors as numbers, their means, that see next to nothing of their space.
+
+        Of a factor of dimension m only |w| up to some sqrt(c m) counts: where c/m is 1e-18 it moves ln x by 1e-9 there.
+        """
+        most = self.mass / Fraction(_NEXT_TO_NOTHING)
+        if self.mass == 0 or all(m < most for m in [Fraction(1), *(m for m, _ in self.powers)]):
+            return self
+        scale, kept = self.scale, [(law, m, k) for law, m, k in self.slopes if m * law.mass < most]
+        for law, m, k in self.slopes:
+            if m * law.mass >= most:
+                scale *= power(Fraction(float(law.moments(1)[0])), k)
+        little = [(m, k) for m, k in self.powers if m < most]
+        one = sum((k for _, _, k in kept), Fraction(-1))  # so that all 1 + w/m of a great m cancel, with that of x
+        return MasterCurve(scale, tuple(sorted([*little, *([(Fraction(1), one)] if one else [])])), tuple(kept))
 
     # ---- numbers derived once -------------------------------------------------------------------------
 
@@ -290,9 +307,12 @@ class MasterCurve:
             upper += float(self.drift) * mass**2 * s.real * s.imag
             lower += float(self.drift) * mass**2 * rest.real * s.imag
         for (law, _, m, k), rows in zip(self._factors, self.rows(y), strict=True):
-            up, down = law.angles(rows)
+            up, down = law.angles(rows)  # together mass Im y: where the law is mostly ahead only one has its digits
             upper += k * m * up
-            lower += k * ((mass - m * float(law.mass)) * rows[0].imag + m * down)
+            behind = (mass - m * float(law.mass)) * rows[0].imag + m * down
+            if isinstance(law, ExplicitPsi):
+                behind = np.where(up < down, mass * rows[0].imag - m * up, behind)
+            lower += k * behind
         return lower / math.pi, upper / math.pi
 
     # ---- the root at x --------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class Factor:
         out = [Side(-math.inf, math.inf, False, 0, 0.0), Side(-math.inf, -top, True, -1, 0.0)]
         if bottom > -math.inf:
             out.append(Side(-bottom, math.inf, True, 1, float(self.law.mass)))
-        gaps = [(-b, -a) for (_, a), (b, _) in zip(intervals, intervals[1:], strict=False)
+        gaps = [(-b, -a) for (_, a), (b, _) in itertools.pairwise(intervals)
                 if b - a > 10 * _CLOSE * max(1.0, abs(a), abs(b))]
         return out + self._cut(*np.array(gaps).T) if gaps else out
 

@@ -24,7 +24,10 @@ _HALVINGS = 60
 _BESIDE = 1e-7  # of a zero's place: u nearer to it than this has lost digits of the distance
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(12)
 CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
-_SMALL_CIRCLE = np.exp(2j * np.pi * np.arange(20) / 20)
+_CHANGE = 0.5  # of a slope, times itself, over the radius of a circle
+_LEAST = 1 / 16  # of the radius of the piece
+_NEAR = 1e-4
+ROUGH, _FINE = 8, 12  # points of such a circle: for a step to a root, and for a derivative to rounding
 
 
 def normal_mass(low: Any, width: Any) -> Any:
@@ -141,12 +144,15 @@ class Piece:
             out[near] = polyval((u[near] - self.ends[end]) / (8 * self.radius), series)
         return np.asarray(out)
 
-    def rate(self, u: ComplexArray) -> ComplexArray:
-        """Return d ln g^2 / du, by Cauchy's formula on a circle that meets no kink."""
+    def rate(self, u: ComplexArray, points: int = _FINE) -> ComplexArray:
+        """Return d ln g^2 / du, by Cauchy's formula on a circle that meets no kink; for a step to a root, roughly."""
         room = [np.abs(u.real - end) / 2 for end, kink in zip(self.ends, self.kinks, strict=True) if kink]
-        r = np.minimum.reduce([np.full(u.shape, self.radius), *room])
-        circle = _SMALL_CIRCLE
-        out = 2 * (self._g(u[:, None] + r[:, None] * circle) @ circle.conj()) / (circle.size * r * self._g(u))
+        r, g = np.minimum.reduce([np.full(u.shape, self.radius), *room]), self._g(u)
+        with np.errstate(all="ignore"):
+            steep = np.abs(self._g(u + _NEAR * r) / g - 1) / _NEAR  # by how many times itself g changes over r
+            r = r * np.clip(_CHANGE / steep, _LEAST, 1.0)
+        circle = np.exp(2j * np.pi * np.arange(points) / points)
+        out = 2 * (self._g(u[:, None] + r[:, None] * circle) @ circle.conj()) / (circle.size * r * g)
         for end, series in zip(self.ends, self._series, strict=True):
             if series.size:
                 near = np.abs(u - end) < self.radius
@@ -199,7 +205,7 @@ class PolynomialPiece(Piece):
         out[near] = 2 * log_near_one(gap[near])
         return out
 
-    def rate(self, u: ComplexArray) -> ComplexArray:
+    def rate(self, u: ComplexArray, points: int = _FINE) -> ComplexArray:
         """Return d ln g^2 / du."""
         slopes = [polyval(u - end, polyder(np.r_[0.0, quotient]))
                   for end, (quotient, _) in zip(self.ends, self._quotients, strict=True)]

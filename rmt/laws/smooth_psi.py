@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rmt.laws.contour import FLAT, REACH, UNDER, Contour, contour
+from rmt.laws.contour import FLAT, REACH, UNDER, Contour, contour, live_mass
 from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
 from rmt.laws.logistic import sigmoids, softplus
@@ -82,7 +82,10 @@ class SmoothPsi(ExplicitPsi):
     @cached_property
     def mass(self) -> Fraction:
         """The probability of a non-zero value."""
-        found = float(self.contour.weights.real.sum())
+        if isinstance(self.function, LocalSlope):
+            found = float(self.contour.weights.real.sum())
+        else:
+            found = live_mass(self.function.slope, self.function.kinks, self.variance)
         return Fraction(1) if abs(found - 1) < 1e-12 else Fraction(found)
 
     @cached_property
@@ -137,25 +140,14 @@ class SmoothPsi(ExplicitPsi):
 
     def moments(self, n: int) -> Array:
         """Return the moments 1..n: averages over u, or over the contour where u turns too fast for them."""
-        scale = math.sqrt(self.variance)
-
-        def powers_at(z: Array) -> Array:
-            return np.real(self.function.slope(scale * z)) ** (2 * np.arange(1, n + 1)[:, None])
-
-        with np.errstate(over="ignore", under="ignore"):
-            rough, fine = (found.sum(axis=-1) for found in rough_and_fine(
-                powers_at, panels(self.function.kinks, scale)))
-        if np.all(np.abs(rough - fine) <= 1e-13 * fine):
-            return np.asarray(fine)
-        powers = np.exp(np.outer(np.arange(1, n + 1), self.contour.log_x))
-        return np.asarray((powers @ self.contour.weights).real)
+        return _moments(self, n).copy()
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
         near, beyond = self._near(y)
         down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else self._direct(near)
         odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
-        return odds + beyond, float(self.mass) * both / (up * down)
+        return odds + beyond, (both / up) * (float(self.mass) / down)
 
     @property
     def axis_noise(self) -> float:
@@ -231,3 +223,20 @@ def _contour(function: Function, variance: float) -> Contour:
     if isinstance(function, LocalSlope):
         return function.contour()
     return contour(function.slope, function.kinks, variance)
+
+
+@lru_cache(maxsize=4096)
+def _moments(psi: SmoothPsi, n: int) -> Array:
+    """See `SmoothPsi.moments`."""
+    scale = math.sqrt(psi.variance)
+
+    def powers_at(z: Array) -> Array:
+        return np.real(psi.function.slope(scale * z)) ** (2 * np.arange(1, n + 1)[:, None])
+
+    with np.errstate(over="ignore", under="ignore"):
+        rough, fine = (found.sum(axis=-1) for found in rough_and_fine(
+            powers_at, panels(psi.function.kinks, scale)))
+    if np.all(np.abs(rough - fine) <= 1e-13 * fine):
+        return np.asarray(fine)
+    powers = np.exp(np.outer(np.arange(1, n + 1), psi.contour.log_x))
+    return np.asarray((powers @ psi.contour.weights).real)

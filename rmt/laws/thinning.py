@@ -2,7 +2,8 @@
 
 ln S of the law of g(u)^2 is a smooth function of ln q, q the variance of u. Of a product over many layers only the sum
 of ln S matters, and powers of laws may be any numbers: the Gauss rule of the layers' own ln q, each counted as often as
-it is there, has that sum exactly for polynomials up to twice its points.
+it is there, has that sum exactly for polynomials up to twice its points. Where u is large the law is a series in
+one over its standard deviation, which is the variable there: whatever grows from layer to layer is one rule.
 """
 
 from __future__ import annotations
@@ -22,19 +23,22 @@ from rmt.laws.smooth_psi import SmoothPsi
 Array = NDArray[np.float64]
 
 _MANY = 24  # laws of a curve: fewer are kept as they are
-_WIDTH = 1.0  # of ln q under one rule
-_POINTS = 10  # of a rule, exact to degree 19: 1e-12 in ln x, 1e-5 where 1e-4 of the law is left below
+_WIDTH = 5.0  # of ln q under one rule
+_POINTS = 18  # of a rule, exact to degree 35: 1e-12 in ln x
+_LARGE = 150.0  # q from which on the variable is 1 / sqrt(q)
+_FEWEST = 18  # points of a rule in that: 1e-9 in the cdf, and the end of a thin tail, under every float, to a percent
+_LAST = 8  # of the largest variances, which stay
 
 
 def thinned(curve: MasterCurve) -> MasterCurve:
-    """Return the curve with fewer slope laws: of every function at most ten where ln of the variance spans 1."""
+    """Return the curve with fewer slope laws: of every function at most 18 where ln of the variance spans 5."""
     if len(curve.slopes) <= _MANY:
         return curve
     groups = defaultdict[tuple[object, Fraction], list[tuple[SmoothPsi, Fraction]]](list)
     slopes = list[tuple[Psi, Fraction, Fraction]]()
     for law, m, k in curve.slopes:
         smooth = isinstance(law, SmoothPsi) and not isinstance(law.function, LocalSlope)
-        if isinstance(law, SmoothPsi) and smooth and k > 0 and law.alive:  # the least mass decides the rank
+        if isinstance(law, SmoothPsi) and smooth and k > 0 and not _decides(curve, law, m):
             groups[law.function, m].append((law, k))
         else:
             slopes.append((law, m, k))
@@ -43,29 +47,40 @@ def thinned(curve: MasterCurve) -> MasterCurve:
     return MasterCurve(curve.scale, curve.powers, tuple(sorted(slopes, key=repr)), curve.drift)
 
 
+def _decides(curve: MasterCurve, law: SmoothPsi, m: Fraction) -> bool:
+    """Return whether a law's mass is the rank of the product, and not all of its space."""
+    return law.mass < 1 and m * law.mass == curve.mass
+
+
 def _few(laws: list[tuple[SmoothPsi, Fraction]]) -> list[tuple[SmoothPsi, Fraction]]:
-    """Return laws of one function with powers, cell by cell of ln q."""
+    """Return laws of one function with powers, cell by cell of ln q, and one cell where q is large."""
     found, first = list[tuple[SmoothPsi, Fraction]](), 0
     while first < len(laws):
-        end = first
-        while end < len(laws) and math.log(laws[end][0].variance / laws[first][0].variance) <= _WIDTH:
+        large, end = laws[first][0].variance >= _LARGE, first
+        while end < len(laws) and (large or (laws[end][0].variance < _LARGE and math.log(
+                laws[end][0].variance / laws[first][0].variance) <= _WIDTH)):
             end += 1
-        cell = laws[first:end]
-        found += cell if len(cell) <= _POINTS else _rule(cell)
+        kept = max(first, end - _LAST) if large else end  # they decide the lower end, and how it is reached
+        found += laws[kept:end]
+        cell = laws[first:kept]
+        found += cell if len(cell) <= (_FEWEST if large else _POINTS) else _rule(cell, large=large)
         first = end
     return found
 
 
-def _rule(laws: list[tuple[SmoothPsi, Fraction]]) -> list[tuple[SmoothPsi, Fraction]]:
+def _rule(laws: list[tuple[SmoothPsi, Fraction]], *, large: bool) -> list[tuple[SmoothPsi, Fraction]]:
     """Return the Gauss rule of a cell; its weights add up to the number of layers, exactly."""
-    x = np.log([law.variance for law, _ in laws])
-    middle, half = (x[0] + x[-1]) / 2, max((x[-1] - x[0]) / 2, 1e-300)
-    place, weight = gauss((x - middle) / half, np.array([float(k) for _, k in laws]), _POINTS)
+    q = np.array([law.variance for law, _ in laws])
+    x = q**-0.5 if large else np.log(q)
+    middle, half = (x.min() + x.max()) / 2, max(float(np.ptp(x)) / 2, 1e-300)
+    place, weight = gauss((x - middle) / half, np.array([float(k) for _, k in laws]), _FEWEST if large else _POINTS)
     function, total = laws[0][0].function, sum((k for _, k in laws), Fraction(0))
-    powers = [Fraction(w) for w in weight[weight > 0].tolist()]
+    kept = weight > 1e-15 * weight.sum()
+    powers = [Fraction(round(w * 2**44), 2**44) for w in weight[kept].tolist()]  # whose sums are exact in floats
     powers[powers.index(max(powers))] += total - sum(powers, Fraction(0))
-    variances = np.exp(middle + half * place[weight > 0]).tolist()
-    return [(SmoothPsi(function, q), k) for q, k in zip(variances, powers, strict=True)]
+    at = np.clip(middle + half * place[kept], x.min(), x.max())
+    variances = (at**-2.0 if large else np.exp(at)).tolist()
+    return [(SmoothPsi(function, one), k) for one, k in zip(variances, powers, strict=True)]
 
 
 def gauss(x: Array, weight: Array, points: int) -> tuple[Array, Array]:

@@ -25,6 +25,7 @@ from rmt.networks.gaussian_average import average, product_average
 
 Array = NDArray[Any]
 
+_SLIVER = 2e-17  # standard deviations: so much of u around zero is no mass
 
 
 class ActivationFunction(ABC):
@@ -64,12 +65,17 @@ class ActivationFunction(ABC):
         """Return the law of phi'(u)^2, the squared entries of the layer's diagonal Jacobian.
 
         Finitely many values where the slope is constant between kinks to 5e-8, as far as u reaches: their mean is kept,
-        and a variance of less than 1e-14 of its square left out.
+        and a variance of less than 1e-14 of its square left out. What is within 1e-17 standard deviations of zero does
+        not count beside slopes that are constant further out.
         """
         reach = max(REACH * math.sqrt(q), 1e-150)
         cuts = [kink for kink in self.kinks if -reach < kink < reach]
         pieces = [*itertools.pairwise([-reach, *cuts, reach])]
         points = grid(reach)
+        if (near := _SLIVER * math.sqrt(q)) > 1 and not any(near < abs(kink) < reach for kink in self.kinks):
+            sides = [np.real(self.slope(points[side * points > near])) for side in (-1, 1)]
+            if all(np.ptp(side) == 0 for side in sides) and any(side.any() for side in sides):
+                cuts, pieces = [0.0], [(-reach, -near), (near, reach)]
         for low, high in pieces:
             inside = np.r_[np.linspace(low, high, 41)[1:-1], points[(points > low) & (points < high)]]
             slopes = np.real(self.slope(inside))

@@ -259,7 +259,7 @@ def _is_mask(law: Law) -> bool:
 
 def law(expression: Expression, n_inputs: int) -> Law:
     """Return the law of the eigenvalues of J^T J, J the expression with n_inputs columns."""
-    return ChainLaw(thinned(curve(expression, n_inputs)).shortened())
+    return ChainLaw(thinned(curve(expression, n_inputs).settled()).shortened())
 
 
 def log_norm(expression: Expression, log_mean: float) -> LogNorm:
@@ -381,5 +381,5 @@ def units(factors: Iterable[Expression]) -> tuple[tuple[int, float], ...]:
             case Gaussian(rows=rows) | Haar(rows=rows):
                 found.append((rows, 1.0))
             case Diagonal(size, law):
-                found.append((size, 1 - law.atoms.get(0.0, 0.0)))
+                found.append((size, float(law.curve.mass)))
     return tuple(found)

@@ -124,9 +124,10 @@ def test_many_layers_are_few_factors_of_the_same_law():
 
 
 @pytest.mark.parametrize(("name", "sigma_w", "depth", "variance"), [
-    ("gelu", 1.0, 30, 1.0), ("gelu", 0.1, 1000, 1e-300), ("tanh", 16.0, 400, 1.0), ("tanh", 0.5, 3, 1e4),
-    ("hardtanh", 16.0, 20, 1e4), ("relu", 1.0, 200, 1e-200), ("sigmoid", 16.0, 5, 1e4),
-    ("softplus", 0.1, 1000, 1e-300), (TANHSHRINK, 1.0, 1, 1e-60),
+    ("gelu", 1.0, 30, 1.0), ("gelu", 0.1, 1000, 1e-300), ("tanh", 16.0, 400, 1.0), ("tanh", 1.5, 1000, 1e300),
+    ("hardtanh", 16.0, 200, 1e300), ("relu", 1.0, 200, 1e-200), ("sigmoid", 16.0, 50, 1e300), ("erf", 3.0, 30, 1e300),
+    ("softplus", 0.1, 1000, 1e-300), (TANHSHRINK, 1.0, 1, 1e-60), ("gelu", 1.8, 12, 200.0),
+    pytest.param("softplus", 1.5, 1000, 1.0, marks=pytest.mark.slow),
 ], ids=str)
 def test_networks_of_any_signal_in_logs_within_seconds(name, sigma_w, depth, variance):
     start = time.perf_counter()
@@ -139,6 +140,29 @@ def test_networks_of_any_signal_in_logs_within_seconds(name, sigma_w, depth, var
     assert prediction.condition_number >= 1
     assert math.isfinite(prediction.log_gradient_growth)
     assert time.perf_counter() - start < 20
+
+
+@pytest.mark.parametrize("name", ["tanh", "erf", "hardtanh"])
+def test_what_saturated_layers_leave_is_the_law_of_the_slopes_that_live(name):
+    """Of 1e-14, 1e-28 or 1e-148 of the space only the quantiles given s > 0 are left, the same at each variance."""
+    def log(q):
+        return predict(mlp([100] * 4, name, schemes.gaussian(3.0)), input_variance=q).spectrum.log
+
+    level, far = [0.02, 0.3, 0.7, 0.98], log(1e300)
+    for q in (1e28, 1e33, 1e58):
+        assert_allclose(log(q).ppf(level), far.ppf(level), rtol=1e-9, atol=1e-6 if q < 1e30 else 1e-8)
+        assert_allclose(log(q).cdf(log(q).ppf(level)), level, atol=1e-9)
+
+
+@pytest.mark.parametrize("rho", [-0.9, 0.3, 0.999])
+@pytest.mark.parametrize("name", ["gelu", "elu", "softplus"])
+def test_two_large_signals_see_a_bent_line(name, rho):
+    """E phi(u) phi(u') over q is that of ReLU where |u| is large, and costs no more there."""
+    phi, start = activations.activation(name), time.perf_counter()
+    for q in (1e34, 1e150, 1e300):
+        assert phi.cross(q, rho) / q == pytest.approx(activations.relu.cross(1.0, rho), rel=1e-12, abs=1e-14)
+    assert phi.cross(1e12, rho) / 1e12 == pytest.approx(activations.relu.cross(1.0, rho), rel=1e-4)
+    assert time.perf_counter() - start < 2
 
 
 def test_tiny_signals_see_a_linear_network():
