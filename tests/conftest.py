@@ -1,5 +1,7 @@
 """One BLAS thread a process: with `-n 2` the threads of small products fight and triple the time."""
 
+import sys
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -9,6 +11,14 @@ from threadpoolctl import threadpool_limits
 def one_blas_thread():
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    """Pictures of one test do not pile up in the next: pyplot warns of more than twenty."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
