@@ -44,7 +44,7 @@ N = 800
     (THREE - MarchenkoPastur(1), lambda rng: np.diag(np.repeat([0.0, 1, 1, 4], N // 4)) - wishart(rng, N, 1)),
     (MarchenkoPastur(1) / 4 - THREE / 2.0,
      lambda rng: wishart(rng, N, 1) / 4 - np.diag(np.repeat([0, 0.5, 0.5, 2], N // 4))),
-], ids=str)
+], ids=lambda it: "matrices" if callable(it) else str(it))
 def test_the_cdf_is_that_of_matrices(law, draw):
     """Rigid eigenvalues: their cdf is within a few n-ths of the law's (seen: .004)."""
     values = np.sort(np.linalg.eigvalsh(draw(np.random.default_rng(5))))
