@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 Number = int | float | Fraction
@@ -40,3 +41,10 @@ def number_text(x: Number) -> str:
 def short(text: str, size: int = 200) -> str:
     """Return a text, its middle left out where it is longer than so many characters."""
     return text if len(text) <= size else f"{text[: size * 2 // 3]} … {text[-size // 4 :]}"
+
+
+def listed(values: Sequence[Number], most: int = 24) -> str:
+    """Return numbers as the text of a tuple; of more than `most` their number and range, which is no expression."""
+    if len(values) <= most:
+        return repr(tuple(values))
+    return f"<{len(values)} numbers from {values[0]!r} to {values[-1]!r}>"

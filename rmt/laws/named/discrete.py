@@ -8,16 +8,17 @@ from functools import cached_property
 
 from rmt.checks import Number, number
 from rmt.laws.finite_law import FiniteLaw
+from rmt.text import listed
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Discrete(FiniteLaw):
     """Finitely many values with probabilities; products need values >= 0.
 
     Parameters
     ----------
     values : sequence of numbers
-        Distinct; kept sorted.
+        Distinct; kept sorted. A repr of more than 24 says their number and range alone, and does not rebuild the law.
     weights : sequence of numbers
         Positive, one per value; they sum to one within 1e-12 and are then scaled to do so exactly.
     """
@@ -36,6 +37,9 @@ class Discrete(FiniteLaw):
         order = sorted(range(len(points)), key=lambda i: Fraction(points[i]))
         object.__setattr__(self, "values", tuple(points[i] for i in order))
         object.__setattr__(self, "weights", tuple(masses[i] for i in order))
+
+    def __repr__(self) -> str:
+        return f"Discrete(values={listed(self.values)}, weights={listed(self.weights)})"
 
     @cached_property
     def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
