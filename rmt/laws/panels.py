@@ -91,8 +91,10 @@ class Band:
     @staticmethod
     def of(local: bands.Locate, lo: float, hi: float, rate: float, unit: float, mass: float, noise: float) -> Band:
         """Return a band with panels on which its density is resolved; raise `ConvergenceError` if there are none."""
+        if math.isinf(lo):
+            return Band._known(local, lo, hi, rate, mass, noise, 0.0)
         width = (hi - lo) / (unit + max(abs(lo), abs(hi)))
-        grain = _GRAIN / width if math.isfinite(lo) else 0.0
+        grain = _GRAIN / width
         try:
             return Band._known(local, lo, hi, rate, mass, noise, grain)
         except ConvergenceError:
