@@ -25,6 +25,7 @@ from rmt.laws.distribution import Array, Distribution
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.law_psi import LawPsi
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.rational import as_float
 from rmt.laws.views import LogView, Spectrum
 from rmt.text import short
 
@@ -126,8 +127,8 @@ class Law(Distribution):
 
     @property
     def atoms(self) -> dict[float, float]:
-        """The point masses: {point: mass}."""
-        return {float(x): float(mass) for x, mass in self._point_masses}
+        """The point masses: {point: mass}; a point above every float is inf."""
+        return {as_float(x): float(mass) for x, mass in self._point_masses}
 
     @property
     def _continuous(self) -> float:

@@ -38,3 +38,11 @@ def shortened(x: Fraction) -> Fraction:
 def safe_exp(log: float) -> float:
     """Return e^log, inf where that is above every float."""
     return math.exp(log) if log < 709.78 else math.inf
+
+
+def as_float(x: Fraction) -> float:
+    """Return a rational as a float, inf where it is above every float."""
+    try:
+        return float(x)
+    except OverflowError:
+        return math.inf

@@ -25,7 +25,8 @@ _SPREAD = 0.005  # of a share of active units: less is not worth a warning
 
 @lru_cache(maxsize=256)
 def _squared_slope(phi: ActivationFunction, variance: float) -> Law:
-    return phi.squared_slope(variance)
+    with np.errstate(over="ignore"):  # of u^2, say, in a slope that is then zero
+        return phi.squared_slope(variance)
 
 
 class UnsupportedStructure(ValueError):
@@ -240,7 +241,10 @@ class Activation(Layer):
             return signal
         self._check(signal)
         q = signal.mean_square
-        mean, mean_square = float(self.phi.mean(q)), float(self.phi.cross(q, 1.0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, mean_square = float(self.phi.mean(q)), float(self.phi.cross(q, 1.0))
+        if not math.isfinite(mean_square):
+            raise OverflowError(f"{self}: the signal's variance behind it is outside the range of a float")
         correlation = float(self.phi.cross(q, signal.correlation)) / mean_square if mean_square else 1.0
         return Signal(signal.shape, mean, mean_square - mean**2, min(correlation, 1.0), gaussian=False)
 

@@ -174,6 +174,18 @@ def test_tiny_signals_see_a_linear_network():
     assert_allclose(law.log.ppf(level), linear.log.ppf(level) - 30 * math.log(2), atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["gelu", "elu", "softplus", "relu", TANHSHRINK], ids=str)
+def test_a_signal_above_every_float_names_its_layer(name):
+    with pytest.raises(OverflowError, match=r"layers\[\d+\]: .* is outside the range of a float"):
+        predict(mlp([100] * 31, name, schemes.gaussian(16.0)), input_variance=1e300)
+
+
+def test_an_atom_above_every_float_is_infinite():
+    spectrum = predict(mlp([100] * 301, "hardtanh", schemes.gaussian(16.0)), input_variance=1e300).spectrum
+    assert list(spectrum.squared.atoms) == [0.0, math.inf]
+    assert math.isfinite(spectrum.log_edges[1])
+
+
 def test_a_signal_that_is_lost_names_its_layer():
     network = mlp([100] * 5, TANHSHRINK, schemes.gaussian(1.0))
     with pytest.raises(OverflowError, match=r"layers\[3\]: tanhshrink: the signal's variance is "):
