@@ -72,11 +72,11 @@ class Margin(Protocol):
         """Return z where the parameter ends, if that is known exactly; else NaN."""
 
 
-def joined(found: Iterable[Gap]) -> list[Gap]:
-    """Return gaps in order, those as one that have the same mass above: they meet at a cut."""
+def joined(found: Iterable[Gap], whole: float = 1.0) -> list[Gap]:
+    """Return gaps in order, those as one that have the same of the whole mass above: they meet at a cut."""
     out: list[Gap] = []
     for gap in sorted(found, key=lambda gap: (gap.left, gap.right)):
-        if out and abs(out[-1].above - gap.above) < SAME:
+        if out and abs(out[-1].above - gap.above) < SAME * whole:
             out[-1] = Gap(out[-1].left, max(out[-1].right, gap.right), gap.above)
         else:
             out.append(gap)

@@ -107,7 +107,7 @@ def gaps(curve: MasterCurve) -> tuple[Gap, ...]:
     account for the mass.
     """
     product = Product(curve)
-    found = joined(run.gap for run in open_runs(product.combinations(), product))
+    found = joined((run.gap for run in open_runs(product.combinations(), product)), product.total)
     hard = curve.order > 1
     if (not found or found[-1].right < math.inf or (found[0].left > -math.inf and not hard)
             or not in_order(found, 1.0) or (len(found) == 1 and not hard)):
@@ -153,7 +153,7 @@ class Product:
                          for j, side in enumerate(factor.sides)
                          if side.kind == kind and arg + (0.0 if side.positive else factor.k) < _WHOLE
                          and (both := self._both(one, i, j)) is not None]
-            out += [one for one, arg in found if abs(arg) < _WHOLE and -_WHOLE <= one.above <= self.total + _WHOLE]
+            out += [one for one, arg in found if abs(arg) < _WHOLE and -_WHOLE < one.above / self.total < 1 + _WHOLE]
         return out
 
     @staticmethod
