@@ -24,7 +24,8 @@ from benchmarks.quadrature import Measure, Unsettled
 NAMES = {name: getattr(rmt, name) for name in rmt.__all__} | {"np": np}
 LEVELS = np.array([0.02, 0.25, 0.5, 0.75, 0.98])
 
-MASS = 1e-9  # of bands and atoms together; of an atom; by which a cdf may fall
+MASS = 1e-9  # of bands and atoms together; of an atom
+FALL = 3e-9  # by which a cdf may fall: laws of smooth slopes have a noise of 1e-9
 MEAN = 1e-9  # of mean(), relative to the root of E X^2
 VAR = 1e-6, 1e-14  # of var(), relative to itself and to E X^2
 EXPECT = 1e-6  # of expect, relative to E |f|

@@ -152,7 +152,10 @@ class Distribution(ABC):
 
     def cdf(self, x: ArrayLike) -> Any:
         """Return P(X <= x), atoms included; near a hard edge without an atom with its own digits."""
-        return self._tail(x, lambda passed: passed, lambda local: self._at_bottom + local.lower)
+        def inside(local: Local) -> Array:  # by the smaller tail, which has its own digits
+            return np.where(local.upper < local.lower, 1 - local.upper, self._at_bottom + local.lower)
+
+        return self._tail(x, lambda passed: passed, inside)
 
     def _tail(self, x: ArrayLike, counts: Callable[[BoolArray], BoolArray], inside: Callable[[Local], Array]) -> Any:
         """Return the probability of the pieces that count, by whether x has passed them, and of part of a band."""
