@@ -143,7 +143,7 @@ def _monotone(x: Any, cdf: Any, atoms: dict[float, float], support: tuple[tuple[
     report.demand("cdf", np.all(np.isfinite(cdf)) and cdf.min() >= 0 and cdf.max() <= 1, "cdf leaves [0, 1]")
     fall = int(np.argmin(np.diff(cdf))) if x.size > 1 else 0
     places, values = x.tolist(), cdf.tolist()
-    report.demand("cdf", np.all(np.diff(cdf) >= -MASS), f"cdf falls from {values[fall]:.12g} at {places[fall]!r} to "
+    report.demand("cdf", np.all(np.diff(cdf) >= -FALL), f"cdf falls from {values[fall]:.12g} at {places[fall]!r} to "
                                                          f"{values[min(fall + 1, x.size - 1)]:.12g}")
     at = dict(zip(places, values, strict=True))
     masses = [at[high] - atoms.get(high, 0.0) - at[low] for low, high in support]

@@ -82,6 +82,7 @@ class Measure:
         def rows(angle: Array) -> Array:
             x = x_of(angle)
             density = self.law.pdf(np.clip(x, low, high)) * half * np.sin(angle)
+            density[~np.isfinite(density)] = 0.0  # x was rounded to an end where it is infinite
             return density * np.concatenate([np.ones((1, x.size)), functions(x)])
 
         inside = self.law.ppf(ends[0] + (ends[1] - ends[0]) * levels)
