@@ -254,17 +254,21 @@ def _band(law: Any, measure: Measure, low: float, high: float, functions: Callab
     if found is None:
         return None
     (inside, *rest), missing = found
-    room = INTEGRAL + blur + 10 * missing + _at_the_ends(law, low, high, mass)
+    ends = _at_the_ends(law, low, high, mass)
+    room = INTEGRAL + blur + 10 * missing + float(ends.sum())
     report.demand("density", abs(inside - mass) <= room,
                   f"over {low!r} to {high!r} it integrates to {float(inside.real)!r}, the cdf says {float(mass)!r}")
+    lost = float(np.clip(mass - inside.real, 0, ends.sum()))  # what no quadrature in x sees is at the ends
+    if lost > INTEGRAL:
+        rest = np.array(rest) + functions(np.array([low, high])) @ (lost * ends / ends.sum())
     return np.array(rest), blur + 10 * missing
 
 
-def _at_the_ends(law: Any, low: float, high: float, mass: float) -> float:
-    """Return what lies so near the ends of a band that rounding may move it over them: a density may be infinite."""
+def _at_the_ends(law: Any, low: float, high: float, mass: float) -> Any:
+    """Return what lies so near each end of a band that rounding may move it over them: a density may be infinite."""
     near = np.array([low + ROUNDING * (high - low + abs(low)), high - ROUNDING * (high - low + abs(high))])
     before, after = law.cdf(near) - law.cdf(low)
-    return float(np.clip(before + mass - after, 0, mass))
+    return np.clip([before, mass - after], 0, mass)
 
 
 def _convolution(node: Node, z: Any, near: Any, total: Any, loose: float, report: Report) -> None:

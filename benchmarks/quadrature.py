@@ -108,7 +108,8 @@ class Measure:
         else:
             def density(t: Array) -> Array:
                 x = np.exp(t)
-                return self.law.pdf(x) * x
+                found = self.law.pdf(x) * x
+                return np.where(np.isfinite(found), found, 0.0)
 
             def place(q: Array) -> Array:
                 return np.log(self.law.ppf(q))
