@@ -37,10 +37,8 @@ _NARROW = 1e-12  # of ln x: nearer to each other two places are the same
 
 
 def has_gaps(curve: MasterCurve) -> bool:
-    """Return whether there may be gaps, all of which are known: of products of laws given by their psi alone."""
-    if not curve.slopes or curve.powers or curve.drift or curve.implicit:
-        return False
-    if all(law.connected for law, *_ in curve.slopes):
+    """Return whether there may be gaps, all of which are known."""
+    if not curve.slopes or curve.implicit or all(law.connected for law, *_ in curve.slopes):
         return False
     return sum((mass for _, mass in positive_atoms(curve)), Fraction(0)) < curve.mass
 

@@ -41,6 +41,7 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 _WHOLE = 1e-9  # of arguments over pi, and of masses
+_VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class Product:
         margin, size = self._relative(place, rise, short)
         if not any(within.holds(later.reach) for later in left) and np.max(margin) < -NEARLY:
             return None
-        if not left and not (known := size > 1e3 * self.noise).all():
+        if not left and not (known := size > max(1e3 * self.noise, _VANISHED)).all():
             at, margin = at[known], margin[known]
             if not at.size:
                 return None
@@ -216,7 +217,7 @@ class Product:
         """
         k, rho = self.k, place.rho
         with np.errstate(all="ignore"):
-            own = k * np.where(np.abs(rho) > 1, 1 - rho * rise, place.off + rho * short)
+            own = k * np.where(np.abs(short) > 0.5, 1 - rho * rise, place.off + rho * short)
         greatest = np.arange(len(k))[:, None] == own.argmax(axis=0)
         first = np.where(greatest, 1 - k, 0).sum(axis=0)
         terms = [first, np.where(greatest, k * rho * rise, 0).sum(axis=0), place.rest, *np.where(greatest, 0.0, -own)]
