@@ -287,6 +287,7 @@ class Subordination:
                 return at
         raise ConvergenceError(f"free sum: no subordination at z = {z[todo][0]:.6g}")
 
+    @np.errstate(all="ignore")  # what strays is no start, and Newton says so
     def _mapped(self, z: ComplexArray, at: Solution) -> Solution:
         """Iterate omega_i = z + sum_j n_j h_j - h_i, h = F - omega, on the half planes Im omega_i >= Im z."""
         g = at.g
