@@ -190,7 +190,6 @@ class FreeSum(Law):
     def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
         """The intervals between the gaps, exact where an atom or an edge at a known place is, and their masses."""
         known = np.array([float(x) for x, _ in self._candidates])
-
         low, high = (sum(float(n) * law._ends[side] for law, n in self.terms) for side in (0, 1))
 
         def exact(x: float) -> float:
@@ -205,15 +204,6 @@ class FreeSum(Law):
     def _bands(self) -> tuple[tuple[float, float], ...]:
         return tuple(part for (low, high), _ in self._between if high - low > _ROUNDING * (self._unit + abs(low))
                      for part in itertools.pairwise([low, *(x for x in self.atoms if low < x < high), high]))
-
-    @cached_property
-    def _pieces(self) -> tuple[list[tuple[float, float]], Array]:
-        intervals = sorted([*self._bands, *((x, x) for x in self.atoms)])
-        masses = {band: mass - sum(m for x, m in self.atoms.items() if band[0] <= x <= band[1])
-                  for band, mass in self._between}
-        if any(low < high and (low, high) not in masses for low, high in intervals):  # cut at an atom
-            return super()._pieces
-        return intervals, np.array([masses[low, high] if low < high else self.atoms[low] for low, high in intervals])
 
 
 @dataclass(frozen=True, repr=False)

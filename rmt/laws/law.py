@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 ComplexArray = NDArray[np.complex128]
 
 _FEW = 8
+_FAR = 1e300  # a coordinate ln x of what is not zero lies above -_FAR
 _CLEAR = 5.0  # |ln| of a density, in units of the law's scale, that no edge or atom is near
 
 # How laws combine, a table (operation, type of each operand) -> rule, filled by `convolution` and `free_sum`.
@@ -133,6 +134,23 @@ class Law(Distribution):
     @property
     def _continuous(self) -> float:
         return float(1 - sum((mass for _, mass in self._point_masses), Fraction(0)))
+
+    @property
+    def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
+        """The intervals between all gaps and their masses, where gaps are known; else nothing."""
+        return ()
+
+    @cached_property
+    def _pieces(self) -> tuple[list[tuple[float, float]], Array]:
+        """Bands and atoms in order, and the probability of each: where gaps are known they say what lies between."""
+        known = dict(self._between)
+        if not known or any(band not in known for band in self._bands):  # or one is cut at an atom
+            return super()._pieces
+        masses = {(t, t): mass for t, mass in self._points}
+        for band in self._bands:
+            masses[band] = known[band] - sum(m for t, m in self._points if max(band[0], -_FAR) <= t <= band[1])
+        intervals = sorted(masses)
+        return intervals, np.array([masses[piece] for piece in intervals])
 
     @property
     def _ends(self) -> tuple[float, float]:

@@ -44,7 +44,7 @@ class Panels:
     @property
     def smooth(self) -> Array:
         """The nodes."""
-        return self.ends[:, :1] + np.diff(self.ends) * (1 + _NODE) / 2
+        return _nodes(self.ends)
 
     @property
     def lengths(self) -> Array:
@@ -167,7 +167,7 @@ class Band:
 
     def _at(self, ends: Array, near: Panels | None) -> Panels:
         """Return panels; the density from the states nearby, if there are any."""
-        smooth = (ends[:, :1] + np.diff(ends) * (1 + _NODE) / 2).ravel()
+        smooth = _nodes(ends).ravel()
         t, slope = bands.place(smooth, self.lo, self.hi)
         state = None
         if near is not None and near.state:
@@ -204,3 +204,8 @@ class Band:
             ends = np.concatenate([np.c_[wide.ends[:, 0], middle], np.c_[middle, wide.ends[:, 1]]])
             panels = self._at(ends, wide)
         raise ConvergenceError(f"{what} did not settle: it must be finite and piecewise smooth on the band")
+
+
+def _nodes(ends: Array) -> Array:
+    """Return the Gauss-Legendre nodes of panels, (panels, 16)."""
+    return ends[:, :1] + np.diff(ends) * (1 + _NODE) / 2

@@ -22,7 +22,6 @@ from rmt.laws.master_curve import ComplexArray, MasterCurve
 from rmt.laws.rational import log_of
 
 _ZERO = 1e-300  # for z = 0, where G may be infinite
-_FAR = 1e300  # ln x of a value that is not zero lies above -_FAR
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
@@ -49,20 +48,8 @@ class PositiveLaw(Law):
 
     @cached_property
     def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
-        """The intervals between all gaps and their masses, where gaps are known; else nothing."""
+        """Those of ln x, of products whose psi are explicit."""
         return between_gaps(self.curve) if has_gaps(self.curve) else ()
-
-    @cached_property
-    def _pieces(self) -> tuple[list[tuple[float, float]], Array]:
-        """Bands and atoms in order, and the probability of each: the gaps say what lies between them."""
-        if not self._between or any(band not in dict(self._between) for band in self._bands):
-            return super()._pieces
-        masses = {(t, t): mass for t, mass in self._points}
-        for band, mass in self._between:
-            if band[0] < band[1]:
-                masses[band] = mass - sum(m for t, m in self._points if max(band[0], -_FAR) <= t <= band[1])
-        intervals = sorted(masses)
-        return intervals, np.array([masses[piece] for piece in intervals])
 
     @cached_property
     def _points(self) -> tuple[tuple[float, float], ...]:

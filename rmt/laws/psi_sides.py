@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import elementwise
-from scipy.special import expit
 
 from rmt.laws.psi import Array, ExplicitPsi
+from rmt.laws.side_coordinate import place, rate, rising
 
 IntArray = NDArray[np.intp]
 
 DEEPEST = 300.0  # odds, as far as sides are looked at
-_NODES = np.arange(-34.0, 34.1, 0.5)  # the coordinate of `_place`
+_NODES = np.arange(-34.0, 34.1, 0.5)  # the coordinate of a side
 _CLOSE = 1e-14  # in b, relatively: nearer to an end, the distance has no digits
-_CUT = 25.0  # the coordinate of `_place` up to which s is looked at for where it is 0 or 1
+_CUT = 25.0  # the coordinate of a side up to which s is looked at for where it is 0 or 1
 _ROUNDS = 60
 
 
@@ -99,7 +99,7 @@ class Factor:
     def _passes(self, level: float, low: Array, high: Array) -> Array:
         """Return where s falls through 0 or 1 in gaps: at an end, where it is beyond on all of one."""
         def value(u: Array, a: Array, b: Array) -> Array:
-            s, rest, _, _ = self.law.on_axis(self._place(u, a, b), True)
+            s, rest, _, _ = self.law.on_axis(place(u, a, b), True)
             found = -rest if level else s
             return np.asarray(found / (1 + np.abs(found)))
 
@@ -110,23 +110,8 @@ class Factor:
             ends = low[crossed], high[crossed]
             found = elementwise.find_root(value, (-span[crossed], span[crossed]), args=ends, tolerances={
                 "xatol": 1e-15, "xrtol": 1e-15})
-            out[crossed] = self._place(np.asarray(found.x), *ends)
+            out[crossed] = place(np.asarray(found.x), *ends)
         return out
-
-    def _place(self, u: Array, low: Array, high: Array) -> Array:
-        """Return b at u: the logit of its share of the side, or +-ln of its distance from the only end, or b."""
-        with np.errstate(all="ignore"):
-            span = high - low
-            finite = np.where(u < 0, low + span * expit(u), high - span * expit(-u))
-            return np.where(np.isinf(span), np.where(np.isinf(high), np.where(np.isinf(low), u, low + np.exp(u)),
-                                                     high - np.exp(-u)), finite)
-
-    def _rate(self, u: Array, low: Array, high: Array) -> Array:
-        """Return db / du."""
-        with np.errstate(all="ignore"):
-            span = high - low
-            return np.where(np.isinf(span), np.where(np.isinf(high), np.where(np.isinf(low), 1.0, np.exp(u)),
-                                                     np.exp(-u)), span * expit(u) * expit(-u))
 
     def _look(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array, NDArray[np.int8]]:
         """Return the odds, their slope in b, e, 1 - e, and the range of s."""
@@ -145,7 +130,7 @@ class Factor:
         if len(self.sides) == 1:
             return out
         low, high, kinds = np.array([(side.low, side.high, side.kind) for side in self.sides[1:]]).T[:, :, None]
-        b = self._place(_NODES, low, high)
+        b = place(_NODES, low, high)
         found = [part.reshape(b.shape) for part in self._look(b.ravel(), True)]
         with np.errstate(all="ignore"):
             clear = [np.isinf(end) | (np.abs(b - end) > _CLOSE * np.maximum(1.0, np.abs(end))) for end in (low, high)]
@@ -160,7 +145,7 @@ class Factor:
     def _table(u: Array, odds: Array, rise: Array, short: Array, kept: NDArray[Any]) -> Table:
         """Return the nodes that are kept, at which the odds rise."""
         u, odds, rise, short = (row[kept] for row in (u, odds, rise, short))
-        rises = np.r_[True, odds[1:] > np.maximum.accumulate(odds)[:-1]][: odds.size]
+        rises = rising(odds)
         return Table(u[rises], odds[rises], np.log(np.abs(rise[rises])), np.log(np.abs(short[rises])))
 
     def nearly(self, k: int, odds: Array) -> tuple[Array, Array]:
@@ -190,17 +175,17 @@ class Factor:
         b, slope, rise, short, miss = np.empty((5, sides.size))
         todo = np.arange(sides.size)
         for _ in range(_ROUNDS):
-            place = u[todo], low[todo], high[todo]
-            b[todo] = self._place(*place)
+            at_u = u[todo], low[todo], high[todo]
+            b[todo] = place(*at_u)
             found, slope[todo], rise[todo], short[todo], _ = self._look(b[todo], positive)
             with np.errstate(all="ignore"):
                 miss[todo] = odds[todo] - found
-                new = place[0] + miss[todo] / (slope[todo] * self._rate(*place))
+                new = at_u[0] + miss[todo] / (slope[todo] * rate(*at_u))
             more = miss[todo] * turn[todo]
-            left[todo] = np.where(more > 0, place[0], left[todo])
-            right[todo] = np.where(more < 0, place[0], right[todo])
+            left[todo] = np.where(more > 0, at_u[0], left[todo])
+            right[todo] = np.where(more < 0, at_u[0], right[todo])
             new = np.where((new >= left[todo]) & (new <= right[todo]), new, (left[todo] + right[todo]) / 2)
-            open_ = (np.abs(new - place[0]) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-16)
+            open_ = (np.abs(new - at_u[0]) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-16)
             todo = todo[open_]
             if not todo.size:
                 break

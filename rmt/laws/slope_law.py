@@ -21,6 +21,7 @@ from rmt.laws.local_slope import localised
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.positive import PositiveLaw
+from rmt.laws.psi import joined
 from rmt.laws.rational import log_of, safe_exp
 from rmt.laws.smooth_psi import Function, SmoothPsi
 
@@ -62,11 +63,7 @@ class SlopeLaw(PositiveLaw):
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:
-        bands = list[tuple[float, float]]()
-        for high, low in sorted((piece.logs for piece in self._contour.pieces), key=lambda logs: logs[1]):
-            if bands and low <= bands[-1][1] + FLAT:
-                low, high = bands[-1][0], max(high, bands.pop()[1])
-            bands.append((low, high))
+        bands = joined((piece.logs[::-1] for piece in self._contour.pieces), FLAT)
         atoms = [math.log(x) for x in self._contour.point_masses]
         shift = self._log_scale
         return tuple((start + shift, end + shift) for low, high in bands for start, end in itertools.pairwise(

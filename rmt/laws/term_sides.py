@@ -13,6 +13,7 @@ from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from rmt.laws import side_coordinate
 from rmt.laws.finite_law import FiniteLaw
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 FARTHEST = 1e5  # |F| in units of the standard deviation of the sum: beyond, all is as it is there
-_NODES = np.arange(-34.0, 34.1, 0.25)  # the coordinate of `_place`
+_NODES = np.arange(-34.0, 34.1, 0.25)  # the coordinate of a side
 _CLOSE = 1e-14  # nearer to an end, relative to its place, the distance has no digits
 _REAL = 1e-7  # |Im G / G| of a point that is outside
 _TERMS = 10  # of the series at G = 0
@@ -119,7 +120,7 @@ class Term:
         if not gaps:
             return []
         left, right = (np.array(ends) for ends in list(zip(*gaps, strict=True))[:2])
-        omega = self._place(_COARSE, left[:, None], right[:, None])
+        omega = side_coordinate.place(_COARSE, left[:, None], right[:, None], self.unit)
         view = self._look(self._parameter(omega.ravel()))
         above, below = ((view.outside & side).reshape(omega.shape) for side in (view.g > 0, view.g <= 0))
         each, last = np.arange(left.size), _COARSE.size - 1
@@ -145,25 +146,11 @@ class Term:
             outside = (np.abs(g.imag) <= _REAL * np.abs(g)) & (rise > 0) & (rise < 1 + _REAL)
             return View(omega.real, g.real, rise, h.real, -(dg / g).real, outside)
 
-    def _place(self, u: Array, low: Array, high: Array) -> Array:
-        """Return omega at u: the logit of its share of the interval, or +-ln of its distance from the only end."""
-        with np.errstate(all="ignore"):
-            span = high - low
-            return np.where(np.isinf(high), low + self.unit * np.exp(u), np.where(
-                np.isinf(low), high - self.unit * np.exp(-u),
-                np.where(u < 0, low + span * expit(u), high - span * expit(-u))))
-
-    def _rate(self, u: Array, low: Array, high: Array) -> Array:
-        """Return d omega / du."""
-        with np.errstate(all="ignore"):
-            return np.where(np.isinf(high), self.unit * np.exp(u), np.where(
-                np.isinf(low), self.unit * np.exp(-u), (high - low) * expit(u) * expit(-u)))
-
     @cached_property
     def tables(self) -> list[Table]:
         """The nodes of every side."""
         low, high = (ends[:, None] for ends in np.array([(side.low, side.high) for side in self.sides]).T)
-        omega = self._place(_NODES, low, high)
+        omega = side_coordinate.place(_NODES, low, high, self.unit)
         at = self._parameter(omega.ravel())
         view = self._look(at)
         g, rise = view.g.reshape(omega.shape), view.rise.reshape(omega.shape)
@@ -204,7 +191,7 @@ class Term:
     def at(self, sides: IntArray, log_f: Array) -> Point:
         """Return the points of sides at ln |F|, by Newton between the nodes.
 
-        In the branch parameter where that is a logarithm itself, and in the coordinate of `_place` elsewhere: where
+        In the branch parameter where that is a logarithm itself, and in the coordinate of a side elsewhere: where
         omega passes zero, too, next to which the logarithm has no bound.
         """
         low, high, sign = np.array([(side.low, side.high, side.sign) for side in self.sides])[sides].T
@@ -223,14 +210,15 @@ class Term:
             now, by_own = p[todo], own[todo]
             at = now + 1j * turn[todo] if by_own.any() else now
             if not by_own.all():
-                places = [part[~by_own] for part in (now, low[todo], high[todo])]
-                others = self._parameter(self._place(*places))
+                u_now, a, b = (part[~by_own] for part in (now, low[todo], high[todo]))
+                others = self._parameter(side_coordinate.place(u_now, a, b, self.unit))
                 at = np.where(by_own, at, 0).astype(others.dtype if not by_own.any() else complex)
                 at[~by_own] = others
             view = self._look(at)
             omega[todo], g[todo], rise[todo], h[todo] = view.omega, view.g, view.rise, view.h
             with np.errstate(all="ignore"):
-                rate = np.where(by_own, view.rate, view.g / view.rise * self._rate(now, low[todo], high[todo]))
+                by_place = view.g / view.rise * side_coordinate.rate(now, low[todo], high[todo], self.unit)
+                rate = np.where(by_own, view.rate, by_place)
                 miss[todo] = log_f[todo] + np.log(np.abs(view.g))
                 new = now + miss[todo] / rate
             left[todo] = np.where(miss[todo] > 0, now, left[todo])  # there ln |F| is less
@@ -249,6 +237,6 @@ class Term:
 
 def _table(u: Array, at: NDArray[Any], log_f: Array, logit: Array) -> Table:
     """Return the nodes at which ln |F| rises."""
-    rises = np.r_[True, log_f[1:] > np.maximum.accumulate(log_f)[:-1]][: log_f.size]
+    rises = side_coordinate.rising(log_f)
     least = float(expit(logit[rises].min(initial=np.inf)))
     return Table(u[rises], at[rises], log_f[rises], logit[rises], least)
