@@ -105,8 +105,8 @@ def _law(law: Any) -> Any:
 
 def _inside(slope: Any) -> Any:
     """Return the law whose psi a factor of a master curve is."""
-    if isinstance(slope, LawPsi):
-        return slope.law
+    if isinstance(slope.explicit, LawPsi):
+        return slope.explicit.law
     zero = [(0, 1 - slope.mass)] * (slope.mass < 1)
     return Discrete(*zip(*zero, *zip(slope.values, slope.weights, strict=True), strict=True))
 

@@ -24,8 +24,8 @@ BoolArray = NDArray[np.bool_]
 Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 
 # Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
-_ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 17)), 0.0)
-_SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 52)), 0.0)
+_ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
+_SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 

@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,19 @@ from rmt.laws.discrete_psi import DiscretePsi
 from rmt.laws.distribution import Array
 from rmt.laws.law import ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
+
+
+def finite_curve(points: Iterable[tuple[Fraction, Fraction]]) -> MasterCurve:
+    """Return the curve of values x >= 0 and their probabilities.
+
+    One non-zero value d of probability p: 1/S = d (p + w)/(1 + w). More: the transform itself.
+    """
+    pairs = [(x, p) for x, p in points if x]
+    if len(pairs) == 1:
+        (x, p), one = pairs[0], Fraction(1)
+        return MasterCurve(x * p, ((p, one), (one, -one)) if p != 1 else ())
+    values, weights = zip(*pairs, strict=True)
+    return MasterCurve(slopes=((DiscretePsi(values, weights), Fraction(1), Fraction(1)),))
 
 
 class FiniteLaw(Law):
@@ -44,15 +58,9 @@ class FiniteLaw(Law):
 
     @cached_property
     def curve(self) -> MasterCurve:
-        """One non-zero value d of probability p: 1/S = d (p + w)/(1 + w). More: the transform itself."""
-        pairs = [(x, p) for x, p in self._point_masses if x]
-        if not pairs or pairs[0][0] < 0:
-            return super().curve  # which refuses
-        if len(pairs) == 1:
-            (x, p), one = pairs[0], Fraction(1)
-            return MasterCurve(x * p, ((p, one), (one, -one)) if p != 1 else ())
-        values, weights = zip(*pairs, strict=True)
-        return MasterCurve(slopes=((DiscretePsi(values, weights), Fraction(1), Fraction(1)),))
+        """The curve of its values; `Law.curve` refuses those of negative ones, and of zero alone."""
+        points = self._point_masses
+        return finite_curve(points) if points[0][0] >= 0 and points[-1][0] > 0 else super().curve
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         values, weights = self._arrays

@@ -15,11 +15,14 @@ import numpy as np
 
 from rmt.checks import Number, number, positive
 from rmt.laws.distribution import Array, BoolArray, Moved
+from rmt.laws.finite_law import FiniteLaw, finite_curve
 from rmt.laws.law import RULES, ComplexArray, Law
+from rmt.laws.law_psi import LawPsi
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.reflection import Reflected
 from rmt.laws.subordination import Subordination
 from rmt.laws.sum_gaps import Outside, outside
+from rmt.laws.sum_psi import SumPsi
 
 _ROUNDING = 1e-13  # of a place: nearer to each other they are the same
 
@@ -68,7 +71,7 @@ class Affine(Moved, Law):
     @cached_property
     def curve(self) -> MasterCurve:
         """Exact where X is only scaled."""
-        return super().curve if self.shift else MasterCurve(Fraction(self.factor)) * self.law.curve
+        return _sum_curve(self, super().curve) if self.shift else MasterCurve(Fraction(self.factor)) * self.law.curve
 
     @cached_property
     def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
@@ -141,6 +144,11 @@ class FreeSum(Law):
         for law, n in self.terms:  # n copies of X are n times its corner of relative size 1/n
             texts += [repr(law)] * int(n) if n == int(n) else [f"{n!r} * {Affine.corner_text(law, 1 / Fraction(n))}"]
         return " + ".join(texts)
+
+    @cached_property
+    def curve(self) -> MasterCurve:
+        """That of its psi, in terms of the curves of its terms if it can be."""
+        return _sum_curve(self, super().curve)
 
     @cached_property
     def _solver(self) -> Subordination:
@@ -237,6 +245,25 @@ def _terms(law: Law) -> tuple[Iterator[tuple[Law, Number]], Number]:
     if len(points) == 1 and points[0][1] == 1:
         return iter(()), points[0][0]
     return iter([(law, 1)]), 0
+
+
+def _sum_curve(law: Law, otherwise: MasterCurve) -> MasterCurve:
+    """Return the curve of a sum by those of its terms, where they are laws on x >= 0 and a shift that is; otherwise."""
+    found, shift = _terms(law)
+    terms = list(found)
+    if [n for _, n in terms] == [1] and isinstance(terms[0][0], FiniteLaw):
+        return finite_curve(law._point_masses)
+    curves, total = list[tuple[MasterCurve, Fraction]](), Fraction(shift)
+    for term, n in terms:
+        if isinstance(term, FiniteLaw) and (least := term._point_masses[0][0]) < 0:
+            term, total = term - least, total + Fraction(n) * least
+        try:
+            curves.append((term.curve, Fraction(n)))
+        except ValueError:  # it is not on x >= 0
+            return otherwise
+    if total < 0:
+        return otherwise
+    return MasterCurve(slopes=((SumPsi(LawPsi(law), tuple(curves), total), Fraction(1), Fraction(1)),))
 
 
 def add(law: Law, other: Law) -> Law:

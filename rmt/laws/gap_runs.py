@@ -48,7 +48,7 @@ class Combination:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A gap, or a part of one, along one combination of sides, and the nodes of ln |F| in it."""
+    """A gap, or a part of one, along one combination of sides, and the nodes of ln |F| in it, edges among them."""
 
     gap: Gap
     sides: tuple[int, ...]
@@ -110,7 +110,8 @@ def open_runs(combinations: list[Combination], exact: Margin) -> list[Run]:
     nearest = np.where(begins[first] & ~np.isnan(atom := exact.atom(mine)), atom, nearest)
     farthest = np.where(ends[last] & ~np.isnan(pole := exact.pole(mine)), pole, farthest)
     found = zip(whose[first], nearest.tolist(), farthest.tolist(), first, last, strict=True)
-    return [Run(Gap(*((a, b) if one.sign > 0 else (b, a)), one.above), one.sides, one.sign, log_f[i : j + 1])
+    return [Run(Gap(*((a, b) if one.sign > 0 else (b, a)), one.above), one.sides, one.sign,
+                np.r_[[] if begins[i] else edge[i - 1], log_f[i : j + 1], [] if ends[j] else edge[j]])
             for one, a, b, i, j in ((combinations[k], *rest) for k, *rest in found)]
 
 

@@ -156,8 +156,10 @@ class MasterCurve:
     @cached_property
     def alone(self) -> ExplicitPsi | None:
         """The law whose psi, scaled, is all of the curve."""
-        found = [law for law, m, k in self.explicit if m == k == 1]
-        return found[0] if found and len(self.slopes) == 1 and not self.powers and not self.drift else None
+        if len(self.slopes) != 1 or self.powers or self.drift:
+            return None
+        law, m, k = self.slopes[0]
+        return law if isinstance(law, ExplicitPsi) and m == k == 1 else None
 
     @cached_property
     def log_scale(self) -> float:
@@ -199,7 +201,7 @@ class MasterCurve:
     @cached_property
     def explicit(self) -> tuple[tuple[ExplicitPsi, Fraction, Fraction], ...]:
         """Those of the slopes whose psi is a function of y."""
-        return tuple((law, m, k) for law, m, k in self.slopes if isinstance(law, ExplicitPsi))
+        return tuple((law.explicit, m, k) for law, m, k in self.slopes if law.explicit)
 
     @property
     def implicit(self) -> bool:

@@ -73,6 +73,11 @@ class Psi(ABC):
         """Relative error of psi beyond rounding."""
         return 0.0
 
+    @property
+    def explicit(self) -> ExplicitPsi | None:
+        """The same as a function of y alone, if it is one: by that its gaps are known."""
+        return None
+
     @abstractmethod
     def moments(self, n: int) -> Array:
         """Return the moments 1..n."""
@@ -113,6 +118,11 @@ class ExplicitPsi(Psi):
     """psi as a function of y, the only row."""
 
     rows = 1
+
+    @property
+    def explicit(self) -> ExplicitPsi:
+        """Itself."""
+        return self
 
     @property
     @abstractmethod

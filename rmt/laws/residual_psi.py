@@ -62,11 +62,11 @@ def _mirrored(v: ComplexArray, inner: list[ComplexArray]) -> tuple[BoolArray, Co
     return below, a, rows
 
 
-def inside(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray]) -> ComplexArray:
-    """Return E log(1 - X/x(w)) + 2 ln(1 + w): what a branch adds to a log-potential."""
+def inside(branch: MasterCurve, v: ComplexArray, inner: list[ComplexArray], times: int) -> ComplexArray:
+    """Return E log(1 - X/x(w)) + times ln(1 + w): what a law adds to the log-potential of a sum, in squares twice."""
     below, a, rows = _mirrored(v, inner)
     at = logistic(a)
-    found = branch.potential(branch.system(at, rows)[0], a, rows) + 2 * at.log_complement(float(branch.mass))[0]
+    found = branch.potential(branch.system(at, rows)[0], a, rows) + times * at.log_complement(float(branch.mass))[0]
     return np.where(below, found.conj(), found)
 
 
@@ -191,7 +191,7 @@ class ResidualPsi(Psi):
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X): the log-potential of a free sum, in squares."""
         y, v_1, v_a, *inner = rows
-        one, weight = logistic(v_1), inside(self.branch, v_a, inner)
+        one, weight = logistic(v_1), inside(self.branch, v_a, inner, 2)
         z_g = self._one_plus_psi(one, logistic(v_a))
         log_z_g = np.where(np.abs(z_g) > _CLEAR, log_lower(z_g), one.log_rest + (v_1 - y) / 2)
         return weight - 2 * log_z_g + one.log_rest

@@ -273,7 +273,7 @@ class StreamPsi(Psi):
         first, middle, last, p = self._kinds
         blocks = self._blocks(rows)
         parts = [seen(branch, v, inner) for branch, (v, _, *inner) in zip(self.branches, blocks, strict=True)]
-        total = sum(inside(branch, v, inner) for branch, (v, _, *inner) in zip(self.branches, blocks, strict=True))
+        total = sum(inside(branch, v, inner, 2) for branch, (v, _, *inner) in zip(self.branches, blocks, strict=True))
         half = [part[0] + (part[4] - 1j * math.pi) / 2 - part[2] for part in parts]
         x, y = np.ones((rows[0].size, p.size), dtype=complex), -np.exp(rows[0])[:, None] * last
         log_det = np.zeros_like(x)

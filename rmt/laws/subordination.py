@@ -157,11 +157,13 @@ class Subordination:
         found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
         if outside is not None and (real := np.flatnonzero(z.imag == 0)).size:
-            g, at, known = outside.nearly(z[real].real)
-            end, done = self._newton(z[real], Solution(g, at[self.others]), _QUICK)
+            g, omega, known = outside.nearly(z[real].real)
+            end, done = self._newton(z[real], self._real(g, omega), _QUICK)
             done &= known & self._proved(z[real], end)
             found.put(real[done], end[done])
-            todo = np.setdiff1d(todo, real[done])
+            if (rest := known & ~done).any():
+                found.put(real[rest], self._real(*outside.at(z[real[rest]].real)))
+            todo = np.setdiff1d(todo, real[known])
         for guess, heights, rounds in self._attempts() if todo.size else ():
             end = guess(z[todo] + 1j * heights[0] * self.unit)
             for height in heights:
@@ -255,6 +257,10 @@ class Subordination:
                 raise ConvergenceError(f"free sum: no subordination at z = {z[todo][~done][0]:.6g}")
             found.put(todo, end)
         return found
+
+    def _real(self, g: Array, omega: Array) -> Solution:
+        """Return a solution at real z."""
+        return Solution(g.astype(complex), self._at(omega[self.others].astype(complex)))
 
     def _at(self, omega: ComplexArray) -> ComplexArray:
         rows = [law._branch_from(w) for law, w in zip(self.laws, omega, strict=True)]

@@ -16,10 +16,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import elementwise
 
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.gap_runs import NEARLY, SAME, Combination, Gap, Run, in_order, joined, open_runs
@@ -29,11 +30,25 @@ if TYPE_CHECKING:
     from rmt.laws.law import Law
 
 Array = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 _BEYOND = 1.25  # a sum n c which no interpolated margin takes for open
+
+
+class Nodes(NamedTuple):
+    """Points outside, increasing: z, F there, omega and h = F - omega of every law, the run, or -1 at an atom, the gap.
+
+    And ln |F|.
+    """
+
+    z: Array
+    f: Array
+    omega: Array
+    h: Array
+    run: IntArray
+    gap: IntArray
+    log_f: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,25 +60,62 @@ class Outside:
     margin: _Margin
 
     @cached_property
-    def _nodes(self) -> tuple[Array, Array, ComplexArray, IntArray]:
-        """Real z, G there, the branch parameter of every law, and the run of each node, in increasing z."""
-        log_f, whose = (np.concatenate(parts) for parts in zip(
-            *((run.log_f, np.full(run.log_f.size, i)) for i, run in enumerate(self.runs)), strict=True))
-        sides = np.array([run.sides for run in self.runs])[whose]
-        z, order = (places := self.margin.place(log_f, sides)), np.argsort(places)
-        at = [term.law._branch_from(term.at(sides[:, i], log_f).omega.astype(complex))
-              for i, term in enumerate(self.margin.terms)]
-        g = np.exp(-log_f) * np.array([run.sign for run in self.runs])[whose]
-        return z[order], g[order], np.array(at)[:, order], whose[order]
+    def _sides(self) -> IntArray:
+        """The sides of every run."""
+        return np.array([run.sides for run in self.runs])
 
-    def nearly(self, z: Array) -> tuple[ComplexArray, ComplexArray, BoolArray]:
-        """Return G and the branch parameters at real z, between nodes, and where z lies between two of one run."""
-        places, g, at, whose = self._nodes
-        i = np.clip(np.searchsorted(places, z), 1, places.size - 1)
-        known = (whose[i] == whose[i - 1]) & (z >= places[i - 1]) & (z <= places[i])
-        share = np.where(known, (z - places[i - 1]) / np.maximum(places[i] - places[i - 1], 1e-300), 0.0)
-        between = g[i - 1] + share * (g[i] - g[i - 1])
-        return between.astype(complex), at[:, i - 1] + share * (at[:, i] - at[:, i - 1]), known
+    @cached_property
+    def _nodes(self) -> Nodes:
+        log_f, run = (np.concatenate(parts) for parts in zip(
+            *((run.log_f, np.full(run.log_f.size, i)) for i, run in enumerate(self.runs)), strict=True))
+        sides = self._sides[run]
+        z, f = self.margin.place(log_f, sides), np.exp(log_f) * np.array([one.sign for one in self.runs])[run]
+        omega, h = self._points(log_f, sides)
+        begins = np.flatnonzero(~np.isnan(atom := self.margin.atom(self._sides)))
+        places = np.array([[term.sides[k].atom for k in self._sides[begins, i]]
+                           for i, term in enumerate(self.margin.terms)]).reshape(len(self.margin.terms), -1)
+        lefts = np.array([gap.left for gap in self.gaps])
+        middle = np.array([(one.gap.left + one.gap.right) / 2 if math.isfinite(one.gap.left + one.gap.right) else
+                           max(one.gap.left, min(one.gap.right, 0.0)) for one in self.runs])
+        gap = np.searchsorted(lefts, middle, "right") - 1
+        nodes = Nodes(np.r_[z, atom[begins]], np.r_[f, 0 * begins], np.c_[omega, places], np.c_[h, -places],
+                      np.r_[run, begins * 0 - 1], np.r_[gap[run], gap[begins]], np.r_[log_f, begins * 0 - np.inf])
+        order = np.lexsort((nodes.z, nodes.gap))
+        return Nodes(*(part[..., order] for part in nodes))
+
+    def _points(self, log_f: Array, sides: IntArray) -> Array:
+        """Return omega and h of every law."""
+        points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.margin.terms)]
+        return np.array([[point.omega for point in points], [point.h for point in points]])
+
+    def nearly(self, z: Array) -> tuple[Array, Array, BoolArray]:
+        """Return G and every omega at real z, between nodes, and where z lies between two of one gap."""
+        i, nodes = self._after(z), self._nodes
+        share = (z - nodes.z[i - 1]) / np.maximum(nodes.z[i] - nodes.z[i - 1], 1e-300)
+        known = (nodes.gap[i] == nodes.gap[i - 1]) & (share > 0) & (share < 1)
+        share = np.where(known, share, 0.5)
+        f, omega, h = (part[..., i - 1] * (1 - share) + part[..., i] * share for part in (
+            nodes.f, nodes.omega, nodes.h))
+        with np.errstate(all="ignore"):
+            g = (1 - share) / nodes.f[i - 1] + share / nodes.f[i]  # where F is large that is nearly straight
+            f = np.where(np.minimum(np.abs(nodes.f[i - 1]), np.abs(nodes.f[i])) > self.margin.unit, 1 / g, f)
+            return 1 / f, np.where(np.abs(omega) < np.abs(h), omega, f - h), known
+
+    def _after(self, z: Array) -> IntArray:
+        """Return the node after z."""
+        return np.clip(np.searchsorted(self._nodes.z, z), 1, self._nodes.z.size - 1)
+
+    def at(self, z: Array) -> tuple[Array, Array]:
+        """Return G and every omega at real z, each between two nodes of one gap: exactly where they are of one run."""
+        i, nodes = self._after(z), self._nodes
+        g, omega, _ = self.nearly(z)
+        if (one := (nodes.run[i] == nodes.run[i - 1]) & (nodes.run[i] >= 0)).any():
+            i, z, run = i[one], z[one], nodes.run[i[one]]
+            log_f = elementwise.find_root(
+                lambda at, k: self.margin.place(at, self._sides[run[k]]) - z[k], (nodes.log_f[i - 1], nodes.log_f[i]),
+                args=(np.arange(z.size),), tolerances={"xatol": 1e-15, "xrtol": 4e-16}).x
+            g[one], omega[:, one] = np.exp(-log_f) * np.sign(nodes.f[i]), self._points(log_f, self._sides[run])[0]
+        return g, omega
 
 
 def outside(terms: Sequence[tuple[Law, float]]) -> Outside:

@@ -1,0 +1,208 @@
+"""The moment transform psi of a free sum of laws on x >= 0 and a shift, as a factor of a master curve.
+
+For X = a + sum of n_i free copies of X_i every X_i is seen from a point omega_i where its Cauchy transform is that of
+X, g (subordination). With omega_i = x_i(w_i) on the curve of X_i,
+
+    (1 + w_i) / x_i(w_i) = g,     psi = sum n_i w_i + a g,     1/zeta = (1 + psi) / g:
+
+no root but the curve's own. With w_i = -c_i sigmoid(v_i) the rows are y, and for every X_i v_i and those of its curve.
+zeta is read off psi, which is given, and g: no digits are lost where it is small or large. All omega lie in the upper
+half plane, where the solution is unique (Belinschi and Bercovici 2007).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from rmt.laws.errors import ConvergenceError
+from rmt.laws.law_psi import LawPsi
+from rmt.laws.logistic import log_lower, log_near_one, logistic, sigmoids
+from rmt.laws.master_curve import MasterCurve
+from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, Psi
+from rmt.laws.residual_psi import inside, on_sheet, seen
+
+_ROUNDS = 80
+_STEP = 2.0  # of Newton on the negative axis, at most
+_ROUNDING = 1e-9  # no residual of rounding is larger
+_CLEAR = 0.5  # of psi: below, ln(1 + psi) is known by it
+
+
+@dataclass(frozen=True)
+class SumPsi(Psi):
+    """psi of a + sum of n_i free copies of X_i >= 0, a >= 0.
+
+    Attributes
+    ----------
+    at : LawPsi
+        The same as a function of y, by which its gaps are known.
+    terms : tuple of (MasterCurve, number)
+        The curves of the X_i, and the n_i.
+    shift : number
+        a.
+    """
+
+    at: LawPsi
+    terms: tuple[tuple[MasterCurve, Fraction], ...]
+    shift: Fraction
+
+    @property
+    def explicit(self) -> ExplicitPsi:
+        """The same as a function of y."""
+        return self.at
+
+    @property
+    def algebraic(self) -> bool:
+        """Whether it is psi of a finite law, or of a law that may be algebraic itself."""
+        return self.at.algebraic
+
+    @property
+    def mass(self) -> Fraction:
+        """The probability of a non-zero value."""
+        return self.at.mass
+
+    @property
+    def point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """The atoms (x, mass) away from zero."""
+        return self.at.point_masses
+
+    @property
+    def order(self) -> int:
+        """The order of the zero of 1/S at w = -mass."""
+        return self.at.order
+
+    @property
+    def noise(self) -> float:
+        """Relative error of psi beyond rounding."""
+        return max((law.noise for curve, _ in self.terms for law, *_ in curve.slopes), default=0.0)
+
+    def moments(self, n: int) -> Array:
+        """Return the moments 1..n."""
+        return self.at.moments(n)
+
+    # ---- rows -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def rows(self) -> int:
+        """Y, and of every X_i v_i and the rows of its curve."""
+        return 1 + sum(self._sizes)
+
+    @cached_property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(1 + sum(law.rows for law, *_ in curve.slopes) for curve, _ in self.terms)
+
+    def _each(self, inner: list[ComplexArray]) -> Iterator[tuple[MasterCurve, float, float, ComplexArray,
+                                                                 list[ComplexArray]]]:
+        """Yield every curve, n_i, c_i, v_i and the rows of the curve."""
+        start = 0
+        for (curve, n), size in zip(self.terms, self._sizes, strict=True):
+            v, *rows = inner[start : start + size]
+            yield curve, float(n), float(curve.mass), v, rows
+            start += size
+
+    @cached_property
+    def _at_zero(self) -> bool:
+        """Whether 1 + psi, less the mass at zero, is the sum of what the X_i have of it."""
+        return not self.shift and sum(n * curve.mass for curve, n in self.terms) == self.mass
+
+    def correction(self, rows: list[ComplexArray], goal: ComplexArray,
+                   goal_slope: ComplexArray) -> tuple[list[ComplexArray], list[ComplexArray], ComplexArray]:
+        """Return Newton's steps in the rows toward psi's goal, their slopes, and the slope of the logit in y."""
+        y, *inner = rows
+        mass, shift = float(self.mass), float(self.shift)
+        at = logistic(goal)
+        log_k, d_log_k = at.log_complement(mass)  # of 1 + psi
+        u = y + log_k  # ln -g
+        pull = shift * np.exp(u) if shift else np.zeros_like(u)  # -a g
+        lack, whole = pull - mass * at.s, -pull
+        near = np.zeros(y.shape, dtype=bool)
+        if self._at_zero:
+            near = np.abs(at.rest) < np.abs(at.s)
+            lack = np.where(near, mass * at.rest, lack)
+        found, unmet = [], 0
+        for curve, n, c, v, others in self._each(inner):
+            log_w, d_log_w, log_u, d_log_u, log_x, d_log_x, *moves = seen(curve, v, others)
+            s, rest = sigmoids(v)
+            miss, rate = log_u - log_x + 1j * math.pi - u, d_log_u - d_log_x
+            lack = lack + n * c * np.where(near, -rest, s)
+            change = -n * c * s * rest / rate
+            whole, unmet = whole + change, unmet + change * miss
+            found.append((miss, rate, moves))
+        step, gain = (lack + unmet) / whole, -mass * at.s * at.rest * goal_slope / whole
+        first = gain - d_log_k * goal_slope
+        steps, gains = [step], [first]
+        for miss, rate, moves in found:
+            step_v, gain_v = (step - miss) / rate, gain / rate
+            steps += [step_v, *(move + g * step_v for move, g in zip(moves[::2], moves[1::2], strict=True))]
+            gains += [gain_v, *(g * gain_v for g in moves[1::2])]
+        return steps, gains, goal_slope / first
+
+    @np.errstate(all="ignore")
+    def valid(self, inner: list[ComplexArray]) -> BoolArray | bool:
+        """Return where every omega is in the upper half plane, on the sheet of its curve."""
+        found = np.ones(inner[0].shape, dtype=bool)
+        for curve, _, _, v, others in self._each(inner):
+            found &= on_sheet(curve, v, others, seen(curve, v, others)[4])
+        return found
+
+    def real_rows(self, log_odds: Array, tolerance: float) -> list[Array]:
+        """Return the rows on the negative axis, by Newton from the tables of the X_i."""
+        rows, goal = [row.astype(complex) for row in self._nearly(log_odds)], log_odds.astype(complex)
+        last = math.inf
+        for _ in range(_ROUNDS):
+            steps = self.correction(rows, goal, np.ones_like(goal))[0]
+            size = float(np.max([np.abs(step) / (1 + np.abs(row)) for step, row in zip(steps, rows, strict=True)]))
+            slower = np.minimum(1.0, _STEP / np.maximum(np.max(np.abs(steps), axis=0), 1e-300))
+            rows = [(row + slower * step).real.astype(complex) for row, step in zip(rows, steps, strict=True)]
+            if size <= tolerance or last / 2 < size < _ROUNDING:
+                return [row.real for row in rows]
+            last = size
+        raise ConvergenceError(f"psi of {self.at.law}: no real root")
+
+    def _nearly(self, log_odds: Array) -> list[Array]:
+        """Return the rows on the negative axis, between nodes of ln |g|."""
+        tables = []
+        for curve, _ in self.terms:
+            v, log_x, rows = curve.axis_table
+            tables.append((logistic(v.astype(complex)).log_complement(float(curve.mass))[0].real - log_x, [v, *rows]))
+        u = np.unique(np.concatenate([at for at, _ in tables]))
+        inner = [np.interp(u, at, row) + np.minimum(u - at[0], 0) for at, rows in tables for row in rows]
+        psi = self._psi([row.astype(complex) for row in inner], u.astype(complex)).real
+        known = (-psi > 0) & (-psi < float(self.mass))
+        s = -psi[known] / float(self.mass)
+        odds = np.log(s) - np.log1p(-s)
+        rises = np.r_[True, odds[1:] > np.maximum.accumulate(odds)[:-1]]
+        at_u = np.interp(log_odds, odds[rises], u[known][rises]) + np.minimum(log_odds - odds[0], 0)
+        inner = [np.interp(at_u, u, row) + np.minimum(at_u - u[0], 0) for row in inner]
+        log_k = logistic(log_odds.astype(complex)).log_complement(float(self.mass))[0].real
+        return [at_u - log_k, *inner]
+
+    def _psi(self, inner: list[ComplexArray], u: ComplexArray) -> ComplexArray:
+        """Return psi at ln -g."""
+        with np.errstate(over="ignore"):
+            total = -float(self.shift) * np.exp(u) if self.shift else np.zeros_like(u)
+        for _, n, c, v, _ in self._each(inner):
+            total = total - n * c * sigmoids(v)[0]
+        return total
+
+    def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
+        """Return E log(1 - zeta X): the log-potential of a free sum."""
+        y, *inner = rows
+        total, u = np.zeros_like(y), y
+        for curve, n, c, v, others in self._each(inner):
+            total = total + n * inside(curve, v, others, 1)
+            _, _, log_u, _, log_x, *_ = seen(curve, v, others)
+            u = log_u - log_x + 1j * math.pi
+        psi = self._psi(inner, u)
+        with np.errstate(all="ignore"):
+            return total - np.where(np.abs(psi) < _CLEAR, log_near_one(psi), u - y)
+
+    def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
+        """Return E arg(1 - zeta X) and the rest of Im y."""
+        first = np.abs(self.mean_log(rows).imag)
+        return first, float(self.mass) * rows[0].imag - first
