@@ -71,7 +71,8 @@ class Outside:
         sides = self._sides[run]
         z, f = self.margin.place(log_f, sides), np.exp(log_f) * np.array([one.sign for one in self.runs])[run]
         omega, h = self._points(log_f, sides)
-        begins = np.flatnonzero(~np.isnan(atom := self.margin.atom(self._sides)))
+        atom = self.margin.atom(self._sides)
+        begins = np.flatnonzero(np.any(atom == np.array([(one.gap.left, one.gap.right) for one in self.runs]).T, axis=0))
         places = np.array([[term.sides[k].atom for k in self._sides[begins, i]]
                            for i, term in enumerate(self.margin.terms)]).reshape(len(self.margin.terms), -1)
         lefts = np.array([gap.left for gap in self.gaps])
