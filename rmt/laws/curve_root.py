@@ -148,8 +148,8 @@ def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[C
     todo, last = np.arange(target.size), np.full(target.size, np.inf)
     for i in range(40):
         value, derivative, corrections = curve.system(logistic(v), y)
-        miss = sum((k * shift[0] for k, shift, _, _ in corrections), target - value)
-        off = sum((np.abs(shift[0]) for _, shift, _, _ in corrections), np.abs(miss))
+        miss = sum((part.k * part.shift[0] for part in corrections), target - value)
+        off = sum((np.abs(part.shift[0]) for part in corrections), np.abs(miss))
         step = miss / derivative
         size, reach = np.abs(step), np.maximum(0.4, 0.5 * (np.abs(v.real) - 8))  # far from |v| ~ 1 nearly linear
         if (far := size > reach).any():
@@ -161,8 +161,9 @@ def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[C
         settled = (whole <= 1e-15 * (1 + np.abs(v))) | (off <= loose)
         if (off < _SMALL).any():
             # y is only known to its rounding over the slope of the logit, and to that of v times its gain
-            rounding = sum((1e-15 * (1 + k) * ((8 + np.abs(v) + noise) / np.abs(slope) + np.abs(v * gain[0]))
-                            for (k, _, gain, slope), noise in zip(corrections, curve.noises, strict=True)), tolerance)
+            rounding = sum((1e-15 * (1 + k) * ((8 + np.abs(v) + noise * share) / np.abs(slope) + np.abs(v * gain[0]))
+                            for (k, _, gain, slope, share), noise in zip(corrections, curve.noises, strict=True)),
+                           tolerance)
             # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
             settled |= (off <= rounding) & (whole >= 0.5 * last)
         if i:  # the error that a quadratic convergence leaves

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
+_CLEAR = 0.1  # of 1 + e^v: below, it is taken from i pi
 
 class Logistic(NamedTuple):
     """sigmoid(v) = 1 / (1 + e^-v), sigmoid(-v), and their logarithms, continuous on the strip."""
@@ -51,8 +52,8 @@ def logistic(v: ComplexArray) -> Logistic:
     left = v.real < 0
     inner = np.where(left, v, -v)
     e = np.exp(inner)
-    u = 1 + e
-    near, log_near = 1 / u, -np.log(u) - _lost(e, u)
+    u = _one_plus(e, inner)
+    near, log_near = 1 / u, -np.log(u) - np.where(np.abs(u) < _CLEAR, 0, _lost(e, u))
     far, log_far = e * near, log_near + inner
     return Logistic(np.where(left, far, near), np.where(left, near, far),
                     np.where(left, log_far, log_near), np.where(left, log_near, log_far))
@@ -80,10 +81,20 @@ def _lost(z: ComplexArray, u: ComplexArray) -> ComplexArray:
 def sigmoids(v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
     """Return sigmoid(v) and sigmoid(-v)."""
     left = v.real < 0
-    e = np.exp(np.where(left, v, -v))
-    near = 1 / (1 + e)
+    inner = np.where(left, v, -v)
+    e = np.exp(inner)
+    near = 1 / _one_plus(e, inner)
     far = e * near
     return np.where(left, far, near), np.where(left, near, far)
+
+
+def _one_plus(e: ComplexArray, v: ComplexArray) -> ComplexArray:
+    """Return 1 + e, e = e^v, with every digit where that is small, next to v = +-i pi."""
+    u = np.asarray(1 + e)
+    if (small := np.abs(u) < _CLEAR).any():
+        near = v[small]
+        u[small] = -np.expm1(near.real + 1j * (near.imag - np.copysign(math.pi, near.imag)))
+    return u
 
 
 def angle(u: ComplexArray) -> Array:

@@ -46,12 +46,16 @@ _NEXT_TO_NOTHING = 1e-18  # of a factor's dimension: where so little of it is le
 
 
 class Correction(NamedTuple):
-    """Newton's step in the rows of a factor of power k at fixed v, and their derivatives in v; the first row is y."""
+    """Newton's step in the rows of a factor of power k at fixed v, and their derivatives in v; the first row is y.
+
+    And the slope of the logit in y, and what a relative error of psi is of the logit.
+    """
 
     k: float
     shift: list[ComplexArray]
     gain: list[ComplexArray]
     slope: ComplexArray
+    share: Array
 
 
 @dataclass(frozen=True, repr=False)
@@ -245,9 +249,9 @@ class MasterCurve:
     def log_im_w(self, v: ComplexArray) -> Array:
         """Return ln |Im w|, without cancellation however small."""
         a, b = np.abs(v.real), v.imag
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore"):  # |1 + e^-v|^2, which may be small
             return (math.log(self.mass) + np.log(np.abs(np.sin(b))) - a
-                    - np.log1p(np.exp(-a) * (2 * np.cos(b) + np.exp(-a))))
+                    - np.log(np.expm1(-a) ** 2 + 4 * np.exp(-a) * np.cos(b / 2) ** 2))
 
     def log_x(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray]:
         """Return ln x and d ln x / dv (along the y that follow v)."""
@@ -266,7 +270,7 @@ class MasterCurve:
         corrections = []
         for (law, ratio, _, k), rows in zip(self._factors, self.rows(y), strict=True):
             goal, goal_slope = at.odds(ratio)
-            corrections.append(Correction(k, *law.correction(rows, goal, goal_slope)))
+            corrections.append(Correction(k, *law.correction(rows, goal, goal_slope), 1 / (1 + ratio * np.abs(at.s))))
             value -= k * rows[0]
             derivative -= k * corrections[-1].gain[0]
         return value, derivative, corrections
