@@ -106,12 +106,13 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
     The y inside the strip that are turned at least as far as x are unique (Belinschi and Bercovici 2007), and
     so is v inside the strip without them. A real solution is the root if x + i0 moves it into the strip.
     """
-    inside = np.minimum(v.imag, math.pi - v.imag) > _REAL
+    turned = (math.pi - v.imag) / _from_infinity(v)
+    inside = np.minimum(v.imag, turned) > _REAL
     for (y_l, *inner), (law, *_) in zip(curve.rows(y), curve.slopes, strict=True):
         inside &= y_l.imag + log_x.imag <= math.pi + 1e-9
         inside &= law.valid(inner)
     nearly = _REAL if curve.noisy else 1e-14
-    real = math.pi - v.imag <= nearly
+    real = turned <= nearly
     if not real.any():
         return inside
     with np.errstate(all="ignore"):
@@ -122,6 +123,11 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
             for row, gain in zip(rows[1:], correction.gain[1:], strict=True):  # of a stream some have no such proof
                 real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
     return inside | real
+
+
+def _from_infinity(v: ComplexArray) -> Array:
+    """Return how far v is from i pi, where w is infinite: at the most 1."""
+    return np.clip(np.abs(v - 1j * math.pi), 1e-300, 1.0)
 
 
 def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
@@ -166,8 +172,8 @@ def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[C
                            tolerance)
             # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
             settled |= (off <= rounding) & (whole >= 0.5 * last)
-        if i:  # the error that a quadratic convergence leaves
-            settled |= whole**2 * np.maximum(whole / last**2, 1) <= 1e-16
+        if i:  # the error that a quadratic convergence leaves: w turns over a length of |v - i pi|
+            settled |= whole**2 * np.maximum(whole / last**2, 1 / _from_infinity(v)) <= 1e-16
         if settled.any():
             for end, part in zip(ends, (v, *y), strict=True):
                 end[todo] = part
