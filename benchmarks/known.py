@@ -176,11 +176,12 @@ def _moved(a: Facts, factor: float, shift: float) -> Facts:
 
 
 def blur(node: Node, x: np.ndarray) -> np.ndarray:
-    """Return by how much rounding may move a place x: that of x itself, in a sum that of its largest terms."""
+    """Return by how much rounding may move a place x: that of ln x, in a sum that of its largest terms."""
     if _has_sum(node):
         known = facts(node)
         return np.full(np.shape(x), 1e-15 * max(abs(known.low), abs(known.high), abs(known.mean)))
-    return 1e-15 * np.abs(x)
+    with np.errstate(divide="ignore"):
+        return 1e-15 * np.abs(x) * (1 + np.abs(np.where(x == 0, 0.0, np.log(np.abs(x)))))
 
 
 def _has_sum(node: Node) -> bool:

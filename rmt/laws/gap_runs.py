@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import elementwise
 
+from rmt.laws.errors import ConvergenceError
+
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
@@ -22,7 +24,7 @@ BoolArray = NDArray[np.bool_]
 NEARLY = 0.1  # size of a margin between nodes that may have the other sign there
 SAME = 1e-9  # of masses that are equal, and of places, in units
 _OPEN = 1e-9  # margin over which a gap is open: narrower ones count as touching bands
-_ZOOMS = 14
+_ZOOMS, _CORRECTIONS = 14, 30
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def open_runs(combinations: list[Combination], exact: Margin) -> list[Run]:
     log_f, whose, is_open = _turned(log_f, whose, margin, sides, exact)
     begins = np.r_[True, np.diff(whose) > 0]
     ends = np.r_[begins[1:], True]
-    change = np.flatnonzero((is_open[1:] != is_open[:-1]) & ~begins[1:])
+    change = _changes(log_f, whose, is_open, sides, exact)
     edge = np.full(log_f.size, np.nan)  # between a node and the next
     if change.size:
         edge[change] = _root(exact, log_f[change], log_f[change + 1], sides[whose[change]])
@@ -145,8 +147,22 @@ def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,
     return log_f[order], whose[order], is_open[order]
 
 
+def _changes(log_f: Array, whose: IntArray, is_open: BoolArray, sides: IntArray, exact: Margin) -> IntArray:
+    """Return the nodes behind which the margin changes its sign; where it is open is corrected in place."""
+    for _ in range(_CORRECTIONS):
+        change = np.flatnonzero((is_open[1:] != is_open[:-1]) & (whose[1:] == whose[:-1]))
+        mine = sides[whose[change]]
+        left, right = (exact(log_f[at], mine) > _OPEN if change.size else is_open[at] for at in (change, change + 1))
+        if np.array_equal(left, is_open[change]) and np.array_equal(right, is_open[change + 1]):
+            return change
+        is_open[change], is_open[change + 1] = left, right
+    raise ConvergenceError("free convolution: a gap opens and closes within rounding")
+
+
 def _root(margin: Margin, left: Array, right: Array, sides: IntArray) -> Array:
     """Return where a margin vanishes; z is stationary there, so its error is the square."""
     found = elementwise.find_root(lambda x, i: margin(x, sides[i]) - _OPEN, (left, right),
-                                  args=(np.arange(left.size),), tolerances={"xatol": 1e-10})
+                                  args=(np.arange(left.size),), tolerances={"xatol": 1e-8})
+    if not np.all(found.success):
+        raise ConvergenceError(f"free convolution: the end of a gap near {left[~found.success][0]:.6g} is not found")
     return np.asarray(found.x)

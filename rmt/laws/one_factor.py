@@ -18,7 +18,8 @@ def gaussian_root(log_x: ComplexArray, m: float) -> ComplexArray:
     one_over_w, one_plus_w = (x - 1 - c + root) / 2, 2 * x / (x + c - 1 + root)
     with np.errstate(divide="ignore", invalid="ignore"):
         far = log_lower(1 / one_over_w) - log_lower(one_plus_w)
-    return in_strip(np.where(np.abs(one_over_w) < 0.5, -np.log(1 + one_over_w), far) + 1j * math.pi)
+        near = -np.log(1 + one_over_w)
+    return in_strip(np.where(np.abs(one_over_w) < 0.5, near, far) + 1j * math.pi)
 
 
 def slope_root(log_x: ComplexArray, law: ExplicitPsi) -> tuple[ComplexArray, ComplexArray]:

@@ -29,6 +29,8 @@ _NODES = np.arange(-34.0, 34.1, 0.5)  # the coordinate of a side
 _CLOSE = 1e-14  # in b, relatively: nearer to an end, the distance has no digits
 _CUT = 25.0  # the coordinate of a side up to which s is looked at for where it is 0 or 1
 _ROUNDS = 60
+_INFINITE = 1e300
+_SMALL = 1e-9  # no residual of rounding is larger
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Factor:
         """Return where s falls through 0 or 1 in gaps: at an end, where it is beyond on all of one."""
         def value(u: Array, a: Array, b: Array) -> Array:
             s, rest, _, _ = self.law.on_axis(place(u, a, b), True)
-            found = -rest if level else s
+            found = np.clip(-rest if level else s, -_INFINITE, _INFINITE)
             return np.asarray(found / (1 + np.abs(found)))
 
         span = np.full(low.size, _CUT)
@@ -173,19 +175,25 @@ class Factor:
             u[here] = np.interp(odds[here], table.odds, table.u)
             left[here], right[here] = np.sort([table.u[i - 1], table.u[i]], axis=0)
         b, slope, rise, short, miss = np.empty((5, sides.size))
-        todo = np.arange(sides.size)
+        todo, last = np.arange(sides.size), np.full(sides.size, np.inf)
         for _ in range(_ROUNDS):
             at_u = u[todo], low[todo], high[todo]
             b[todo] = place(*at_u)
             found, slope[todo], rise[todo], short[todo], _ = self._look(b[todo], positive)
+            by_u = rate(*at_u)
             with np.errstate(all="ignore"):
                 miss[todo] = odds[todo] - found
-                new = at_u[0] + miss[todo] / (slope[todo] * rate(*at_u))
+                new = at_u[0] + miss[todo] / (slope[todo] * by_u)
             more = miss[todo] * turn[todo]
             left[todo] = np.where(more > 0, at_u[0], left[todo])
             right[todo] = np.where(more < 0, at_u[0], right[todo])
             new = np.where((new >= left[todo]) & (new <= right[todo]), new, (left[todo] + right[todo]) / 2)
-            open_ = (np.abs(new - at_u[0]) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-16)
+            size = np.abs(miss[todo])
+            stalled = (size < _SMALL) & (size > last[todo] / 2)  # down to rounding
+            last[todo] = size
+            moves = np.abs(new - at_u[0])
+            open_ = (moves > 1e-14 * (1 + np.abs(new))) & (moves * by_u > 1e-16 * np.abs(b[todo])) & (size > 1e-16)
+            open_ &= ~stalled
             todo = todo[open_]
             if not todo.size:
                 break

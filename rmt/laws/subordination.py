@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
 from rmt.laws.errors import ConvergenceError
@@ -36,6 +37,7 @@ BoolArray = NDArray[np.bool_]
 _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _GRAIN = 4e-15  # some units of rounding
 _PASTUR, _QUICK = 16, 15
+_NEAR_ZERO, _TERMS = 0.05, 10  # of |G| times the reach of a law: R is a series there
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
@@ -89,6 +91,9 @@ class Subordination:
         self.strips = np.array([law._branch_strip for law in self.laws]).reshape(-1, 1)
         self.means = np.array([mean for *_, mean, _ in others]).reshape(-1, 1)
         self.variances = np.array([variance for *_, variance in others]).reshape(-1, 1)
+        self.reach = np.array([max(abs(end) for end in law._ends) for law in self.laws]).reshape(-1, 1)
+        order = np.arange(1, _TERMS)
+        self.slopes_of_r = [order * law._cumulants(_TERMS)[1:] for law in self.laws]
         elementary = sum(n * law.var() for law, n in self.elementary)
         counts = self.n - np.eye(len(self.laws))  # of what there is beside one copy of each
         self.without = counts @ self.variances[:, 0] + elementary
@@ -132,9 +137,13 @@ class Subordination:
             away = np.abs(omega - self.means)
             least = np.arange(len(self.laws))[:, None] == away.argmin(axis=0)
             share = least - self.n[:, None]
-            along = np.where(far, np.where(least, d_omega, 0) - share * (d_omega + dg_each / g_each**2), along)
+            series = 4 * self.reach * np.abs(g) < _NEAR_ZERO  # where the difference of dF and d omega has no digits
+            by_g = np.array([polyval(g, coefficients) for coefficients in self.slopes_of_r])
+            turned = np.where(series, 0, share * (d_omega + dg_each / g_each**2))
+            along = np.where(far, np.where(least, d_omega, 0) - turned, along)
             whole = np.where(far, np.where(least, omega, 0).sum(0), whole)
-            rest, direct = np.where(far, (share * h).sum(0), rest), np.where(far, 0, direct)
+            rest = np.where(far, (share * h).sum(0), rest)
+            direct = np.where(far, -np.where(series, share * by_g, 0).sum(0), direct)
         return whole, rest, along, direct
 
     def _elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
@@ -159,7 +168,7 @@ class Subordination:
         if outside is not None and (real := np.flatnonzero(z.imag == 0)).size:
             g, omega, known = outside.nearly(z[real].real)
             end, done = self._newton(z[real], self._real(g, omega), _QUICK)
-            done &= known & self._proved(z[real], end)
+            done &= known & (np.abs(end.g.imag) <= _SMALL * np.abs(end.g)) & outside.holds(z[real].real, end.g.real)
             found.put(real[done], end[done])
             if (rest := known & ~done).any():
                 found.put(real[rest], self._real(*outside.at(z[real[rest]].real)))

@@ -102,6 +102,14 @@ class Outside:
             f = np.where(np.minimum(np.abs(nodes.f[i - 1]), np.abs(nodes.f[i])) > self.margin.unit, 1 / g, f)
             return 1 / f, np.where(np.abs(omega) < np.abs(h), omega, f - h), known
 
+    def holds(self, z: Array, g: Array) -> BoolArray:
+        """Return where G, which falls along a gap, lies between those at the nodes beside z."""
+        i, nodes = self._after(z), self._nodes
+        with np.errstate(divide="ignore"):
+            left, right = 1 / nodes.f[i - 1], 1 / nodes.f[i]
+        left, right = np.where(nodes.run[i - 1] < 0, np.inf, left), np.where(nodes.run[i] < 0, -np.inf, right)
+        return (g <= left) & (g >= right)
+
     def _after(self, z: Array) -> IntArray:
         """Return the node after z."""
         return np.clip(np.searchsorted(self._nodes.z, z), 1, self._nodes.z.size - 1)
@@ -199,10 +207,10 @@ class _Margin:
         points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
         omega, h = (np.array(rows) for rows in zip(*((point.omega, point.h) for point in points), strict=True))
         n, means = (np.array([getattr(term, name) for term in self.terms]) for name in ("n", "mean"))
-        f, each = np.exp(log_f) * [self.terms[0].sides[k].sign for k in sides[:, 0]], np.arange(log_f.size)
-        least = np.abs(omega - means[:, None]).argmin(axis=0)
-        near = n @ omega - (n.sum() - 1) * f
-        return np.where(np.abs(f) < self.unit, near, omega[least, each] + h[least, each] - n @ h)
+        f = np.exp(log_f) * [self.terms[0].sides[k].sign for k in sides[:, 0]]
+        least = np.arange(n.size)[:, None] == np.abs(omega - means[:, None]).argmin(axis=0)
+        far = np.where(least, omega, 0).sum(axis=0) + ((least - n[:, None]) * h).sum(axis=0)
+        return np.where(np.abs(f) < self.unit, n @ omega - (n.sum() - 1) * f, far)
 
     def atom(self, sides: IntArray) -> Array:
         """Return where F vanishes on sides that begin at atoms; NaN on others."""
