@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -25,7 +26,6 @@ from rmt.laws.errors import ConvergenceError
 from rmt.laws.gap_runs import Gap
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import Array, ComplexArray, MasterCurve
-from rmt.laws.product_gaps import gaps
 from rmt.laws.rational import log_of
 
 # steps of .4 at most: between zeros of x at -c and at -c (1 + d) there is a turn, and another ln 2 behind it
@@ -43,7 +43,7 @@ def has_gaps(curve: MasterCurve) -> bool:
     return sum((mass for _, mass in positive_atoms(curve)), Fraction(0)) < curve.mass
 
 
-def between_gaps(curve: MasterCurve) -> tuple[tuple[tuple[float, float], float], ...]:
+def between_gaps(curve: MasterCurve, gaps: Sequence[Gap]) -> tuple[tuple[tuple[float, float], float], ...]:
     """Return the intervals between all gaps, of ln x, exact where an atom or an edge at a known place is, and masses.
 
     An atom that stands alone has an interval without length.
@@ -57,7 +57,7 @@ def between_gaps(curve: MasterCurve) -> tuple[tuple[tuple[float, float], float],
         at = float(known[np.abs(known - x).argmin()])
         return at if abs(at - x) <= _NARROW * (1 + abs(x)) else x
 
-    found = [*gaps(curve)]
+    found = [*gaps]
     if found[0].left > -math.inf:
         found.insert(0, Gap(-math.inf, -math.inf, float(curve.mass)))
     out = []

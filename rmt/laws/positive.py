@@ -19,6 +19,7 @@ from rmt.laws.edges import between_gaps, cut, has_gaps, log_support
 from rmt.laws.law import Law
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import ComplexArray, MasterCurve
+from rmt.laws.product_gaps import Outside, outside
 from rmt.laws.rational import log_of
 
 _ZERO = 1e-300  # for z = 0, where G may be infinite
@@ -49,7 +50,12 @@ class PositiveLaw(Law):
     @cached_property
     def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
         """Those of ln x, of products whose psi are explicit."""
-        return between_gaps(self.curve) if has_gaps(self.curve) else ()
+        return between_gaps(self.curve, self._outside.gaps) if has_gaps(self.curve) else ()
+
+    @cached_property
+    def _outside(self) -> Outside:
+        """What is outside, where there `has_gaps`."""
+        return outside(self.curve)
 
     @cached_property
     def _points(self) -> tuple[tuple[float, float], ...]:
@@ -100,7 +106,7 @@ class PositiveLaw(Law):
             v, slope = self.curve.alone.logit(at)
             log_z, d_log_z = self.curve.log_scale + 1j * math.pi - at, np.full_like(at, -1)
         elif self.curve.slopes:
-            return super()._branch(at)
+            return self._branch_at(at)
         else:
             v, slope = at, np.ones_like(at)
             log_z, d_log_z = self.curve.log_x(at, [])
@@ -109,6 +115,21 @@ class PositiveLaw(Law):
         z_g = (1 - mass) + mass * rest  # 1 + w
         dw = -mass * s * rest * slope
         return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z, mass * s * z / z_g
+
+    def _branch_at(self, z: ComplexArray) -> tuple[ComplexArray, ...]:
+        """Return z, 1, G, dG and h at z; in a known gap without a search for the root."""
+        found = np.empty((5, z.size), dtype=complex)
+        known = np.zeros(z.size, dtype=bool)
+        if self._between:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                log_x = np.log(z.real)
+            known = (z.imag == 0) & (z.real > 0) & self._outside.holds(log_x)
+        if known.any():
+            x, (_, w, beyond, rate) = z[known].real, self._outside.at(log_x[known])
+            found[:, known] = x, np.ones_like(x), beyond / x, (rate - beyond) / x**2, -x * w / beyond
+        if not known.all():
+            found[:, ~known] = super()._branch(z[~known])
+        return tuple(found)
 
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
         if self.curve.slopes:

@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import elementwise
 from scipy.special import expit
 
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.gap_runs import NEARLY, Combination, Gap, in_order, joined, open_runs
+from rmt.laws.gap_runs import NEARLY, Combination, Gap, Run, in_order, joined, open_runs
 from rmt.laws.psi_sides import DEEPEST, Factor
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
@@ -101,19 +103,78 @@ class Place(NamedTuple):
     rest: Array
 
 
-def gaps(curve: MasterCurve) -> tuple[Gap, ...]:
-    """Return the gaps (in ln x) of a free product of laws on x > 0 whose psi are explicit, increasing.
+class Real(NamedTuple):
+    """What a law is at real points outside: ln x, w, 1 + w, and x dw/dx."""
 
-    The last is unbounded, and so is the first without a hard edge. Raises `ConvergenceError` where they do not
-    account for the mass.
+    log_x: Array
+    w: Array
+    beyond: Array
+    rate: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """All of x > 0 that is outside the support of a product: its gaps (in ln x), increasing, and what there is on them.
+
+    The last is unbounded, and so is the first without a hard edge.
+    """
+
+    gaps: tuple[Gap, ...]
+    runs: tuple[Run, ...]
+    product: Product
+
+    @cached_property
+    def _nodes(self) -> tuple[Real, IntArray, IntArray, Array]:
+        """Points on the runs, in increasing ln x; of each the run, the gap and the parameter."""
+        at, run = (np.concatenate(parts) for parts in zip(
+            *((one.log_f, np.full(one.log_f.size, i)) for i, one in enumerate(self.runs)), strict=True))
+        points = self._points(at, run)
+        gap = np.clip(np.searchsorted([gap.left for gap in self.gaps], points.log_x, "right") - 1, 0, None)
+        order = np.argsort(points.log_x, kind="stable")
+        return Real(*(part[order] for part in points)), run[order], gap[order], at[order]
+
+    def _points(self, at: Array, run: IntArray) -> Real:
+        """Return what is at parameters of runs."""
+        sides = np.array([one.sides for one in self.runs])[run]
+        return self.product.real(at, sides)
+
+    def holds(self, log_x: Array) -> BoolArray:
+        """Return where points lie between two nodes of one gap."""
+        (nodes, _, gap, _), i = self._nodes, self._after(log_x)
+        return (gap[i] == gap[i - 1]) & (log_x > nodes.log_x[i - 1]) & (log_x < nodes.log_x[i])
+
+    def _after(self, log_x: Array) -> IntArray:
+        places = self._nodes[0].log_x
+        return np.clip(np.searchsorted(places, log_x), 1, places.size - 1)
+
+    def at(self, log_x: Array) -> Real:
+        """Return what there is at points that it holds."""
+        (nodes, run, _, at), i = self._nodes, self._after(log_x)
+        share = (log_x - nodes.log_x[i - 1]) / (nodes.log_x[i] - nodes.log_x[i - 1])
+        w, beyond, rate = (part[i - 1] + share * (part[i] - part[i - 1]) for part in nodes[1:])
+        if (one := run[i] == run[i - 1]).any():  # or a cut of w lies between two very near nodes
+            mine, goal = run[i][one], log_x[one]
+            sides = np.array([self.runs[k].sides for k in mine])
+            found = elementwise.find_root(lambda p, k: self.product.place(p, sides[k]) - goal[k],
+                                          (at[i - 1][one], at[i][one]), args=(np.arange(goal.size),),
+                                          tolerances={"xatol": 1e-15, "xrtol": 4e-16})
+            _, w[one], beyond[one], rate[one] = self._points(found.x, mine)
+        return Real(log_x, w, beyond, rate)
+
+
+def outside(curve: MasterCurve) -> Outside:
+    """Return what is outside the support of a free product of laws on x > 0 whose psi are explicit.
+
+    Raises `ConvergenceError` where the gaps do not account for the mass.
     """
     product = Product(curve)
-    found = joined((run.gap for run in open_runs(product.combinations(), product)), product.total)
+    runs = open_runs(product.combinations(), product)
+    found = joined((run.gap for run in runs), product.total)
     hard = curve.order > 1
     if (not found or found[-1].right < math.inf or (found[0].left > -math.inf and not hard)
             or not in_order(found, 1.0) or (len(found) == 1 and not hard)):
         raise ConvergenceError(f"free product: its gaps {found} do not account for its mass")
-    return tuple(found)
+    return Outside(tuple(found), tuple(runs), product)
 
 
 class Product:
@@ -227,33 +288,39 @@ class Product:
 
     def __call__(self, log_f: Array, sides: IntArray) -> Array:
         """Return the margin."""
-        out = np.empty(log_f.size)
-        for r in np.unique(sides[:, 0]):
-            here = sides[:, 0] == r
-            place = self._place(int(r), log_f[here])
-            points = [factor.at(sides[here, i + 1], odds)
-                      for i, (factor, odds) in enumerate(zip(self.factors, place.odds, strict=True))]
-            rise, short = (np.array(rows) for rows in zip(*((p.rise, p.short) for p in points), strict=True))
-            out[here] = self._relative(place, rise, short)[0]
-        return out
+        return self._both_at(log_f, sides)[1]
 
     def place(self, log_f: Array, sides: IntArray) -> Array:
         """Return ln x."""
-        out = np.empty(log_f.size)
+        return self._both_at(log_f, sides)[0].log_x
+
+    def real(self, log_f: Array, sides: IntArray) -> Real:
+        """Return what there is at points outside."""
+        return self._both_at(log_f, sides)[0]
+
+    def _both_at(self, log_f: Array, sides: IntArray) -> tuple[Real, Array]:
+        """Return that, and the margin."""
+        found, margin = Real(*np.empty((4, log_f.size))), np.empty(log_f.size)
         for r in np.unique(sides[:, 0]):
             here = sides[:, 0] == r
             within, at = self.ranges[r], log_f[here]
             place = self._place(int(r), at)
+            points = [factor.at(sides[here, i + 1], odds)
+                      for i, (factor, odds) in enumerate(zip(self.factors, place.odds, strict=True))]
+            rise, short = (np.array(rows) for rows in zip(*((p.rise, p.short) for p in points), strict=True))
+            margin[here], size = self._relative(place, rise, short)
             log_x = self.curve.log_scale - within.odds(at, 1.0) + self.drift * place.w
             if self.kappa:
                 log_x += self.kappa * np.log(within.size(at))
             for m, k in self.powers:
                 log_x -= k * (within.odds(at, m) + math.log(m))
-            for i, (factor, odds) in enumerate(zip(self.factors, place.odds, strict=True)):
-                b = factor.at(sides[here, i + 1], odds).b
-                log_x -= factor.k * (b + math.log(factor.m))
-            out[here] = log_x
-        return out
+            for factor, point in zip(self.factors, points, strict=True):
+                log_x -= factor.k * (point.b + math.log(factor.m))
+            with np.errstate(all="ignore"):
+                rate = -np.abs(place.w * place.beyond) / (margin[here] * size)
+            for row, part in zip(found, (log_x, place.w, place.beyond, rate), strict=True):
+                row[here] = part
+        return found, margin
 
     def atom(self, sides: IntArray) -> Array:
         """Return ln x where |w| begins, if it is infinite; else NaN."""

@@ -80,7 +80,7 @@ def test_a_cut_of_w_is_no_gap():
 def test_gaps_are_where_w_is_real():
     """Just outside each edge the root of the curve is real, just inside it is not."""
     law = Discrete((1, 20), (0.5, 0.5)) * MarchenkoPastur(0.1) * Discrete((0, 1, 7), (0.2, 0.3, 0.5))
-    for gap in product_gaps.gaps(law.curve):
+    for gap in product_gaps.outside(law.curve).gaps:
         for end, side in ((gap.left, 1), (gap.right, -1)):
             if math.isfinite(end):
                 inside, outside = law._at(np.array([end - side * 1e-5, end + side * 1e-5])).log_density
