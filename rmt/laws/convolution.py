@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, reduce
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from rmt.checks import Number, number, positive
 from rmt.laws import rational
+from rmt.laws.bands import Local
 from rmt.laws.distribution import Array
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.free_sum import Affine
@@ -21,6 +23,7 @@ from rmt.laws.law import RULES, Law
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.positive import PositiveLaw
+from rmt.laws.rational import log_of
 from rmt.text import number_text
 
 
@@ -38,12 +41,22 @@ class FreeProduct(PositiveLaw):
         scales = [] if self.scale == 1 else [MasterCurve(Fraction(self.scale))]
         return reduce(operator.mul, [*scales, *curves]).settled()
 
+    @property
+    def _dilated(self) -> Law | None:
+        """The law, if it is no more than dilated."""
+        return self.factors[0][0] if len(self.factors) == 1 and self.factors[0][1] == 1 else None
+
     def expect(self, f: Callable[[Array], ArrayLike]) -> float:
         """Return E f(X); of a dilation that is an average over the law that it dilates."""
-        if len(self.factors) == 1 and self.factors[0][1] == 1:
+        if self._dilated:
             scale = float(self.scale)
-            return self.factors[0][0].expect(lambda x: f(scale * x))
+            return self._dilated.expect(lambda x: f(scale * x))
         return super().expect(f)
+
+    def _at(self, t: Array, state: Any = None) -> Local:
+        if isinstance(self._dilated, PositiveLaw):
+            return self._dilated._at(t - log_of(Fraction(self.scale)), state)
+        return super()._at(t, state)
 
     def __repr__(self) -> str:
         names = [(f"({law!r})" if " " in repr(law) else repr(law), power) for law, power in self.factors]

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
-from rmt.laws.logistic import angle, logistic, sigmoids
+from rmt.laws.logistic import angle, log_upper, logistic, sigmoids
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
 _BLOCK = 2**18  # numbers at a time
@@ -82,7 +82,7 @@ class DiscretePsi(ExplicitPsi):
         z = (y - far)[..., None] + self._log_d
         up, down = sigmoids(z)
         s, rest = up @ p, down @ p
-        return np.asarray(np.log(s / rest) + far, dtype=complex), (up * down) @ p / (s * rest)
+        return np.asarray(log_upper(s / rest) + far, dtype=complex), (up * down) @ p / (s * rest)
 
     @property
     def axis_noise(self) -> float:

@@ -36,11 +36,16 @@ _BESIDE = 1e-9
 _NARROW = 1e-12  # of ln x: nearer to each other two places are the same
 
 
-def has_gaps(curve: MasterCurve) -> bool:
-    """Return whether there may be gaps, all of which are known."""
-    if not curve.slopes or curve.implicit or all(law.connected for law, *_ in curve.slopes):
+def is_known_outside(curve: MasterCurve) -> bool:
+    """Return whether all that is outside the support is known: the psi are explicit, and not all is atoms."""
+    if not curve.slopes or curve.implicit:
         return False
     return sum((mass for _, mass in positive_atoms(curve)), Fraction(0)) < curve.mass
+
+
+def has_gaps(curve: MasterCurve) -> bool:
+    """Return whether there may be gaps between the ends, all of which are known."""
+    return is_known_outside(curve) and not all(law.connected for law, *_ in curve.slopes)
 
 
 def between_gaps(curve: MasterCurve, gaps: Sequence[Gap]) -> tuple[tuple[tuple[float, float], float], ...]:

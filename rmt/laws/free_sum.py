@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -90,8 +90,19 @@ class Affine(Moved, Law):
         return self.law._branch_strip
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
+        return self._moved(self.law._branch(at))
+
+    @property
+    def _searched(self) -> bool:
+        return self.law._searched
+
+    def _branch_near(self, at: ComplexArray, state: Any) -> tuple[tuple[ComplexArray, ...], Any]:
+        found, state = self.law._branch_near(at, state)
+        return self._moved(found), state
+
+    def _moved(self, found: tuple[ComplexArray, ...]) -> tuple[ComplexArray, ...]:
         factor, shift = float(self.factor), float(self.shift)
-        z, dz, g, dg, h = self.law._branch(at)
+        z, dz, g, dg, h = found
         return factor * z + shift, factor * dz, g / factor, dg / factor, factor * h - shift
 
     def _on_branch(self, at: ComplexArray) -> BoolArray:
@@ -154,11 +165,41 @@ class FreeSum(Law):
     def _solver(self) -> Subordination:
         return Subordination(self.terms)
 
+    @cached_property
+    def _joint(self) -> tuple[MasterCurve, float] | None:
+        """The curve of X less the sum of what its terms are at the least, where a term is dear, and that sum."""
+        if not any(law._searched for law, _ in self.terms):
+            return None
+        lows = [law._point_masses[0][0] if isinstance(law, FiniteLaw) else Fraction(0) for law, _ in self.terms]
+        total = sum((Fraction(n) * min(low, Fraction(0)) for low, (_, n) in zip(lows, self.terms, strict=True)),
+                    Fraction(0))
+        curve = _joined(shift_by(self, -total), self.terms, -total)
+        return (curve, float(total)) if curve else None
+
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        outside = vars(self).get("_outside")
+        known = outside.holds(z.real) & (z.imag == 0) if outside else np.zeros(z.size, dtype=bool)
+        if self._joint and not known.all():
+            if not known.any():
+                return self._jointly(*self._joint, z, state)
+            found = np.empty((3, z.size), dtype=complex)
+            for part in (known, ~known):
+                found[:, part] = self._potential(z[part])[:3]
+            return *found, []
         solver = self._solver
-        found = solver.follow(z, state) if state else solver.solve(z, vars(self).get("_outside"))
+        solved = solver.follow(z, state) if state else solver.solve(z, outside)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return solver.potential(found), found.g, 1 / solver.slopes(found)[0], [found.g, *found.at]
+            return solver.potential(solved), solved.g, 1 / solver.slopes(solved)[0], [solved.g, *solved.at]
+
+    @staticmethod
+    def _jointly(curve: MasterCurve, low: float, z: ComplexArray,
+                 state: Any) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        """Return what `_potential` does from the roots of all terms at once."""
+        z = (z.real - low) + 1j * np.maximum(z.imag, 0.0)
+        log_z = np.log(np.where(z == 0, 1e-300, z))
+        v, y = curve.follow(log_z, state[0], state[1:]) if state else curve.solve(log_z)
+        u, z_g, slope = curve.cauchy(log_z, v, y)
+        return u, z_g / z, slope / z**2, [v, *y]
 
     def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
         return np.asarray(sum(float(n) * law._r_transform_at(g) for law, n in self.terms))
@@ -253,6 +294,11 @@ def _sum_curve(law: Law, otherwise: MasterCurve) -> MasterCurve:
     terms = list(found)
     if [n for _, n in terms] == [1] and isinstance(terms[0][0], FiniteLaw):
         return finite_curve(law._point_masses)
+    return _joined(law, terms, shift) or otherwise
+
+
+def _joined(law: Law, terms: Iterable[tuple[Law, Number]], shift: Number) -> MasterCurve | None:
+    """Return the curve of a law, a shift and terms, by those of the terms; None where one is not on x >= 0."""
     curves, total = list[tuple[MasterCurve, Fraction]](), Fraction(shift)
     for term, n in terms:
         if isinstance(term, FiniteLaw) and (least := term._point_masses[0][0]) < 0:
@@ -260,9 +306,9 @@ def _sum_curve(law: Law, otherwise: MasterCurve) -> MasterCurve:
         try:
             curves.append((term.curve, Fraction(n)))
         except ValueError:  # it is not on x >= 0
-            return otherwise
+            return None
     if total < 0:
-        return otherwise
+        return None
     return MasterCurve(slopes=((SumPsi(LawPsi(law), tuple(curves), total), Fraction(1), Fraction(1)),))
 
 

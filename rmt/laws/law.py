@@ -76,6 +76,15 @@ class Law(Distribution):
         _, g, slope, _ = self._potential(at)
         return at, np.ones_like(at), g, slope, 1 / g - at
 
+    @property
+    def _searched(self) -> bool:
+        """Whether the parameter is z for want of a better, and each point a search for a root."""
+        return False
+
+    def _branch_near(self, at: ComplexArray, state: Any) -> tuple[tuple[ComplexArray, ...], Any]:
+        """Return what `_branch` does from the state of nearby points, if there is one, and the state."""
+        return self._branch(at), None
+
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
         """Return where the parameter is that of a z in the closed upper half plane, not of one on another sheet."""
         return np.ones(at.shape, dtype=bool)

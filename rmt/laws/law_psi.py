@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rmt.laws.logistic import log_upper
 from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, joined
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
@@ -113,7 +114,7 @@ class LawPsi(ExplicitPsi):
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
         s, rest, ds = self._parts(y)
-        return np.log(s / rest), ds / (s * rest)
+        return log_upper(s / rest), ds / (s * rest)
 
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""

@@ -51,7 +51,7 @@ def logistic(v: ComplexArray) -> Logistic:
     """Return all four from one exponential."""
     left = v.real < 0
     inner = np.where(left, v, -v)
-    e = np.exp(inner)
+    e = exponential(inner)
     u = _one_plus(e, inner)
     near, log_near = 1 / u, -np.log(u) - np.where(np.abs(u) < _CLEAR, 0, _lost(e, u))
     far, log_far = e * near, log_near + inner
@@ -59,12 +59,20 @@ def logistic(v: ComplexArray) -> Logistic:
                     np.where(left, log_far, log_near), np.where(left, log_near, log_far))
 
 
+def exponential(v: ComplexArray) -> ComplexArray:
+    """Return e^v, real where Im v is the float next to +-pi."""
+    e = np.exp(v)
+    e.imag[np.abs(v.imag) == math.pi] = 0.0
+    return e
+
+
 def softplus(v: ComplexArray) -> ComplexArray:
     """Return log(1 + e^v)."""
     right = v.real > 0
-    e = np.exp(np.where(right, -v, v))
-    u = 1 + e
-    return np.asarray(np.where(right, v, 0) + np.log(u) + _lost(e, u))
+    inner = np.where(right, -v, v)
+    e = exponential(inner)
+    u = _one_plus(e, inner)
+    return np.asarray(np.where(right, v, 0) + np.log(u) + np.where(np.abs(u) < _CLEAR, 0, _lost(e, u)))
 
 
 def log_near_one(z: ComplexArray) -> ComplexArray:
@@ -82,7 +90,7 @@ def sigmoids(v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
     """Return sigmoid(v) and sigmoid(-v)."""
     left = v.real < 0
     inner = np.where(left, v, -v)
-    e = np.exp(inner)
+    e = exponential(inner)
     near = 1 / _one_plus(e, inner)
     far = e * near
     return np.where(left, far, near), np.where(left, near, far)
@@ -105,6 +113,11 @@ def angle(u: ComplexArray) -> Array:
 def log_lower(u: ComplexArray) -> ComplexArray:
     """Logarithm of numbers in the closed lower half plane: the cut is on the +i axis."""
     return np.log(1j * u) - 0.5j * math.pi
+
+
+def log_upper(u: ComplexArray) -> ComplexArray:
+    """Logarithm of numbers in the closed upper half plane: the cut is on the -i axis."""
+    return np.log(-1j * u) + 0.5j * math.pi
 
 
 def in_strip(v: ComplexArray) -> ComplexArray:

@@ -297,6 +297,14 @@ class MasterCurve:
             phi -= k * (w * rows[0] + m * law.mean_log(rows))
         return w * log_x - phi
 
+    def cauchy(self, log_z: ComplexArray, v: ComplexArray,
+               y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Return U = E log(z - X), z G and z^2 G' at a root."""
+        (s, rest), mass = sigmoids(v), float(self.mass)
+        z_g = (1 - mass) + mass * rest  # 1 + w
+        slope = -mass * s * rest / self.log_x(v, y)[1]  # dw / d ln z
+        return log_z + self.potential(log_z, v, y), z_g, slope - z_g
+
     def tails(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[Array, Array]:
         """Return P(0 < X <= x) and P(X > x) at the root of a real x, each with its own digits.
 

@@ -15,7 +15,7 @@ from rmt.laws import series
 from rmt.laws.atoms import positive_atoms
 from rmt.laws.bands import Local
 from rmt.laws.distribution import Array
-from rmt.laws.edges import between_gaps, cut, has_gaps, log_support
+from rmt.laws.edges import between_gaps, cut, has_gaps, is_known_outside, log_support
 from rmt.laws.law import Law
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import ComplexArray, MasterCurve
@@ -54,7 +54,7 @@ class PositiveLaw(Law):
 
     @cached_property
     def _outside(self) -> Outside:
-        """What is outside, where there `has_gaps`."""
+        """All that is outside, where it `is_known_outside`."""
         return outside(self.curve)
 
     @cached_property
@@ -94,7 +94,7 @@ class PositiveLaw(Law):
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         if self.curve.alone:
             return self.curve.log_scale + 1j * math.pi - np.log(omega)
-        return omega if self.curve.slopes else self.curve.solve(np.log(omega))[0]
+        return omega if self.curve.slopes else self.curve.solve(np.log(_upper(omega)))[0]
 
     @property
     def _branch_strip(self) -> float:
@@ -106,7 +106,7 @@ class PositiveLaw(Law):
             v, slope = self.curve.alone.logit(at)
             log_z, d_log_z = self.curve.log_scale + 1j * math.pi - at, np.full_like(at, -1)
         elif self.curve.slopes:
-            return self._branch_at(at)
+            return self._branch_near(at, None)[0]
         else:
             v, slope = at, np.ones_like(at)
             log_z, d_log_z = self.curve.log_x(at, [])
@@ -116,20 +116,31 @@ class PositiveLaw(Law):
         dw = -mass * s * rest * slope
         return z, z * d_log_z, z_g / z, (dw - z_g * d_log_z) / z, mass * s * z / z_g
 
-    def _branch_at(self, z: ComplexArray) -> tuple[ComplexArray, ...]:
-        """Return z, 1, G, dG and h at z; in a known gap without a search for the root."""
-        found = np.empty((5, z.size), dtype=complex)
-        known = np.zeros(z.size, dtype=bool)
-        if self._between:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                log_x = np.log(z.real)
-            known = (z.imag == 0) & (z.real > 0) & self._outside.holds(log_x)
+    @property
+    def _searched(self) -> bool:
+        return bool(self.curve.slopes) and not self.curve.alone
+
+    def _branch_near(self, at: ComplexArray, state: Any) -> tuple[tuple[ComplexArray, ...], Any]:
+        """Return what `_branch` does; in a known gap without a search, with NaN for a state, and all NaN at its ends."""
+        if not self._searched:
+            return super()._branch_near(at, state)
+        found = np.full((5, at.size), np.nan, dtype=complex)
+        rows = np.full((1 + sum(law.rows for law, *_ in self.curve.slopes), at.size), np.nan, dtype=complex)
+        known, lost = np.zeros((2, at.size), dtype=bool)
+        if is_known_outside(self.curve) and (real := (at.imag == 0) & (at.real > 0)).any():
+            log_x = np.log(at[real].real)
+            known[real], lost[real] = self._outside.holds(log_x), self._outside.beside(log_x)
         if known.any():
-            x, (_, w, beyond, rate) = z[known].real, self._outside.at(log_x[known])
+            x, (_, w, beyond, rate) = at[known].real, self._outside.at(np.log(at[known].real))
             found[:, known] = x, np.ones_like(x), beyond / x, (rate - beyond) / x**2, -x * w / beyond
-        if not known.all():
-            found[:, ~known] = super()._branch(z[~known])
-        return tuple(found)
+        if (rest := ~(known | lost)).any():
+            z = _upper(at[rest])
+            v, y = self._root(np.log(z), None if state is None else [row[rest] for row in state])
+            _, z_g, slope = self.curve.cauchy(np.log(z), v, y)
+            h = float(self.curve.mass) * sigmoids(v)[0] * z / z_g
+            found[:, rest] = z, np.ones_like(z), z_g / z, slope / z**2, h
+            rows[:, rest] = v, *y
+        return tuple(found), rows
 
     def _on_branch(self, at: ComplexArray) -> NDArray[np.bool_]:
         if self.curve.slopes:
@@ -147,16 +158,11 @@ class PositiveLaw(Law):
         return log_z + self.curve.potential(log_z, at, [])
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        z = z.real + 1j * np.maximum(z.imag, 0.0)
-        z = np.where(z == 0, _ZERO, z)
+        z = _upper(z)
         log_z = np.log(z)
         v, y = self._root(log_z, state)
-        curve, mass = self.curve, float(self.curve.mass)
-        u = log_z + curve.potential(log_z, v, y)
-        s, rest = sigmoids(v)
-        z_g = (1 - mass) + mass * rest  # 1 + w
-        slope = -mass * s * rest / curve.log_x(v, y)[1]  # dw / d ln z
-        return u, z_g / z, (slope - z_g) / z**2, [v, *y]
+        u, z_g, slope = self.curve.cauchy(log_z, v, y)
+        return u, z_g / z, slope / z**2, [v, *y]
 
     @property
     def _elementary_r(self) -> bool:
@@ -216,3 +222,9 @@ class PositiveLaw(Law):
         """Return the variance, mean^2 (-S'(0)/S(0)), which adds over free factors."""
         log_inverse_s = self.curve.log_inverse_s(1)
         return math.exp(2 * log_inverse_s[0]) * float(log_inverse_s[1])
+
+
+def _upper(z: ComplexArray) -> ComplexArray:
+    """Return z in the closed upper half plane, but for zero."""
+    z = z.real + 1j * np.maximum(z.imag, 0.0)
+    return np.where(z == 0, _ZERO, z)

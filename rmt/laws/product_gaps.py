@@ -143,6 +143,11 @@ class Outside:
         (nodes, _, gap, _), i = self._nodes, self._after(log_x)
         return (gap[i] == gap[i - 1]) & (log_x > nodes.log_x[i - 1]) & (log_x < nodes.log_x[i])
 
+    def beside(self, log_x: Array) -> BoolArray:
+        """Return where points lie in a gap but beyond its last node, within rounding of an end."""
+        inside = np.any([(log_x >= gap.left) & (log_x <= gap.right) for gap in self.gaps], axis=0)
+        return inside & ~self.holds(log_x)
+
     def _after(self, log_x: Array) -> IntArray:
         places = self._nodes[0].log_x
         return np.clip(np.searchsorted(places, log_x), 1, places.size - 1)

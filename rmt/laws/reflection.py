@@ -130,8 +130,15 @@ class Reflected(Law):
         return self.law._branch_strip
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
-        z, dz, g, dg, h = self.law._branch(_mirrored(at))
-        return _mirrored(z), np.conj(dz), _mirrored(g), np.conj(dg), _mirrored(h)
+        return _mirrored_branch(self.law._branch(_mirrored(at)))
+
+    @property
+    def _searched(self) -> bool:
+        return self.law._searched
+
+    def _branch_near(self, at: ComplexArray, state: Any) -> tuple[tuple[ComplexArray, ...], Any]:
+        found, state = self.law._branch_near(_mirrored(at), state)
+        return _mirrored_branch(found), state
 
     def _on_branch(self, at: ComplexArray) -> BoolArray:
         return self.law._on_branch(_mirrored(at))
@@ -163,3 +170,8 @@ def _minus(x: ArrayLike) -> Array:
 
 def _mirrored(z: ComplexArray) -> ComplexArray:
     return -np.conj(z)
+
+
+def _mirrored_branch(found: tuple[ComplexArray, ...]) -> tuple[ComplexArray, ...]:
+    z, dz, g, dg, h = found
+    return _mirrored(z), np.conj(dz), _mirrored(g), np.conj(dg), _mirrored(h)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rmt.laws.contour import FLAT, REACH, UNDER, Contour, contour, live_mass
 from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
-from rmt.laws.logistic import sigmoids, softplus
+from rmt.laws.logistic import exponential, log_upper, sigmoids, softplus
 from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi, joined
 
@@ -146,7 +146,7 @@ class SmoothPsi(ExplicitPsi):
         """Return logit(-psi / mass) and its derivative in y."""
         near, beyond = self._near(y)
         down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else self._direct(near)
-        odds = np.log(-1j * up / down) + 0.5j * math.pi  # in the upper half plane but for the contour's error
+        odds = log_upper(up / down)  # but for the contour's error it is there
         return odds + beyond, (both / up) * (float(self.mass) / down)
 
     @property
@@ -175,7 +175,7 @@ class SmoothPsi(ExplicitPsi):
         up, down, both = np.empty((3, near.size), dtype=complex)
         for part in self._blocks(near.size):
             if np.all(np.abs(near[part].real) < _SAFE) and log_x.real.min() > -_SAFE:
-                e = np.exp(near[part])  # one exponential a row
+                e = exponential(near[part])  # one a row
                 rest = 1 / (1 + e[:, None] * x)
                 down[part], up[part], both[part] = rest @ weights, e * (rest @ x_w), e * (rest**2 @ x_w)
             else:

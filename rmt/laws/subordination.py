@@ -37,6 +37,7 @@ BoolArray = NDArray[np.bool_]
 _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _GRAIN = 4e-15  # some units of rounding
 _PASTUR, _QUICK = 16, 15
+_KEPT = 1000  # points that a search may start from
 _NEAR_ZERO, _TERMS = 0.05, 10  # of |G| times the reach of a law: R is a series there
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
@@ -99,6 +100,7 @@ class Subordination:
         self.without = counts @ self.variances[:, 0] + elementary
         self.mean = sum(n * mean for _, n, mean, _ in each)
         self.unit = math.sqrt(sum(n * variance for _, n, _, variance in each))
+        self._last: dict[int, tuple[ComplexArray, ComplexArray]] = {}
 
     # ---- what a solution says -------------------------------------------------------------------------
 
@@ -121,8 +123,21 @@ class Subordination:
 
     def _seen(self, at: ComplexArray) -> ComplexArray:
         """Return omega, d omega, G, dG and h = 1/G - omega of every law along its parameter: one row per law each."""
-        each = [law._branch(p) for law, p in zip(self.laws, at, strict=True)]
+        each = [self._near(i, p) if law._searched else law._branch(p)
+                for i, (law, p) in enumerate(zip(self.laws, at, strict=True))]
         return np.array(each, complex).reshape(len(self.laws), 5, at.shape[1]).transpose(1, 0, 2)
+
+    def _near(self, i: int, at: ComplexArray) -> tuple[ComplexArray, ...]:
+        """Return what a law is whose every point is a search: from the nearest of those that it was last looked at."""
+        near = None
+        if i in self._last:
+            last, states = self._last[i]
+            near = states[:, np.abs(at[:, None] - last).argmin(axis=1)]
+        found, state = self.laws[i]._branch_near(at, near)
+        known = np.isfinite(state[0])
+        if known.any():
+            self._last[i] = at[known][:_KEPT], state[:, known][:, :_KEPT]
+        return found
 
     def _z(self, g: ComplexArray, seen: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray, ComplexArray]:
         """Return z but for sum n R, as two summands, and its slope along each parameter and in G alone.
@@ -168,7 +183,8 @@ class Subordination:
         if outside is not None and (real := np.flatnonzero(z.imag == 0)).size:
             g, omega, known = outside.nearly(z[real].real)
             end, done = self._newton(z[real], self._real(g, omega), _QUICK)
-            done &= known & (np.abs(end.g.imag) <= _SMALL * np.abs(end.g)) & outside.holds(z[real].real, end.g.real)
+            done &= known & (np.abs(end.g.imag) <= _SMALL * np.abs(end.g)) & outside.brackets(
+                z[real].real, end.g.real)
             found.put(real[done], end[done])
             if (rest := known & ~done).any():
                 found.put(real[rest], self._real(*outside.at(z[real[rest]].real)))

@@ -82,7 +82,7 @@ class Outside:
         nodes = Nodes(np.r_[z, atom[begins]], np.r_[f, 0 * begins], np.c_[omega, places], np.c_[h, -places],
                       np.r_[run, begins * 0 - 1], np.r_[gap[run], gap[begins]], np.r_[log_f, begins * 0 - np.inf])
         order = np.lexsort((nodes.z, nodes.gap))
-        return Nodes(*(part[..., order] for part in nodes))
+        return Nodes(*(np.asarray(part)[..., order] for part in nodes))  # type: ignore[arg-type]
 
     def _points(self, log_f: Array, sides: IntArray) -> Array:
         """Return omega and h of every law."""
@@ -93,7 +93,7 @@ class Outside:
         """Return G and every omega at real z, between nodes, and where z lies between two of one gap."""
         i, nodes = self._after(z), self._nodes
         share = (z - nodes.z[i - 1]) / np.maximum(nodes.z[i] - nodes.z[i - 1], 1e-300)
-        known = (nodes.gap[i] == nodes.gap[i - 1]) & (share > 0) & (share < 1)
+        known = self.holds(z)
         share = np.where(known, share, 0.5)
         f, omega, h = (part[..., i - 1] * (1 - share) + part[..., i] * share for part in (
             nodes.f, nodes.omega, nodes.h))
@@ -102,7 +102,12 @@ class Outside:
             f = np.where(np.minimum(np.abs(nodes.f[i - 1]), np.abs(nodes.f[i])) > self.margin.unit, 1 / g, f)
             return 1 / f, np.where(np.abs(omega) < np.abs(h), omega, f - h), known
 
-    def holds(self, z: Array, g: Array) -> BoolArray:
+    def holds(self, z: Array) -> BoolArray:
+        """Return where points lie between two nodes of one gap."""
+        i, nodes = self._after(z), self._nodes
+        return (nodes.gap[i] == nodes.gap[i - 1]) & (z > nodes.z[i - 1]) & (z < nodes.z[i])
+
+    def brackets(self, z: Array, g: Array) -> BoolArray:
         """Return where G, which falls along a gap, lies between those at the nodes beside z."""
         i, nodes = self._after(z), self._nodes
         with np.errstate(divide="ignore"):

@@ -124,9 +124,9 @@ class SumPsi(Psi):
         if self._at_zero:
             near = np.abs(at.rest) < np.abs(at.s)
             lack = np.where(near, mass * at.rest, lack)
-        found, unmet = [], 0
+        found, unmet = [], np.zeros_like(y)
         for curve, n, c, v, others in self._each(inner):
-            log_w, d_log_w, log_u, d_log_u, log_x, d_log_x, *moves = seen(curve, v, others)
+            _, _, log_u, d_log_u, log_x, d_log_x, *moves = seen(curve, v, others)
             s, rest = sigmoids(v)
             miss, rate = log_u - log_x + 1j * math.pi - u, d_log_u - d_log_x
             lack = lack + n * c * np.where(near, -rest, s)
@@ -184,17 +184,19 @@ class SumPsi(Psi):
 
     def _psi(self, inner: list[ComplexArray], u: ComplexArray) -> ComplexArray:
         """Return psi at ln -g."""
-        with np.errstate(over="ignore"):
-            total = -float(self.shift) * np.exp(u) if self.shift else np.zeros_like(u)
+        total = np.zeros_like(u)
+        if self.shift:
+            with np.errstate(over="ignore"):
+                total -= float(self.shift) * np.exp(u)
         for _, n, c, v, _ in self._each(inner):
-            total = total - n * c * sigmoids(v)[0]
+            total -= n * c * sigmoids(v)[0]
         return total
 
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X): the log-potential of a free sum."""
         y, *inner = rows
         total, u = np.zeros_like(y), y
-        for curve, n, c, v, others in self._each(inner):
+        for curve, n, _, v, others in self._each(inner):
             total = total + n * inside(curve, v, others, 1)
             _, _, log_u, _, log_x, *_ = seen(curve, v, others)
             u = log_u - log_x + 1j * math.pi
