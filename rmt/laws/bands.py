@@ -145,7 +145,8 @@ class Table:
             high[todo] = np.where(miss <= 0, t[todo], high[todo])
             with np.errstate(divide="ignore", invalid="ignore"):
                 step = miss / slope
-            done = (np.abs(step) <= 1e-15 * (self._unit + np.abs(t[todo]))) | (np.abs(miss) <= rounding)
+            grain = 1e-15 * (self._unit + np.abs(t[todo]))
+            done = (np.abs(step) <= grain) | (np.abs(miss) <= rounding) | (high[todo] - low[todo] <= 2 * grain)
             new = t[todo] + step
             lost = ~((new > low[todo]) & (new < high[todo]))
             middle = np.where(np.isinf(low[todo]), high[todo] - 2 * np.abs(step) - 1, (low[todo] + high[todo]) / 2)

@@ -62,8 +62,7 @@ def logistic(v: ComplexArray) -> Logistic:
 def exponential(v: ComplexArray) -> ComplexArray:
     """Return e^v, real where Im v is the float next to +-pi."""
     e = np.exp(v)
-    e.imag[np.abs(v.imag) == math.pi] = 0.0
-    return e
+    return np.where(np.abs(v.imag) == math.pi, e.real + 0j, e)
 
 
 def softplus(v: ComplexArray) -> ComplexArray:

@@ -102,7 +102,8 @@ class Band:
 
     @staticmethod
     def _known(local: bands.Locate, lo: float, hi: float, rate: float, mass: float, noise: float, grain: float) -> Band:
-        ends = np.linspace(0, bands.end(lo, rate), _PANELS + 1)
+        count = round(min(max(_PANELS * math.sqrt(mass), 2), _PANELS))  # what a band holds says if it is not enough
+        ends = np.linspace(0, bands.end(lo, rate), count + 1)
         start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
         empty = Band(local, lo, hi, rate, mass, noise, grain, start)
         found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, _DENSITY * mass, "density")

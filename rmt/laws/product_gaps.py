@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import elementwise
 from scipy.special import expit
 
 from rmt.laws.errors import ConvergenceError
@@ -42,6 +41,7 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
+_ROUNDS = 60
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
@@ -59,6 +59,12 @@ class Range:
         if self.positive:
             return np.exp(at)
         return self.low + (np.exp(at) if math.isinf(self.high) else (self.high - self.low) * expit(at))
+
+    def rise(self, at: Array) -> Array:
+        """Return d|w| / d(parameter)."""
+        if self.positive or math.isinf(self.high):
+            return np.exp(at)
+        return (self.high - self.low) * expit(at) * expit(-at)
 
     def holds(self, c: float) -> bool:
         """Return whether w + c has not the sign of w: -c lies beyond."""
@@ -128,15 +134,15 @@ class Outside:
         """Points on the runs, in increasing ln x; of each the run, the gap and the parameter."""
         at, run = (np.concatenate(parts) for parts in zip(
             *((one.log_f, np.full(one.log_f.size, i)) for i, one in enumerate(self.runs)), strict=True))
-        points = self._points(at, run)
+        points = self.product.real(at, self._sides[run])
         gap = np.clip(np.searchsorted([gap.left for gap in self.gaps], points.log_x, "right") - 1, 0, None)
         order = np.argsort(points.log_x, kind="stable")
         return Real(*(part[order] for part in points)), run[order], gap[order], at[order]
 
-    def _points(self, at: Array, run: IntArray) -> Real:
-        """Return what is at parameters of runs."""
-        sides = np.array([one.sides for one in self.runs])[run]
-        return self.product.real(at, sides)
+    @cached_property
+    def _sides(self) -> IntArray:
+        """The sides of every run."""
+        return np.array([one.sides for one in self.runs])
 
     def holds(self, log_x: Array) -> BoolArray:
         """Return where points lie between two nodes of one gap."""
@@ -157,13 +163,23 @@ class Outside:
         (nodes, run, _, at), i = self._nodes, self._after(log_x)
         share = (log_x - nodes.log_x[i - 1]) / (nodes.log_x[i] - nodes.log_x[i - 1])
         w, beyond, rate = (part[i - 1] + share * (part[i] - part[i - 1]) for part in nodes[1:])
-        if (one := run[i] == run[i - 1]).any():  # or a cut of w lies between two very near nodes
-            mine, goal = run[i][one], log_x[one]
-            sides = np.array([self.runs[k].sides for k in mine])
-            found = elementwise.find_root(lambda p, k: self.product.place(p, sides[k]) - goal[k],
-                                          (at[i - 1][one], at[i][one]), args=(np.arange(goal.size),),
-                                          tolerances={"xatol": 1e-15, "xrtol": 4e-16})
-            _, w[one], beyond[one], rate[one] = self._points(found.x, mine)
+        one = np.flatnonzero(run[i] == run[i - 1])  # or a cut of w lies between two very near nodes
+        left, right = at[i - 1], at[i]
+        new = left + share * (right - left)
+        for _ in range(_ROUNDS if one.size else 0):
+            p, sides = new[one], self._sides[run[i[one]]]
+            real = self.product.real(p, sides)
+            w[one], beyond[one], rate[one] = real[1:]
+            miss = log_x[one] - real.log_x
+            left[one], right[one] = np.where(miss > 0, p, left[one]), np.where(miss > 0, right[one], p)
+            with np.errstate(all="ignore"):
+                step = miss * real.rate / self.product.rise(p, sides)
+            low, high = np.minimum(left[one], right[one]), np.maximum(left[one], right[one])
+            new[one] = np.where((p + step > low) & (p + step < high), p + step, (low + high) / 2)
+            still = (np.abs(new[one] - p) > 4e-16 * (1 + np.abs(p))) & (np.abs(miss) > 4e-16 * (1 + np.abs(log_x[one])))
+            one = one[still]
+            if not one.size:
+                break
         return Real(log_x, w, beyond, rate)
 
 
@@ -302,6 +318,14 @@ class Product:
     def real(self, log_f: Array, sides: IntArray) -> Real:
         """Return what there is at points outside."""
         return self._both_at(log_f, sides)[0]
+
+    def rise(self, log_f: Array, sides: IntArray) -> Array:
+        """Return dw / d(parameter)."""
+        out = np.empty(log_f.size)
+        for r in np.unique(sides[:, 0]):
+            here, within = sides[:, 0] == r, self.ranges[r]
+            out[here] = within.rise(log_f[here]) * (1 if within.positive else -1)
+        return out
 
     def _both_at(self, log_f: Array, sides: IntArray) -> tuple[Real, Array]:
         """Return that, and the margin."""

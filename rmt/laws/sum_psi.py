@@ -22,7 +22,7 @@ import numpy as np
 
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.law_psi import LawPsi
-from rmt.laws.logistic import log_lower, log_near_one, logistic, sigmoids
+from rmt.laws.logistic import log_near_one, logistic, sigmoids
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, Psi
 from rmt.laws.residual_psi import inside, on_sheet, seen
