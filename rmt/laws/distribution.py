@@ -148,21 +148,22 @@ class Distribution(ABC):
 
     def sf(self, x: ArrayLike) -> Any:
         """Return P(X > x), near the top end with its own digits."""
-        return self._tail(x, lambda passed: ~passed, lambda local: local.upper)
+        above = np.cumsum(self._pieces[1][::-1])[::-1]
+        return self._tail(x, np.r_[1.0, above[1:], 0.0], lambda local: local.upper)
 
     def cdf(self, x: ArrayLike) -> Any:
         """Return P(X <= x), atoms included; near a hard edge without an atom with its own digits."""
         def inside(local: Local) -> Array:  # by the smaller tail, which has its own digits
             return np.where(local.upper < local.lower, 1 - local.upper, self._at_bottom + local.lower)
 
-        return self._tail(x, lambda passed: passed, inside)
+        below = np.cumsum(self._pieces[1])
+        return self._tail(x, np.r_[0.0, below[:-1], 1.0], inside)
 
-    def _tail(self, x: ArrayLike, counts: Callable[[BoolArray], BoolArray], inside: Callable[[Local], Array]) -> Any:
-        """Return the probability of the pieces that count, by whether x has passed them, and of part of a band."""
+    def _tail(self, x: ArrayLike, passed: Array, inside: Callable[[Local], Array]) -> Any:
+        """Return the probability by how many pieces x has passed, and inside a band."""
         t, shape = self._coordinates(x)
-        out = np.zeros(t.size)
-        for (_, hi), mass in zip(*self._pieces, strict=True):
-            out += mass * counts(t >= hi)  # NaN: below every value
+        count = np.searchsorted([hi for _, hi in self._pieces[0]], t, "right")
+        out = passed[np.where(np.isnan(t), 0, count)]  # NaN: below every value
         for (lo, hi), table in self._tables.items() if self._dear else ():
             within = (t > max(lo, -_FAR)) & (t < hi)
             if within.any():

@@ -73,6 +73,10 @@ class Affine(Moved, Law):
         """Exact where X is only scaled."""
         return _sum_curve(self, super().curve) if self.shift else MasterCurve(Fraction(self.factor)) * self.law.curve
 
+    @property
+    def _pieces(self) -> tuple[list[tuple[float, float]], Array]:
+        return self.law._pieces
+
     @cached_property
     def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
         return tuple((Fraction(self.factor) * x + Fraction(self.shift), mass) for x, mass in self.law._point_masses)
@@ -187,7 +191,7 @@ class FreeSum(Law):
                 found[:, part] = self._potential(z[part])[:3]
             return *found, []
         solver = self._solver
-        solved = solver.follow(z, state) if state else solver.solve(z, outside)
+        solved = solver.follow(z, state, outside) if state else solver.solve(z, outside)
         with np.errstate(divide="ignore", invalid="ignore"):
             return solver.potential(solved), solved.g, 1 / solver.slopes(solved)[0], [solved.g, *solved.at]
 
@@ -229,6 +233,10 @@ class FreeSum(Law):
     @property
     def _unit(self) -> float:
         return self._solver.unit
+
+    @cached_property
+    def _rounding(self) -> float:
+        return 1e-12 if any(_is_noisy(law) for law, _ in self.terms) else 1e-15
 
     @cached_property
     def _outside(self) -> Outside:
@@ -310,6 +318,16 @@ def _joined(law: Law, terms: Iterable[tuple[Law, Number]], shift: Number) -> Mas
     if total < 0:
         return None
     return MasterCurve(slopes=((SumPsi(LawPsi(law), tuple(curves), total), Fraction(1), Fraction(1)),))
+
+
+def _is_noisy(law: Law) -> bool:
+    """Return whether a term is known to less than rounding: by a contour."""
+    if isinstance(law, Affine | Reflected):
+        return _is_noisy(law.law)
+    try:
+        return law.curve.noisy
+    except ValueError:  # it has none
+        return False
 
 
 def add(law: Law, other: Law) -> Law:

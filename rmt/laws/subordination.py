@@ -38,6 +38,7 @@ _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _GRAIN = 4e-15  # some units of rounding
 _PASTUR, _QUICK = 16, 15
 _KEPT = 1000  # points that a search may start from
+_AT_END = 1e-9  # of a band: there the law is as at its end
 _NEAR_ZERO, _TERMS = 0.05, 10  # of |G| times the reach of a law: R is a series there
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
@@ -153,7 +154,9 @@ class Subordination:
             least = np.arange(len(self.laws))[:, None] == away.argmin(axis=0)
             share = least - self.n[:, None]
             series = 4 * self.reach * np.abs(g) < _NEAR_ZERO  # where the difference of dF and d omega has no digits
-            by_g = np.array([polyval(g, coefficients) for coefficients in self.slopes_of_r])
+            by_g, in_reach = np.zeros_like(omega), series.any(axis=0)
+            if in_reach.any():
+                by_g[:, in_reach] = [polyval(g[in_reach], coefficients) for coefficients in self.slopes_of_r]
             turned = np.where(series, 0, share * (d_omega + dg_each / g_each**2))
             along = np.where(far, np.where(least, d_omega, 0) - turned, along)
             whole = np.where(far, np.where(least, omega, 0).sum(0), whole)
@@ -180,16 +183,14 @@ class Subordination:
         z = z.real + 1j * np.where(z.imag <= _ROUNDING * np.abs(z), 0, z.imag)
         found = Solution(np.empty(z.size, complex), np.empty((len(self.laws), z.size), complex))
         todo = np.arange(z.size)
-        if outside is not None and (real := np.flatnonzero(z.imag == 0)).size:
-            g, omega, known = outside.nearly(z[real].real)
-            end, done = self._newton(z[real], self._real(g, omega), _QUICK)
-            done &= known & (np.abs(end.g.imag) <= _SMALL * np.abs(end.g)) & outside.brackets(
-                z[real].real, end.g.real)
+        if outside is not None and (real := np.flatnonzero((z.imag == 0) & outside.holds(z.real))).size:
+            end, done = self._newton(z[real], self._real(*outside.nearly(z[real].real)), _QUICK)
+            done &= (np.abs(end.g.imag) <= _SMALL * np.abs(end.g)) & outside.brackets(z[real].real, end.g.real)
             found.put(real[done], end[done])
-            if (rest := known & ~done).any():
-                found.put(real[rest], self._real(*outside.at(z[real[rest]].real)))
-            todo = np.setdiff1d(todo, real[known])
-        for guess, heights, rounds in self._attempts() if todo.size else ():
+            if not done.all():
+                found.put(real[~done], self._real(*outside.at(z[real[~done]].real)))
+            todo = np.setdiff1d(todo, real)
+        for guess, heights, rounds in self._attempts(outside) if todo.size else ():
             end = guess(z[todo] + 1j * heights[0] * self.unit)
             for height in heights:
                 end, done = self._newton(z[todo] + 1j * height * self.unit, end, rounds)
@@ -201,14 +202,46 @@ class Subordination:
                     break
                 near = solved[np.abs(z[todo, None] - z[solved]).argmin(axis=1)]
                 end, done = self._newton(z[todo], found[near], rounds)
+            if outside is not None and (there := np.flatnonzero(z[todo].imag == 0)).size:
+                end, done = self._from_the_middle(outside, z[todo[there]].real)
+                found.put(todo[there[done]], end[done])
+                todo = np.delete(todo, there[done])
             if todo.size == 0:
                 return found
+            outside = None
         if todo.size:
             found.put(todo, self._followed_down(z[todo]))
         return found
 
-    def _attempts(self) -> Iterator[tuple[Callable[[ComplexArray], Solution], tuple[float, ...], int]]:
+    def _from_the_middle(self, outside: Outside, z: Array) -> tuple[Solution, BoolArray]:
+        """Return the solution at real z inside bands, from the middle of each, the angle halved to its nearer end.
+
+        And where it is proved, or so near to the end that it is as there.
+        """
+        (low, high), (start, end), inside = outside.band(z)
+        middle, right = (low + high) / 2, z > (low + high) / 2
+        found, done = self._newton(middle + 0j, self._guess_between(outside, middle + 0j), 40)
+        done &= inside & self._proved(middle + 0j, found)
+        share = np.clip(np.where(right, high - z, z - low) / (high - low), 0, 0.5)
+        goal, angle = 2 * np.arcsin(np.sqrt(share)), np.full(z.size, math.pi / 2)
+        while (more := np.flatnonzero(done & (angle > goal))).size:
+            angle[more] = np.maximum(angle[more] / 2, goal[more])
+            step = (high - low)[more] * np.sin(angle[more] / 2) ** 2
+            at = np.where(angle[more] == goal[more], z[more], np.where(right[more], high[more] - step, low[more] + step))
+            near, done[more] = self._newton(at + 0j, found[more], 40)
+            found.put(more, near)
+        done &= self._proved(z + 0j, found)
+        at_end = ~done & inside & ((share < _AT_END) | (np.minimum(z - low, high - z) < _GRAIN * (self.unit + np.abs(z))))
+        if at_end.any():
+            g, omega = (np.where(right, two, one)[..., at_end] for one, two in zip(start, end, strict=True))
+            found.put(at_end, self._real(g, omega))
+        return found, done | at_end
+
+    def _attempts(self, outside: Outside | None
+                  ) -> Iterator[tuple[Callable[[ComplexArray], Solution], tuple[float, ...], int]]:
         """Yield Newton's guesses, heights above z at which it is tried, in standard deviations, and its rounds."""
+        if outside is not None:
+            yield partial(self._guess_between, outside), (0.0,), _QUICK
         yield self._guess, (0.0,), _QUICK
         for i in range(len(self.laws)):
             yield partial(self._guess_near, i), (0.0,), _QUICK
@@ -216,12 +249,12 @@ class Subordination:
             yield partial(self._guess_mapped, i), (0.0,), _QUICK
         yield self._guess, (1.0, 0.1, 0.0), 40
 
-    def follow(self, z: ComplexArray, state: Sequence[ComplexArray]) -> Solution:
+    def follow(self, z: ComplexArray, state: Sequence[ComplexArray], outside: Outside | None = None) -> Solution:
         """Return the solution at z from the state (G, at_1, ...) of a nearby one, anew where that is lost."""
         found, done = self._newton(z, Solution(state[0], np.array(state[1:], complex).reshape(-1, z.size)), 40)
         done &= self._proved(z, found)
         if not done.all():
-            found.put(~done, self.solve(z[~done]))
+            found.put(~done, self.solve(z[~done], outside))
         return found
 
     def _guess(self, z: ComplexArray) -> Solution:
@@ -230,6 +263,14 @@ class Subordination:
         away = z - self.mean + (0.03 + 0.1j) * self.unit
         f = (away + np.sqrt(away - 2 * self.unit) * np.sqrt(away + 2 * self.unit)) / 2
         return Solution(1 / f, self._at(f + self.means + self.variances / f))
+
+    def _guess_between(self, outside: Outside, z: ComplexArray) -> Solution:
+        """Return arcs between the ends of a band, of G and every omega, at real z inside one; elsewhere semicircles."""
+        found = self._guess(z)
+        g, omega, inside = outside.arcs(z.real)
+        if (inside := inside & (z.imag == 0)).any():
+            found.put(inside, Solution(g[inside], self._at(omega[self.others][:, inside])))
+        return found
 
     def _guess_near(self, i: int, z: ComplexArray) -> Solution:
         """Return the solution for one law as it is, and one semicircle for all the others: a band next to its atom."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rmt.laws.law import Law
 
 Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
@@ -69,8 +70,8 @@ class Outside:
         log_f, run = (np.concatenate(parts) for parts in zip(
             *((run.log_f, np.full(run.log_f.size, i)) for i, run in enumerate(self.runs)), strict=True))
         sides = self._sides[run]
-        z, f = self.margin.place(log_f, sides), np.exp(log_f) * np.array([one.sign for one in self.runs])[run]
-        omega, h = self._points(log_f, sides)
+        omega, h = self.margin.points(log_f, sides)
+        z, f = self.margin.z(log_f, sides, omega, h), np.exp(log_f) * np.array([one.sign for one in self.runs])[run]
         atom = self.margin.atom(self._sides)
         begins = np.flatnonzero(np.any(atom == np.array([(one.gap.left, one.gap.right) for one in self.runs]).T, axis=0))
         places = np.array([[term.sides[k].atom for k in self._sides[begins, i]]
@@ -84,23 +85,44 @@ class Outside:
         order = np.lexsort((nodes.z, nodes.gap))
         return Nodes(*(np.asarray(part)[..., order] for part in nodes))  # type: ignore[arg-type]
 
-    def _points(self, log_f: Array, sides: IntArray) -> Array:
-        """Return omega and h of every law."""
-        points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.margin.terms)]
-        return np.array([[point.omega for point in points], [point.h for point in points]])
+    def band(self, z: Array) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], ...], BoolArray]:
+        """Return the ends of the band around real z, G with every omega at each, and where there is one."""
+        i, nodes = self._after(z), self._nodes
+        with np.errstate(divide="ignore"):
+            ends = [(1 / nodes.f[k], nodes.omega[:, k]) for k in (i - 1, i)]
+        return (nodes.z[i - 1], nodes.z[i]), tuple(ends), (nodes.gap[i] > nodes.gap[i - 1])
 
-    def nearly(self, z: Array) -> tuple[Array, Array, BoolArray]:
-        """Return G and every omega at real z, between nodes, and where z lies between two of one gap."""
+    def arcs(self, z: Array) -> tuple[ComplexArray, ComplexArray, BoolArray]:
+        """Return G and every omega inside bands, about: on arcs between what they are at both ends; and where that is.
+
+        For a semicircle that is exact. G, or F where it is small at both ends.
+        """
         i, nodes = self._after(z), self._nodes
         share = (z - nodes.z[i - 1]) / np.maximum(nodes.z[i] - nodes.z[i - 1], 1e-300)
-        known = self.holds(z)
-        share = np.where(known, share, 0.5)
+        inside = (nodes.gap[i] > nodes.gap[i - 1]) & (share > 0) & (share < 1)
+        share = np.where(inside, share, 0.5)
+
+        def arc(left: Array, right: Array) -> ComplexArray:
+            bow = np.sqrt(share * (1 - share)) * np.abs(right - left)
+            return np.asarray(left + share * (right - left) + 1j * np.maximum(bow, 1e-9 * np.abs(left)))
+
+        left, right = (np.where(nodes.f[k] == 0, np.sign(side) * 1e-9 * self.margin.unit, nodes.f[k])
+                       for k, side in ((i - 1, 1.0), (i, -1.0)))
+        small = np.maximum(np.abs(left), np.abs(right)) < self.margin.unit
+        g = np.where(small, 1 / arc(left, right), np.conj(arc(1 / left, 1 / right)))
+        omega, h = arc(nodes.omega[:, i - 1], nodes.omega[:, i]), arc(nodes.h[:, i - 1], nodes.h[:, i]).real
+        return g, np.where(np.abs(omega) < np.abs(h), omega, 1 / g - h), inside
+
+    def nearly(self, z: Array) -> tuple[Array, Array]:
+        """Return G and every omega at real z that it holds, between nodes."""
+        i, nodes = self._after(z), self._nodes
+        share = (z - nodes.z[i - 1]) / np.maximum(nodes.z[i] - nodes.z[i - 1], 1e-300)
         f, omega, h = (part[..., i - 1] * (1 - share) + part[..., i] * share for part in (
             nodes.f, nodes.omega, nodes.h))
         with np.errstate(all="ignore"):
             g = (1 - share) / nodes.f[i - 1] + share / nodes.f[i]  # where F is large that is nearly straight
             f = np.where(np.minimum(np.abs(nodes.f[i - 1]), np.abs(nodes.f[i])) > self.margin.unit, 1 / g, f)
-            return 1 / f, np.where(np.abs(omega) < np.abs(h), omega, f - h), known
+            return 1 / f, np.where(np.abs(omega) < np.abs(h), omega, f - h)
 
     def holds(self, z: Array) -> BoolArray:
         """Return where points lie between two nodes of one gap."""
@@ -122,13 +144,13 @@ class Outside:
     def at(self, z: Array) -> tuple[Array, Array]:
         """Return G and every omega at real z, each between two nodes of one gap: exactly where they are of one run."""
         i, nodes = self._after(z), self._nodes
-        g, omega, _ = self.nearly(z)
+        g, omega = self.nearly(z)
         if (one := (nodes.run[i] == nodes.run[i - 1]) & (nodes.run[i] >= 0)).any():
             i, z, run = i[one], z[one], nodes.run[i[one]]
             log_f = elementwise.find_root(
                 lambda at, k: self.margin.place(at, self._sides[run[k]]) - z[k], (nodes.log_f[i - 1], nodes.log_f[i]),
                 args=(np.arange(z.size),), tolerances={"xatol": 1e-15, "xrtol": 4e-16}).x
-            g[one], omega[:, one] = np.exp(-log_f) * np.sign(nodes.f[i]), self._points(log_f, self._sides[run])[0]
+            g[one], omega[:, one] = np.exp(-log_f) * np.sign(nodes.f[i]), self.margin.points(log_f, self._sides[run])[0]
         return g, omega
 
 
@@ -208,9 +230,16 @@ class _Margin:
         return _relative(self.terms, rise, short)
 
     def place(self, log_f: Array, sides: IntArray) -> Array:
-        """Return z; where F is large, from the omega that is the smallest."""
+        """Return z."""
+        return self.z(log_f, sides, *self.points(log_f, sides))
+
+    def points(self, log_f: Array, sides: IntArray) -> Array:
+        """Return omega and h of every law."""
         points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
-        omega, h = (np.array(rows) for rows in zip(*((point.omega, point.h) for point in points), strict=True))
+        return np.array([[point.omega for point in points], [point.h for point in points]])
+
+    def z(self, log_f: Array, sides: IntArray, omega: Array, h: Array) -> Array:
+        """Return z from omega and h; where F is large, from the omega that is the smallest."""
         n, means = (np.array([getattr(term, name) for term in self.terms]) for name in ("n", "mean"))
         f = np.exp(log_f) * [self.terms[0].sides[k].sign for k in sides[:, 0]]
         least = np.arange(n.size)[:, None] == np.abs(omega - means[:, None]).argmin(axis=0)
