@@ -28,6 +28,7 @@ _LEVELS, _MOST = 60, 4000  # halvings, panels
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
 _GRAIN = 4e-15  # some units of rounding
 _NARROW, _MOST_NOISE = 1e-15, 1e-6  # over width^2: a master curve's noise in a band narrow in ln x, at the most
+_OF_NOISE = 1e-2  # of the law's noise: what it may come to over a panel
 _LOST_NEAR = 0.3  # relative error of a density that is not known
 _NOTHING = 1e-30  # of the mass: f need not be finite there
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
@@ -106,7 +107,8 @@ class Band:
         ends = np.linspace(0, bands.end(lo, rate), count + 1)
         start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
         empty = Band(local, lo, hi, rate, mass, noise, grain, start)
-        found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, _DENSITY * mass, "density")
+        allowed = max(_DENSITY * mass, _OF_NOISE * noise)  # next to an atom the error of G is not one of the density
+        found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, allowed, "density")
         found = empty._with_ends(found)
         total = float((found.density * found.lengths).sum())
         if not abs(total - mass) <= max(_LOST, noise, grain) * mass + 1e-9:

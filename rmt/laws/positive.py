@@ -121,7 +121,7 @@ class PositiveLaw(Law):
         return bool(self.curve.slopes) and not self.curve.alone
 
     def _branch_near(self, at: ComplexArray, state: Any) -> tuple[tuple[ComplexArray, ...], Any]:
-        """Return what `_branch` does; in a known gap without a search, with NaN for a state, and all NaN at its ends."""
+        """Return what `_branch` does; in a known gap without a search, its state NaN, and all NaN at its very ends."""
         if not self._searched:
             return super()._branch_near(at, state)
         found = np.full((5, at.size), np.nan, dtype=complex)

@@ -220,18 +220,20 @@ class Subordination:
         """
         (low, high), (start, end), inside = outside.band(z)
         middle, right = (low + high) / 2, z > (low + high) / 2
-        found, done = self._newton(middle + 0j, self._guess_between(outside, middle + 0j), 40)
-        done &= inside & self._proved(middle + 0j, found)
+        found, done = self._newton(middle.astype(complex), self._guess_between(outside, middle.astype(complex)), 40)
+        done &= inside & self._proved(middle.astype(complex), found)
         share = np.clip(np.where(right, high - z, z - low) / (high - low), 0, 0.5)
         goal, angle = 2 * np.arcsin(np.sqrt(share)), np.full(z.size, math.pi / 2)
         while (more := np.flatnonzero(done & (angle > goal))).size:
             angle[more] = np.maximum(angle[more] / 2, goal[more])
             step = (high - low)[more] * np.sin(angle[more] / 2) ** 2
-            at = np.where(angle[more] == goal[more], z[more], np.where(right[more], high[more] - step, low[more] + step))
-            near, done[more] = self._newton(at + 0j, found[more], 40)
+            at = np.where(right[more], high[more] - step, low[more] + step)
+            at = np.where(angle[more] == goal[more], z[more], at)
+            near, done[more] = self._newton(at.astype(complex), found[more], 40)
             found.put(more, near)
-        done &= self._proved(z + 0j, found)
-        at_end = ~done & inside & ((share < _AT_END) | (np.minimum(z - low, high - z) < _GRAIN * (self.unit + np.abs(z))))
+        done &= self._proved(z.astype(complex), found)
+        rounded = np.minimum(z - low, high - z) < _GRAIN * (self.unit + np.abs(z))
+        at_end = ~done & inside & ((share < _AT_END) | rounded)
         if at_end.any():
             g, omega = (np.where(right, two, one)[..., at_end] for one, two in zip(start, end, strict=True))
             found.put(at_end, self._real(g, omega))

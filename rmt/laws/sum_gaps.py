@@ -73,7 +73,8 @@ class Outside:
         omega, h = self.margin.points(log_f, sides)
         z, f = self.margin.z(log_f, sides, omega, h), np.exp(log_f) * np.array([one.sign for one in self.runs])[run]
         atom = self.margin.atom(self._sides)
-        begins = np.flatnonzero(np.any(atom == np.array([(one.gap.left, one.gap.right) for one in self.runs]).T, axis=0))
+        begins = np.flatnonzero([place in (one.gap.left, one.gap.right)
+                                 for place, one in zip(atom, self.runs, strict=True)])
         places = np.array([[term.sides[k].atom for k in self._sides[begins, i]]
                            for i, term in enumerate(self.margin.terms)]).reshape(len(self.margin.terms), -1)
         lefts = np.array([gap.left for gap in self.gaps])
