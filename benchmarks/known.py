@@ -63,6 +63,7 @@ SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sigmoid": lambda u: _logistic(u) * _logistic(-u),
     "softplus": _logistic,
 }
+ONE_VALUE = 1e-7  # squared slopes that lie nearer to each other than that, relatively, are one
 _KINKS = {"hardtanh": (-1.0, 0.0, 1.0)}
 
 
@@ -94,6 +95,8 @@ def _slope(name: str, variance: float) -> Facts:
         "hardtanh": {0.0: 1 - inside, 1.0: inside},
     }.get(name, {})
     mean = float(x @ weights)
+    if not atoms and np.ptp(x) <= ONE_VALUE * x.max():  # as the package has it, and says
+        atoms = {mean: Fraction(1)}
     return Facts(mean, float((x - mean) ** 2 @ weights), {u: m for u, m in atoms.items() if m}, 0.0,
                  float(x.max()) * (1 + 1e-4) + 0.2 * (name in ("gelu", "silu")))
 
@@ -181,7 +184,7 @@ def blur(node: Node, x: np.ndarray) -> np.ndarray:
         known = facts(node)
         return np.full(np.shape(x), 1e-15 * max(abs(known.low), abs(known.high), abs(known.mean)))
     with np.errstate(divide="ignore"):
-        return 1e-15 * np.abs(x) * (1 + np.abs(np.where(x == 0, 0.0, np.log(np.abs(x)))))
+        return 3e-15 * np.abs(x) * (1 + np.abs(np.where(x == 0, 0.0, np.log(np.abs(x)))))
 
 
 def _has_sum(node: Node) -> bool:

@@ -110,7 +110,7 @@ def compared(node: Node, law: Any, seed: int) -> list[tuple[str, str]]:
     std = math.sqrt(facts(node).var)
     room = 2 * blur + 1e-12 * np.abs(values) + (0.0 if exact else 3 / SIZE * (std + np.abs(values)))
     below, upto = np.searchsorted(values, values) / values.size, np.searchsorted(values, values, "right") / values.size
-    over, under = upto - law.cdf(values + room), law.cdf(values - room) - below
+    over, under = upto - law.cdf(values + room), law.cdf(np.nextafter(values - room, -np.inf)) - below
     found = []
     worst = int(np.argmax(np.maximum(over, under)))
     if max(over[worst], under[worst]) > APART:

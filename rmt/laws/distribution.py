@@ -112,7 +112,7 @@ class Distribution(ABC):
                 if piece[1] == intervals[i + 1][0]:  # an atom inside a band: P(T < t) from below, extrapolated
                     gap = piece[1] - _BELOW * self._unit * np.array([1.0, 2.0, 3.0])
                     weights = np.array([3.0, -3.0, 1.0])
-                masses[i] = float(self._local(gap).lower @ weights) + self._at_bottom - sum(masses[:i])
+                masses[i] = max(float(self._local(gap).lower @ weights) + self._at_bottom - sum(masses[:i]), 0.0)
                 found += masses[i]
         return intervals, np.array(masses)
 
@@ -162,8 +162,10 @@ class Distribution(ABC):
     def _tail(self, x: ArrayLike, passed: Array, inside: Callable[[Local], Array]) -> Any:
         """Return the probability by how many pieces x has passed, and inside a band."""
         t, shape = self._coordinates(x)
-        count = np.searchsorted([hi for _, hi in self._pieces[0]], t, "right")
-        out = passed[np.where(np.isnan(t), 0, count)]  # NaN: below every value
+        passed, tops = np.clip(passed, 0, 1), [hi for _, hi in self._pieces[0]]
+        count = np.where(np.isnan(t), 0, np.searchsorted(tops, t, "right"))  # NaN: below every value
+        ends = passed[count], passed[np.minimum(count + 1, passed.size - 1)]
+        out = ends[0].copy()
         for (lo, hi), table in self._tables.items() if self._dear else ():
             within = (t > max(lo, -_FAR)) & (t < hi)
             if within.any():
@@ -171,8 +173,9 @@ class Distribution(ABC):
         within = self._inside(t)
         if within.any() and not self._dear:
             out[within] = np.clip(inside(self._local(t[within])), 0, 1)
+        out = np.clip(out, np.minimum(*ends), np.maximum(*ends))
         out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
-        return np.minimum(out, 1).reshape(shape)[()]
+        return out.reshape(shape)[()]
 
     def _coordinates(self, x: ArrayLike) -> tuple[Array, tuple[int, ...]]:
         values = np.asarray(x, dtype=float)
@@ -217,7 +220,7 @@ class Distribution(ABC):
             if lo == hi:
                 t[here] = lo
             elif here.any():
-                part = (level.ravel()[here] - (ends[i - 1] if i else 0.0)) / masses[i]
+                part = (level.ravel()[here] - (ends[i - 1] if i else 0.0)) / max(masses[i], 1e-300)
                 part[level.ravel()[here] >= ends[i]] = 1
                 t[here] = self._tables[lo, hi].quantile(np.clip(part, 0, 1))
         return t.reshape(level.shape)
@@ -269,7 +272,7 @@ class Distribution(ABC):
     def _known_bands(self) -> tuple[Band, ...]:
         """The bands, and their densities as they are once known."""
         return tuple(Band.of(self._local, lo, hi, self._rate, self._unit, mass, 1e3 * self._rounding)
-                     for (lo, hi), mass in zip(*self._pieces, strict=True) if lo != hi)
+                     for (lo, hi), mass in zip(*self._pieces, strict=True) if lo != hi and mass > 0)
 
     def moment(self, k: int) -> float:
         """Return E X^k, k = 0, 1, 2, ..."""

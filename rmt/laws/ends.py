@@ -27,6 +27,8 @@ def _at_end(law: Distribution, end: float, side: int, width: float) -> float:
     step: Array = _NEAR * min(width, 1.0) * 4.0 ** -np.arange(float(_LEVELS))
     t = end + side * step
     log_f = law._local(t).log_density
+    if not np.isfinite(log_f[-2:]).all():
+        return float(log_f[-1])
     slope = float((log_f[-1] - log_f[-2]) / math.log(0.25))
     if abs(slope) > _FLAT:
         return math.copysign(math.inf, -slope)

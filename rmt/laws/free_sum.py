@@ -259,8 +259,9 @@ class FreeSum(Law):
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:
-        return tuple(part for (low, high), _ in self._between if high - low > _ROUNDING * (self._unit + abs(low))
-                     for part in itertools.pairwise([low, *(x for x in self.atoms if low < x < high), high]))
+        return tuple((left, right) for (low, high), _ in self._between
+                     for left, right in itertools.pairwise([low, *(x for x in self.atoms if low < x < high), high])
+                     if right - left > _ROUNDING * (self._unit + abs(left)))
 
 
 @dataclass(frozen=True, repr=False)

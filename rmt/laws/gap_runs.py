@@ -114,7 +114,8 @@ def open_runs(combinations: list[Combination], exact: Margin) -> list[Run]:
     found = zip(whose[first], nearest.tolist(), farthest.tolist(), first, last, strict=True)
     return [Run(Gap(*((a, b) if one.sign > 0 else (b, a)), one.above), one.sides, one.sign,
                 np.r_[[] if begins[i] else edge[i - 1], log_f[i : j + 1], [] if ends[j] else edge[j]])
-            for one, a, b, i, j in ((combinations[k], *rest) for k, *rest in found)]
+            for one, a, b, i, j in ((combinations[k], *rest) for k, *rest in found)
+            if (b - a) * one.sign > 0]  # or it is open by rounding alone
 
 
 def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,

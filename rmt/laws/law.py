@@ -157,7 +157,8 @@ class Law(Distribution):
             return super()._pieces
         masses = {(t, t): mass for t, mass in self._points}
         for band in self._bands:
-            masses[band] = known[band] - sum(m for t, m in self._points if max(band[0], -_FAR) <= t <= band[1])
+            masses[band] = known[band] - sum(m for t, m in self._points if (t, t) not in known
+                                             and max(band[0], -_FAR) <= t <= band[1])
         intervals = sorted(masses)
         return intervals, np.array([masses[piece] for piece in intervals])
 

@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.sum_equations import GRAIN, Solution, SumEquations
 
 if TYPE_CHECKING:
-    from rmt.laws.law import Law
     from rmt.laws.sum_gaps import Outside
 
 Array = NDArray[np.float64]
@@ -35,143 +33,14 @@ BoolArray = NDArray[np.bool_]
 
 # Heights above z, in standard deviations of the sum: the path that always leads down.
 _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
-_GRAIN = 4e-15  # some units of rounding
 _PASTUR, _QUICK = 16, 15
-_KEPT = 1000  # points that a search may start from
-_AT_END = 1e-9  # of a band: there the law is as at its end
-_NEAR_ZERO, _TERMS = 0.05, 10  # of |G| times the reach of a law: R is a series there
+_NO_MASS = 1e-11
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
 
-@dataclass(frozen=True)
-class Solution:
-    """The solution at a set of z: arrays over z, `at` one row per law without an elementary R.
-
-    `at` is the parameter of the law's `_branch` where z is omega_i.
-    """
-
-    g: ComplexArray
-    at: ComplexArray
-
-    def __getitem__(self, part: Any) -> Solution:
-        return Solution(self.g[part], self.at[:, part])
-
-    def put(self, part: Any, other: Solution) -> None:
-        """Overwrite the solution at some of the z."""
-        self.g[part], self.at[:, part] = other.g, other.at
-
-
-class Step(NamedTuple):
-    """A step of Newton in every `at` and in G, or in F where G is `large`.
-
-    And that of omega, omega, what z rounds relative to, by how much the rounding of omega moves G, relatively (much,
-    next to an atom far from zero), and the residual beyond that.
-    """
-
-    at: ComplexArray
-    g: ComplexArray
-    large: BoolArray
-    moves: ComplexArray
-    omega: ComplexArray
-    reach: Array
-    grain: Array
-    unmet: Array
-
-
-class Subordination:
+class Subordination(SumEquations):
     """Solves a sum of terms (law, multiplicity) at any z of the closed upper half plane."""
-
-    def __init__(self, terms: Sequence[tuple[Law, Any]]) -> None:
-        each = [(law, float(n), law.mean(), law.var()) for law, n in terms]
-        self.elementary = [(law, n) for law, n, *_ in each if law._elementary_r]
-        self.others = [i for i, (law, *_) in enumerate(each) if not law._elementary_r]
-        others = [each[i] for i in self.others]
-        self.laws = [law for law, *_ in others]
-        self.n = np.array([n for _, n, *_ in others])
-        self.excess = float(self.n.sum()) - 1
-        self.strips = np.array([law._branch_strip for law in self.laws]).reshape(-1, 1)
-        self.means = np.array([mean for *_, mean, _ in others]).reshape(-1, 1)
-        self.variances = np.array([variance for *_, variance in others]).reshape(-1, 1)
-        self.reach = np.array([max(abs(end) for end in law._ends) for law in self.laws]).reshape(-1, 1)
-        order = np.arange(1, _TERMS)
-        self.slopes_of_r = [order * law._cumulants(_TERMS)[1:] for law in self.laws]
-        elementary = sum(n * law.var() for law, n in self.elementary)
-        counts = self.n - np.eye(len(self.laws))  # of what there is beside one copy of each
-        self.without = counts @ self.variances[:, 0] + elementary
-        self.mean = sum(n * mean for _, n, mean, _ in each)
-        self.unit = math.sqrt(sum(n * variance for _, n, _, variance in each))
-        self._last: dict[int, tuple[ComplexArray, ComplexArray]] = {}
-
-    # ---- what a solution says -------------------------------------------------------------------------
-
-    def potential(self, at: Solution) -> ComplexArray:
-        """Return U."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_f = -np.log(np.abs(at.g)) + 1j * np.arctan2(np.abs(at.g.imag), at.g.real)  # 0 <= arg F <= pi
-            u = -self.excess * log_f if self.excess else np.zeros_like(at.g)
-            for law, n, p in zip(self.laws, self.n, at.at, strict=True):
-                u = u + n * law._branch_potential(p)
-            return sum((n * law._r_potential(at.g) for law, n in self.elementary), u)
-
-    def slopes(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
-        """Return dz/dG, which vanishes at an edge, and d omega_i / dG."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            seen = self._seen(at.at)
-            _, _, along, direct = self._z(at.g, seen)
-            _, d_omega, _, dg, _ = seen
-            return self._elementary_part(at.g)[0] + direct + (along / dg).sum(0), d_omega / dg
-
-    def _seen(self, at: ComplexArray) -> ComplexArray:
-        """Return omega, d omega, G, dG and h = 1/G - omega of every law along its parameter: one row per law each."""
-        each = [self._near(i, p) if law._searched else law._branch(p)
-                for i, (law, p) in enumerate(zip(self.laws, at, strict=True))]
-        return np.array(each, complex).reshape(len(self.laws), 5, at.shape[1]).transpose(1, 0, 2)
-
-    def _near(self, i: int, at: ComplexArray) -> tuple[ComplexArray, ...]:
-        """Return what a law is whose every point is a search: from the nearest of those that it was last looked at."""
-        near = None
-        if i in self._last:
-            last, states = self._last[i]
-            near = states[:, np.abs(at[:, None] - last).argmin(axis=1)]
-        found, state = self.laws[i]._branch_near(at, near)
-        known = np.isfinite(state[0])
-        if known.any():
-            self._last[i] = at[known][:_KEPT], state[:, known][:, :_KEPT]
-        return found
-
-    def _z(self, g: ComplexArray, seen: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray, ComplexArray]:
-        """Return z but for sum n R, as two summands, and its slope along each parameter and in G alone.
-
-        z = sum n_i omega_i - excess F keeps the digits of a small F. Where F is large it loses them, and with j the law
-        whose omega_j is the smallest z = omega_j + (h_j - sum n_i h_i) does not: at G = 0 the others are infinite.
-        """
-        omega, d_omega, g_each, dg_each, h = seen
-        f = 1 / g
-        whole, rest, along, direct = self.n @ omega, -self.excess * f, self.n[:, None] * d_omega, self.excess * f**2
-        if self.n.tolist() not in ([], [1.0]) and (far := np.abs(g) * self.unit <= 1).any():
-            away = np.abs(omega - self.means)
-            least = np.arange(len(self.laws))[:, None] == away.argmin(axis=0)
-            share = least - self.n[:, None]
-            series = 4 * self.reach * np.abs(g) < _NEAR_ZERO  # where the difference of dF and d omega has no digits
-            by_g, in_reach = np.zeros_like(omega), series.any(axis=0)
-            if in_reach.any():
-                by_g[:, in_reach] = [polyval(g[in_reach], coefficients) for coefficients in self.slopes_of_r]
-            turned = np.where(series, 0, share * (d_omega + dg_each / g_each**2))
-            along = np.where(far, np.where(least, d_omega, 0) - turned, along)
-            whole = np.where(far, np.where(least, omega, 0).sum(0), whole)
-            rest = np.where(far, (share * h).sum(0), rest)
-            direct = np.where(far, -np.where(series, share * by_g, 0).sum(0), direct)
-        return whole, rest, along, direct
-
-    def _elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
-        """Return sum n R'(G) and sum n R(G)."""
-        slope, shift = np.zeros((2, g.size), complex)
-        for law, n in self.elementary:
-            r, d = law._r_parts(g)
-            shift += n * r
-            slope += n * d
-        return slope, shift
 
     # ---- the solution at z ----------------------------------------------------------------------------
 
@@ -216,7 +85,7 @@ class Subordination:
     def _from_the_middle(self, outside: Outside, z: Array) -> tuple[Solution, BoolArray]:
         """Return the solution at real z inside bands, from the middle of each, the angle halved to its nearer end.
 
-        And where it is proved, or so near to the end that it is as there.
+        And where it is proved, or without mass between z and an end and so as there.
         """
         (low, high), (start, end), inside = outside.band(z)
         middle, right = (low + high) / 2, z > (low + high) / 2
@@ -232,11 +101,10 @@ class Subordination:
             near, done[more] = self._newton(at.astype(complex), found[more], 40)
             found.put(more, near)
         done &= self._proved(z.astype(complex), found)
-        rounded = np.minimum(z - low, high - z) < _GRAIN * (self.unit + np.abs(z))
-        at_end = ~done & inside & ((share < _AT_END) | rounded)
+        g, omega = (np.where(right, two, one) for one, two in zip(start, end, strict=True))
+        at_end = ~done & inside & (np.minimum(z - low, high - z) * np.abs(g) < _NO_MASS)  # a bound of what lies between
         if at_end.any():
-            g, omega = (np.where(right, two, one)[..., at_end] for one, two in zip(start, end, strict=True))
-            found.put(at_end, self._real(g, omega))
+            found.put(at_end, self._real(g[at_end], omega[:, at_end]))
         return found, done | at_end
 
     def _attempts(self, outside: Outside | None
@@ -264,14 +132,14 @@ class Subordination:
         # off the axis and the middle: from a real guess Newton stays real, from a symmetric one on the symmetry
         away = z - self.mean + (0.03 + 0.1j) * self.unit
         f = (away + np.sqrt(away - 2 * self.unit) * np.sqrt(away + 2 * self.unit)) / 2
-        return Solution(1 / f, self._at(f + self.means + self.variances / f))
+        return Solution(1 / f, self.parameters(f + self.means + self.variances / f))
 
     def _guess_between(self, outside: Outside, z: ComplexArray) -> Solution:
         """Return arcs between the ends of a band, of G and every omega, at real z inside one; elsewhere semicircles."""
         found = self._guess(z)
         g, omega, inside = outside.arcs(z.real)
         if (inside := inside & (z.imag == 0)).any():
-            found.put(inside, Solution(g[inside], self._at(omega[self.others][:, inside])))
+            found.put(inside, Solution(g[inside], self.parameters(omega[self.others][:, inside])))
         return found
 
     def _guess_near(self, i: int, z: ComplexArray) -> Solution:
@@ -284,7 +152,7 @@ class Subordination:
                 omega = (omega + place - variance * self.laws[i]._branch(self.laws[i]._branch_from(omega))[2]) / 2
             g = self.laws[i]._branch(self.laws[i]._branch_from(omega))[2]
             others = 1 / g + self.means + self.variances * g
-        return Solution(g, self._at(np.where(np.arange(len(self.laws))[:, None] == i, omega, others)))
+        return Solution(g, self.parameters(np.where(np.arange(len(self.laws))[:, None] == i, omega, others)))
 
     def _guess_mapped(self, i: int, z: ComplexArray) -> Solution:
         """Return that, after some rounds of the self-map."""
@@ -308,7 +176,7 @@ class Subordination:
     def _followed_down(self, z: ComplexArray) -> Solution:
         """Return the solution at z, followed in small steps from large Im z."""
         high = z.real + 1j * np.maximum(z.imag, _HEIGHTS[0] * self.unit) - self.mean
-        found = Solution(1 / high, self._at(high + self.means))
+        found = Solution(1 / high, self.parameters(high + self.means))
         todo = np.arange(z.size)
         for height in _HEIGHTS * self.unit:
             if not np.any(height > z.imag[todo]):
@@ -328,15 +196,7 @@ class Subordination:
 
     def _real(self, g: Array, omega: Array) -> Solution:
         """Return a solution at real z."""
-        return Solution(g.astype(complex), self._at(omega[self.others].astype(complex)))
-
-    def _at(self, omega: ComplexArray) -> ComplexArray:
-        rows = [law._branch_from(w) for law, w in zip(self.laws, omega, strict=True)]
-        return np.array(rows, complex).reshape(omega.shape)
-
-    def _omega(self, at: ComplexArray) -> ComplexArray:
-        rows = [law._branch(p)[0] for law, p in zip(self.laws, at, strict=True)]
-        return np.array(rows, complex).reshape(at.shape)
+        return Solution(g.astype(complex), self.parameters(omega[self.others].astype(complex)))
 
     def _climb_down(self, z: ComplexArray, start: Solution, above: float, tries: int = 8) -> Solution:
         """Return the root at Im z > 0 from one at Im z = above: Newton, in smaller steps where that strays.
@@ -365,17 +225,17 @@ class Subordination:
     def _mapped(self, z: ComplexArray, at: Solution) -> Solution:
         """Iterate omega_i = z + sum_j n_j h_j - h_i, h = F - omega, on the half planes Im omega_i >= Im z."""
         g = at.g
-        omega = self._omega(at.at)
+        omega = self.omegas(at.at)
         omega = omega.real + 1j * np.maximum(omega.imag, z.imag)
         for _ in range(20):
             if not self.laws:
-                g = 1 / (z - self._elementary_part(g)[1])
+                g = 1 / (z - self.elementary_part(g)[1])
                 continue
             each = np.array([law._branch(law._branch_from(w))[2] for law, w in zip(self.laws, omega, strict=True)])
             shifts = 1 / each - omega
-            total = z + self.n @ shifts - self._elementary_part(each[0])[1]
+            total = z + self.n @ shifts - self.elementary_part(each[0])[1]
             omega, g = total - shifts, 1 / total
-        return Solution(g, self._at(omega))
+        return Solution(g, self.parameters(omega))
 
     def _newton(self, z: ComplexArray, start: Solution, rounds: int) -> tuple[Solution, BoolArray]:
         """Return G and omega, and where they solve at z with Im omega_i >= Im z."""
@@ -383,7 +243,7 @@ class Subordination:
         todo, g, at, last = np.arange(z.size), found.g, found.at, np.full(z.size, np.inf)
         with np.errstate(all="ignore"):
             for _ in range(rounds):
-                steps, step, large, moves, omega, reach, grain, unmet = self._step(z, g, at)
+                steps, step, large, moves, omega, reach, grain, unmet = self.step(z, g, at)
                 value = np.where(large, 1 / g, g)
                 change = (np.abs(moves) / (reach + np.abs(omega))).sum(0) + np.abs(step) / (np.abs(value) + np.where(
                     large, 0, 1e-3 / self.unit))
@@ -391,7 +251,7 @@ class Subordination:
                 small = (change <= _SMALL + grain) | (unmet <= _ROUNDING)
                 settled = ((change <= _ROUNDING) | (small & (change >= 0.5 * last))) & (unmet <= _SMALL)
                 if settled.any():
-                    room = 1e-6 * z.imag + 1e-13 * self.unit + 16 * _GRAIN * np.abs(omega)
+                    room = 1e-6 * z.imag + 1e-13 * self.unit + 16 * GRAIN * np.abs(omega)
                     settled &= (omega.imag >= z.imag - room).all(0)
                 if (off := z.imag > 1e-13 * self.unit).any():  # not below the half planes at once
                     room = np.where(off, 0.75 * omega.imag, np.inf)
@@ -412,24 +272,3 @@ class Subordination:
                         return found, done
         found.put(todo, Solution(g, at))
         return found, done
-
-    def _step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> Step:
-        """Return Newton's step at (G, at); in F = 1/G where G is `large`, for there G has poles."""
-        large = np.abs(g) * self.unit > 1
-        seen = self._seen(at)
-        omega, slopes, g_each, dg_each, _ = seen
-        # rows G_i = G: own * step_i - step_G = short; the last: along . steps + last * step_G = rest
-        own = np.where(large, -dg_each / g_each**2, dg_each)
-        short = np.where(large, 1 / g - 1 / g_each, g - g_each)
-        whole, part, along, direct = self._z(g, seen)
-        rise, shift = self._elementary_part(g)
-        last = (rise + direct) * np.where(large, -(g**2), 1)
-        rest = (z - whole) - part - shift  # in this order: next to an edge its rounding is all of the error
-        pull = along / own
-        step = (rest - (pull * short).sum(0)) / (last + pull.sum(0))
-        steps = (short + step) / own
-        reach = np.abs(z) + np.abs(shift) + np.abs(whole) + np.abs(part) + self.unit  # what z rounds relative to
-        grain = _GRAIN * np.abs(omega * dg_each / (slopes * g_each))
-        unmet = np.maximum(np.abs(short) - grain * np.abs(np.where(large, 1 / g, g)), 0).sum(0)
-        return Step(steps, step, large, steps * slopes, omega, reach, grain.max(axis=0, initial=0.0),
-                    np.abs(rest) / reach + unmet / np.where(large, reach, reach / self.unit**2))

@@ -1,0 +1,114 @@
+"""Products with a sum as a factor, sums with a product as a term, and laws that are very narrow."""
+
+import math
+
+import mpmath as mp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from benchmarks import judged
+from benchmarks.expressions import parsed
+from rmt import (
+    Bernoulli,
+    Discrete,
+    FussCatalan,
+    MarchenkoPastur,
+    MultiplicativeBrownian,
+    PointMass,
+    Semicircle,
+    SquaredSlope,
+)
+from rmt.laws.logistic import exponential, logistic, sigmoids
+from rmt.laws.sum_psi import SumPsi
+
+LEVELS = np.linspace(0.01, 0.99, 25)
+
+
+def same(law, other, rtol=1e-11):
+    assert_allclose(law.ppf(LEVELS), other.ppf(LEVELS), rtol=rtol)
+    assert_allclose(law.support, other.support, rtol=rtol)
+    assert_allclose(law.pdf(other.ppf(LEVELS)), other.pdf(other.ppf(LEVELS)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [FussCatalan(2), Bernoulli(0.6), Discrete((1, 3), (0.5, 0.5)), MarchenkoPastur(0.2)],
+                         ids=repr)
+def test_a_sum_with_a_closed_form_is_that_law_as_a_factor(factor):
+    """Two free Poisson laws of rate 1/2 and jump 2 add up to one of rate 1: (MP(2) + MP(2)) is 2 MP(1)."""
+    two = MarchenkoPastur(2) + MarchenkoPastur(2)
+    assert isinstance(two.curve.slopes[0][0], SumPsi)
+    same(two * factor, 2 * MarchenkoPastur(1) * factor)
+
+
+def test_a_shift_that_is_taken_back_is_none():
+    law = MarchenkoPastur(0.5) + 3
+    same((law + (-2)) * FussCatalan(1), (MarchenkoPastur(0.5) + 1) * FussCatalan(1), rtol=1e-12)
+    same((Discrete((-1, 2), (0.5, 0.5)) + 2) * MarchenkoPastur(1), Discrete((1, 4), (0.5, 0.5)) * MarchenkoPastur(1))
+
+
+def test_a_power_of_a_sum_composes():
+    law = FussCatalan(2) + Bernoulli(0.5)
+    same((law**1.5) ** 2, law**3)
+    assert_allclose((law**3).mean(), law.mean() ** 3, rtol=1e-13)
+
+
+@pytest.mark.parametrize("law", [
+    (MultiplicativeBrownian(0.4) + Bernoulli(0.35)) * MarchenkoPastur(3),
+    (Semicircle(0.1) + 1) * (MarchenkoPastur(0.5) + Bernoulli(0.5)),
+    (MarchenkoPastur(7220.0) + 27.8) * (Bernoulli(0.0173) + 340.0),
+    FussCatalan(2) * Discrete((1, 2), (0.5, 0.5)) + MarchenkoPastur(1) * Bernoulli(0.5),
+    SquaredSlope("silu", 1e-6) * Bernoulli(0.7) + Discrete((0.0, 2.5, -9.5), (0.2, 0.1, 0.7)),
+], ids=str)
+def test_mass_and_moments_and_quantiles(law):
+    assert_allclose(law.expect(np.ones_like), 1, atol=2e-9)
+    assert_allclose(law.expect(lambda x: x), law.mean(), rtol=1e-8)
+    root = math.sqrt(law.var())
+    assert_allclose(law.expect(lambda x: (x - law.mean()) ** 2 / root**2), 1, rtol=1e-7)
+    inside = [q for q in LEVELS if not any(abs(law.ppf(q) - atom) < 1e-9 * root for atom in law.atoms)]
+    assert_allclose(law.cdf(law.ppf(inside)), inside, atol=1e-8)
+
+
+# each of these raised, lost mass or took over a minute
+FOUND = (
+    "(SquaredSlope('silu', 1.69e-05) + Discrete((0.0731, 7.91, 0.00273, 12.4, 0.001), "
+    "(0.11, 0.045, 0.615, 0.175, 0.055))) ** 1.06",
+    "(Discrete((0.0, 0.502, 0.31, 0.00101, 0.0298), (0.0171, 0.1457, 0.0528, 0.7843, 0.0001)) "
+    "+ SquaredSlope('elu', 0.00311) + Bernoulli(0.819)) ** 6.28",
+    "(MultiplicativeBrownian(0.326) + MarchenkoPastur(1460.0)) ** 12",
+    "(SquaredSlope('silu', 6.26e-08) * Discrete((0.0, 0.542), (0.1943, 0.8057))) "
+    "+ Discrete((0.0, 2.63, 2.5, -9.56, -8.84), (0.185, 0.095, 0.085, 0.015, 0.62))",
+    "Discrete((0.0528, 0.0689, 0.0873, 0.0878, 0.215, 0.038), (0.0003, 0.5362, 0.452, 0.0056, 0.0043, 0.0016)) "
+    "* SquaredSlope('sigmoid', 6.39e-09)",
+    "Bernoulli(0.19) * SquaredSlope('sigmoid', 9.39e-08)",
+    "SquaredSlope('silu', 1.29e-12) * Bernoulli(0.119)",
+    "0.0358 * SquaredSlope('elu', 2.32e-06)",
+    "SquaredSlope('selu', 0.0213) + Bernoulli(0.48)",
+    "Discrete((0.0, 0.00124), (0.69, 0.31)) + FussCatalan(16)",
+)
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_what_the_sweep_found(text):
+    report = judged.Report([], [], [])
+    law = judged.queries(parsed(text), report)
+    judged.independent(parsed(text), law, report)
+    assert (report.wrong, report.raised) == ([], [])
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-7, 1e-12])
+def test_the_logistic_function_next_to_its_pole(distance):
+    v = 1j * math.pi + distance * np.exp(1j * np.linspace(-3, -0.1, 7))
+    with mp.workdps(40):
+        exact = [1 / (1 + mp.exp(-mp.mpc(a.real, mp.mpf(a.imag) - mp.mpf(math.pi) + mp.pi))) for a in v]
+    for found in (sigmoids(v)[0], logistic(v).s):
+        assert_allclose(found, np.array(exact, dtype=complex), rtol=1e-14)
+    assert exponential(np.array([2 + 1j * math.pi])).imag == 0
+
+
+def test_a_narrow_law_has_the_law_of_its_slopes():
+    """sigmoid'(u)^2 = (1 - u^2 / 2 + ...) / 16 at a small variance: 1 - 16 X over it is half a chi-squared."""
+    variance = 1e-6
+    law = SquaredSlope("sigmoid", variance) * PointMass(16)
+    x = (1 - law.ppf(LEVELS)) * 2 / variance
+    assert_allclose(np.sqrt(x), np.sqrt(np.quantile(np.random.default_rng(0).normal(size=400_000) ** 2, 1 - LEVELS)),
+                    atol=0.02)
