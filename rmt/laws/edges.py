@@ -30,6 +30,7 @@ from rmt.laws.rational import log_of
 
 # steps of .4 at most: between zeros of x at -c and at -c (1 + d) there is a turn, and another ln 2 behind it
 _GRID = np.unique(np.r_[np.geomspace(1e-9, 60.0, 400), np.arange(5.0, 60.0, 0.4)])
+_BESIDE_POLES = 10.0 ** np.arange(-9, 0)
 _ROUNDING = 1e-11  # in ln x
 _NO_MASS = 1e-12
 _BESIDE = 1e-9
@@ -89,8 +90,9 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
         return (_band(curve, *outside),) if connected else _bands(curve, *outside, False, False)
     top: float | None
     bottom: float | None
+    below = _grid_below(curve)
     top, thin_top = _branch_end(curve, -_GRID[::-1])
-    bottom, thin_bottom = (-math.inf, False) if curve.order > 1 else _branch_end(curve, _GRID[::-1])
+    bottom, thin_bottom = (-math.inf, False) if curve.order > 1 else _branch_end(curve, below[::-1])
     if curve.slopes and not singular:  # w is infinite at an end of a slope law
         top, bottom = (float(_outside(curve, np.array([side * _GRID[0]]))[0][0]) if end is None else end
                        for side, end in ((-1, top), (1, bottom)))
@@ -103,12 +105,19 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
             return cut((bottom, top), [x for x, mass in singular if mass > 0])
         return _bands(curve, bottom, top, thin_bottom, thin_top)
     if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
-        top = _branch_end(curve, _GRID)[0] if singular[-1][1] else singular[-1][0]
+        top = _branch_end(curve, below)[0] if singular[-1][1] else singular[-1][0]
     if bottom is None:
         bottom = singular[0][0] if singular and not singular[0][1] else None
     if top is None or bottom is None:
         raise ConvergenceError(f"no edge found for {curve}")
     return ((bottom, top),)
+
+
+def _grid_below(curve: MasterCurve) -> Array:
+    """Return the grid of a > 0, closer next to where a 1 + w/m vanishes: d ln x / da has a pole there."""
+    poles = [-math.log1p(-float(curve.mass / m)) for m, _ in curve.zeros if m > curve.mass]
+    near = 1 + np.r_[-_BESIDE_POLES, _BESIDE_POLES]
+    return np.unique(np.concatenate([_GRID, *(pole * near for pole in poles)]))
 
 
 def _beyond(curve: MasterCurve, side: int) -> float:

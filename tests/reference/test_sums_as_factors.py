@@ -112,3 +112,11 @@ def test_a_narrow_law_has_the_law_of_its_slopes():
     x = (1 - law.ppf(LEVELS)) * 2 / variance
     assert_allclose(np.sqrt(x), np.sqrt(np.quantile(np.random.default_rng(0).normal(size=400_000) ** 2, 1 - LEVELS)),
                     atol=0.02)
+
+
+@pytest.mark.parametrize(("p", "t"), [(0.76, 1.02), (0.5, 1.01), (0.9, 1.3), (0.2, 1.001)])
+def test_a_power_of_a_projection_has_its_atoms_and_its_band(p, t):
+    """Its turn lies next to the pole w = -1. The mass at 1 is 1 - t (1 - p) (Bercovici and Voiculescu 1998)."""
+    law = Bernoulli(p) ** t
+    assert_allclose(law.atoms[max(law.atoms)], 1 - t * (1 - p), rtol=1e-12)
+    assert_allclose([law.expect(np.ones_like), law.expect(lambda x: x)], [1, p**t], rtol=1e-9)
