@@ -122,7 +122,8 @@ class Term:
         left, right = (np.array(ends) for ends in list(zip(*gaps, strict=True))[:2])
         omega = side_coordinate.place(_COARSE, left[:, None], right[:, None], self.unit)
         view = self._look(self._parameter(omega.ravel()))
-        above, below = ((view.outside & side).reshape(omega.shape) for side in (view.g > 0, view.g <= 0))
+        clear = np.all([np.abs(omega - end[:, None]) > _CLOSE * np.abs(end[:, None]) for end in (left, right)], axis=0)
+        above, below = ((view.outside & side).reshape(omega.shape) & clear for side in (view.g > 0, view.g <= 0))
         each, last = np.arange(left.size), _COARSE.size - 1
         low = np.where(above.any(axis=1), omega[each, last - above[:, ::-1].argmax(axis=1)], left)
         high = np.where(below.any(axis=1), omega[each, below.argmax(axis=1)], right)
