@@ -54,7 +54,7 @@ def between_gaps(curve: MasterCurve, gaps: Sequence[Gap]) -> tuple[tuple[tuple[f
 
     An atom that stands alone has an interval without length.
     """
-    known = np.array([log_of(x) for x, mass in candidates(curve) if mass >= 0])
+    known = np.array([log_of(x) for x, _ in candidates(curve)])
     atoms = [log_of(x) for x, _ in positive_atoms(curve)]
 
     def exact(x: float) -> float:
@@ -81,7 +81,7 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
 
     Without `has_gaps`, for which they lie `between_gaps`.
     """
-    singular = [(log_of(x), mass) for x, mass in candidates(curve) if mass >= 0]  # where w is infinite
+    singular = [(log_of(x), mass) for x, mass in candidates(curve)]  # where w is infinite
     if sum((mass for _, mass in singular), Fraction(0)) == curve.mass:
         return ()
     if curve.implicit:

@@ -42,6 +42,7 @@ IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 _ROUNDS = 60
+_BEYOND = 1.25  # a sum k (1 - e) which no interpolated margin takes for open
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
@@ -235,6 +236,7 @@ class Product:
                 found = [(both, arg + (0.0 if side.positive else factor.k)) for one, arg in found
                          for j, side in enumerate(factor.sides)
                          if side.kind == kind and arg + (0.0 if side.positive else factor.k) < _WHOLE
+                         and one.least + self._least(i, j) < _BEYOND
                          and (both := self._both(one, i, j)) is not None]
             out += [one for one, arg in found if abs(arg) < _WHOLE and -_WHOLE < one.above / self.total < 1 + _WHOLE]
         return out
@@ -270,7 +272,19 @@ class Product:
             if not at.size:
                 return None
         above = one.above + factor.k * factor.m * factor.sides[j].above
-        return Combination(sides, one.sign, above, at, margin)
+        return Combination(sides, one.sign, above, at, margin, one.least + self._least(i, j))
+
+    def _least(self, i: int, j: int) -> float:
+        """Return the least k (1 - e) of a side; 0 where other terms may outweigh it."""
+        factor, short = self.factors[i], self.factors[i].tables[j].short  # ln |1 - e|, e > 1 on the negative axis
+        if not self._alike or not short.size:
+            return 0.0
+        return factor.k * (math.exp(short.min()) if factor.sides[j].positive else -math.exp(short.max()))
+
+    @cached_property
+    def _alike(self) -> bool:
+        """Whether the margin is 1 - sum k (1 - e): all rho are one, and nothing else takes part."""
+        return not self.drift and not self.curve.powers and all(factor.reach == 1 for factor in self.factors)
 
     # ---- the margin ----------------------------------------------------------------------------------------------
 
