@@ -25,7 +25,7 @@ from rmt.laws.panels import Band
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-_BELOW = 1e-5  # of the unit of t: how near below an atom inside a band its mass is looked at
+_BELOW = 1e-5  # of the band, or of the unit of t: how near below an atom inside a band its mass is looked at
 _FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
 
 
@@ -110,7 +110,7 @@ class Distribution(ABC):
                 # not the middle: there G may vanish by symmetry, and with it the digits of a subordination
                 gap, weights = np.array([0.53 * piece[1] + 0.47 * intervals[i + 1][0]]), np.ones(1)
                 if piece[1] == intervals[i + 1][0]:  # an atom inside a band: P(T < t) from below, extrapolated
-                    gap = piece[1] - _BELOW * self._unit * np.array([1.0, 2.0, 3.0])
+                    gap = piece[1] - _BELOW * min(self._unit, piece[1] - piece[0]) * np.array([1.0, 2.0, 3.0])
                     weights = np.array([3.0, -3.0, 1.0])
                 masses[i] = max(float(self._local(gap).lower @ weights) + self._at_bottom - sum(masses[:i]), 0.0)
                 found += masses[i]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt.laws.logistic import log_upper
+from rmt.laws.logistic import exponential, log_upper
 from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, joined
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
@@ -100,7 +100,7 @@ class LawPsi(ExplicitPsi):
             s[near] = 1 - rest[near]
         between = ~(far | near)
         if between.any():
-            z = -np.exp(-y[between])
+            z = -exponential(-y[between])
             _, g, slope, _ = self.law._potential(z)
             s[between], rest[between], ds[between] = 1 - z * g, z * g - zero, z * (g + z * slope)
             s[between], rest[between], ds[between] = s[between] / mass, rest[between] / mass, ds[between] / mass
@@ -114,7 +114,8 @@ class LawPsi(ExplicitPsi):
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
         s, rest, ds = self._parts(y)
-        return log_upper(s / rest), ds / (s * rest)
+        with np.errstate(divide="ignore", invalid="ignore"):  # at an atom
+            return log_upper(s / rest), ds / (s * rest)
 
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""

@@ -126,7 +126,7 @@ class PositiveLaw(Law):
             return super()._branch_near(at, state)
         found = np.full((5, at.size), np.nan, dtype=complex)
         rows = np.full((1 + sum(law.rows for law, *_ in self.curve.slopes), at.size), np.nan, dtype=complex)
-        known, lost = np.zeros((2, at.size), dtype=bool)
+        known, lost = np.zeros(at.size, dtype=bool), np.isnan(at)
         if is_known_outside(self.curve) and (real := (at.imag == 0) & (at.real > 0)).any():
             log_x = np.log(at[real].real)
             known[real], lost[real] = self._outside.holds(log_x), self._outside.beside(log_x)

@@ -150,8 +150,7 @@ class ExplicitPsi(Psi):
         odds, outside = found.real, np.abs(found.imag) > math.pi / 2
         with np.errstate(all="ignore"):
             s, rest = (np.where(outside, -1 / np.expm1(-side), expit(side)) for side in (odds, -odds))
-        ds = s * rest * slope.real
-        excess = s * rest * (slope.real - 1)
+            ds, excess = s * rest * slope.real, s * rest * (slope.real - 1)
         far = b < _NEAR - self.log_range[1]
         if far.any() and np.isfinite(self._log_inverse_s).all():  # there it is a difference without digits
             n = np.arange(1, _TERMS)
