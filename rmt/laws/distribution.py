@@ -169,10 +169,10 @@ class Distribution(ABC):
         for (lo, hi), table in self._tables.items() if self._dear else ():
             within = (t > max(lo, -_FAR)) & (t < hi)
             if within.any():
-                out[within] = np.clip(inside(table.tails(t[within])), 0, 1)
+                out[within] = inside(table.tails(t[within]))
         within = self._inside(t)
         if within.any() and not self._dear:
-            out[within] = np.clip(inside(self._local(t[within])), 0, 1)
+            out[within] = inside(self._local(t[within]))
         out = np.clip(out, np.minimum(*ends), np.maximum(*ends))
         out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
         return out.reshape(shape)[()]

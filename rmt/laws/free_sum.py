@@ -182,28 +182,20 @@ class FreeSum(Law):
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         outside = vars(self).get("_outside")
-        known = outside.holds(z.real) & (z.imag == 0) if outside else np.zeros(z.size, dtype=bool)
-        if self._joint and not known.all():
+        if self._joint:
+            known = outside.holds(z.real) & (z.imag == 0) if outside else np.zeros(z.size, dtype=bool)
             if not known.any():
-                return self._jointly(*self._joint, z, state)
-            found = np.empty((3, z.size), dtype=complex)
-            for part in (known, ~known):
-                found[:, part] = self._potential(z[part])[:3]
-            return *found, []
+                curve, low = self._joint
+                return curve.cauchy(z - low, state)
+            if not known.all():
+                found = np.empty((3, z.size), dtype=complex)
+                for part in (known, ~known):
+                    found[:, part] = self._potential(z[part])[:3]
+                return *found, []
         solver = self._solver
         solved = solver.follow(z, state, outside) if state else solver.solve(z, outside)
         with np.errstate(divide="ignore", invalid="ignore"):
             return solver.potential(solved), solved.g, 1 / solver.slopes(solved)[0], [solved.g, *solved.at]
-
-    @staticmethod
-    def _jointly(curve: MasterCurve, low: float, z: ComplexArray,
-                 state: Any) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        """Return what `_potential` does from the roots of all terms at once."""
-        z = (z.real - low) + 1j * np.maximum(z.imag, 0.0)
-        log_z = np.log(np.where(z == 0, 1e-300, z))
-        v, y = curve.follow(log_z, state[0], state[1:]) if state else curve.solve(log_z)
-        u, z_g, slope = curve.cauchy(log_z, v, y)
-        return u, z_g / z, slope / z**2, [v, *y]
 
     def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
         return np.asarray(sum(float(n) * law._r_transform_at(g) for law, n in self.terms))

@@ -23,6 +23,7 @@ BoolArray = NDArray[np.bool_]
 
 NEARLY = 0.1  # size of a margin between nodes that may have the other sign there
 SAME = 1e-9  # of masses that are equal, and of places, in units
+BEYOND = 1.25  # what a margin takes from one, which no interpolated margin takes for open
 _OPEN = 1e-9  # margin over which a gap is open: narrower ones count as touching bands
 _ZOOMS, _CORRECTIONS = 14, 30
 
@@ -83,6 +84,24 @@ def joined(found: Iterable[Gap], whole: float = 1.0) -> list[Gap]:
         else:
             out.append(gap)
     return out
+
+
+def nodes(runs: Sequence[Run], gaps: Sequence[Gap]) -> tuple[Array, IntArray, IntArray]:
+    """Return the nodes of all runs, and of each the number of its run and of the gap that this is a part of."""
+    whose = np.repeat(np.arange(len(runs)), [run.log_f.size for run in runs])
+    gap = np.searchsorted([gap.left for gap in gaps], [run.gap.left for run in runs], "right") - 1
+    return np.concatenate([run.log_f for run in runs]), whose, gap[whose]
+
+
+def after(places: Array, x: Array) -> IntArray:
+    """Return which of increasing places comes after x, or the last; one is before it."""
+    return np.clip(np.searchsorted(places, x), 1, places.size - 1)
+
+
+def held(places: Array, gap: IntArray, x: Array) -> BoolArray:
+    """Return where x lies between two nodes, at increasing places, of one gap."""
+    i = after(places, x)
+    return (gap[i] == gap[i - 1]) & (x > places[i - 1]) & (x < places[i])
 
 
 def in_order(found: Sequence[Gap], unit: float) -> bool:
@@ -152,8 +171,9 @@ def _changes(log_f: Array, whose: IntArray, is_open: BoolArray, sides: IntArray,
     """Return the nodes behind which the margin changes its sign; where it is open is corrected in place."""
     for _ in range(_CORRECTIONS):
         change = np.flatnonzero((is_open[1:] != is_open[:-1]) & (whose[1:] == whose[:-1]))
-        mine = sides[whose[change]]
-        left, right = (exact(log_f[at], mine) > _OPEN if change.size else is_open[at] for at in (change, change + 1))
+        if not change.size:
+            return change
+        left, right = (exact(log_f[at], sides[whose[change]]) > _OPEN for at in (change, change + 1))
         if np.array_equal(left, is_open[change]) and np.array_equal(right, is_open[change + 1]):
             return change
         is_open[change], is_open[change + 1] = left, right

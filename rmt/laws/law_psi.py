@@ -124,7 +124,7 @@ class LawPsi(ExplicitPsi):
         out = np.empty(y.shape, dtype=complex)
         out[far] = (-np.exp(y[far]))[:, None] ** k @ (self._at_infinity / k)
         deepest = np.minimum(y[~far].real, -math.log(_NEAR) - self.log_range[0]) + 1j * y[~far].imag
-        out[~far] = self.law._potential(-np.exp(-deepest))[0] + deepest - 1j * math.pi
+        out[~far] = self.law._potential(-exponential(-deepest))[0] + deepest - 1j * math.pi
         if near.any():  # U' = G is known from there on
             step, powers = y[~far] - deepest, [(-np.exp(-at[:, None])) ** k for at in (y[~far], deepest)]
             out[~far] += float(self.mass) * step + (powers[0] - powers[1]) @ (self._at_zero / k)

@@ -13,6 +13,7 @@ ComplexArray = NDArray[np.complex128]
 
 _CLEAR = 0.1  # of 1 + e^v: below, it is taken from i pi
 
+
 class Logistic(NamedTuple):
     """sigmoid(v) = 1 / (1 + e^-v), sigmoid(-v), and their logarithms, continuous on the strip."""
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,14 @@ ComplexArray = NDArray[np.complex128]
 _AXIS = np.linspace(-45.0, 45.0, 61)
 _AXIS_LOGISTIC = logistic(_AXIS.astype(complex))
 _BOTTOM = 45.0
+_ZERO = 1e-300
 _NEXT_TO_NOTHING = 1e-18  # of a factor's dimension: where so little of it is left a factor is a number to 1e-9
+
+
+def upper(z: ComplexArray) -> ComplexArray:
+    """Return z in the closed upper half plane, but for zero, where G may be infinite."""
+    z = z.real + 1j * np.maximum(z.imag, 0.0)
+    return np.where(z == 0, _ZERO, z)
 
 
 class Correction(NamedTuple):
@@ -297,13 +304,21 @@ class MasterCurve:
             phi -= k * (w * rows[0] + m * law.mean_log(rows))
         return w * log_x - phi
 
-    def cauchy(self, log_z: ComplexArray, v: ComplexArray,
-               y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Return U = E log(z - X), z G and z^2 G' at a root."""
+    def transform(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[ComplexArray, ComplexArray]:
+        """Return z G(z) and z^2 G'(z) at a root."""
         (s, rest), mass = sigmoids(v), float(self.mass)
         z_g = (1 - mass) + mass * rest  # 1 + w
         slope = -mass * s * rest / self.log_x(v, y)[1]  # dw / d ln z
-        return log_z + self.potential(log_z, v, y), z_g, slope - z_g
+        return z_g, slope - z_g
+
+    def cauchy(self, z: ComplexArray,
+               state: Any) -> tuple[ComplexArray, ComplexArray, ComplexArray, list[ComplexArray]]:
+        """Return U = E log(z - X), G and G' at z in the closed upper half plane, and the state: v and the rows."""
+        z = upper(z)
+        log_z = np.log(z)
+        v, y = self.root(log_z, state)
+        z_g, slope = self.transform(v, y)
+        return log_z + self.potential(log_z, v, y), z_g / z, slope / z**2, [v, *y]
 
     def tails(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[Array, Array]:
         """Return P(0 < X <= x) and P(X > x) at the root of a real x, each with its own digits.
@@ -337,6 +352,10 @@ class MasterCurve:
         Raises `ConvergenceError`.
         """
         return curve_root.solve(self, log_x)
+
+    def root(self, log_x: ComplexArray, state: Any) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at ln x, from the state, v and the rows, of nearby ones, if there is one."""
+        return self.follow(log_x, state[0], state[1:]) if state else self.solve(log_x)
 
     def follow(self, log_x: ComplexArray, v: ComplexArray,
                y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:

@@ -18,11 +18,10 @@ from rmt.laws.distribution import Array
 from rmt.laws.edges import between_gaps, cut, has_gaps, is_known_outside, log_support
 from rmt.laws.law import Law
 from rmt.laws.logistic import sigmoids
-from rmt.laws.master_curve import ComplexArray, MasterCurve
+from rmt.laws.master_curve import ComplexArray, MasterCurve, upper
 from rmt.laws.product_gaps import Outside, outside
 from rmt.laws.rational import log_of
 
-_ZERO = 1e-300  # for z = 0, where G may be infinite
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
@@ -50,12 +49,13 @@ class PositiveLaw(Law):
     @cached_property
     def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
         """Those of ln x, of products whose psi are explicit."""
-        return between_gaps(self.curve, self._outside.gaps) if has_gaps(self.curve) else ()
+        found = self._outside if has_gaps(self.curve) else None
+        return between_gaps(self.curve, found.gaps) if found else ()
 
     @cached_property
-    def _outside(self) -> Outside:
+    def _outside(self) -> Outside | None:
         """All that is outside, where it `is_known_outside`."""
-        return outside(self.curve)
+        return outside(self.curve) if is_known_outside(self.curve) else None
 
     @cached_property
     def _points(self) -> tuple[tuple[float, float], ...]:
@@ -81,12 +81,8 @@ class PositiveLaw(Law):
         return 1e-12 if self._dear else 1e-15 * max(1.0, sum(float(k) for *_, k in self.curve.slopes) / 2)
 
     def _at(self, t: Array, state: Any = None) -> Local:
-        v, y = self._root(t.astype(complex), state)
+        v, y = self.curve.root(t.astype(complex), state)
         return Local(*self.curve.tails(v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y])
-
-    def _root(self, log_x: ComplexArray, state: Any) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root of the curve at ln x, from the root nearby if there is one."""
-        return self.curve.follow(log_x, state[0], state[1:]) if state else self.curve.solve(log_x)
 
     # The parameter is v, along which a curve without slopes is explicit; of a law that is given by its psi alone it is
     # y, of a curve with more no parameter saves the root, and it is z.
@@ -94,7 +90,7 @@ class PositiveLaw(Law):
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         if self.curve.alone:
             return self.curve.log_scale + 1j * math.pi - np.log(omega)
-        return omega if self.curve.slopes else self.curve.solve(np.log(_upper(omega)))[0]
+        return omega if self.curve.slopes else self.curve.solve(np.log(upper(omega)))[0]
 
     @property
     def _branch_strip(self) -> float:
@@ -127,16 +123,15 @@ class PositiveLaw(Law):
         found = np.full((5, at.size), np.nan, dtype=complex)
         rows = np.full((1 + sum(law.rows for law, *_ in self.curve.slopes), at.size), np.nan, dtype=complex)
         known, lost = np.zeros(at.size, dtype=bool), np.isnan(at)
-        if is_known_outside(self.curve) and (real := (at.imag == 0) & (at.real > 0)).any():
+        if (real := (at.imag == 0) & (at.real > 0)).any() and (outside := self._outside):
             log_x = np.log(at[real].real)
-            known[real], lost[real] = self._outside.holds(log_x), self._outside.beside(log_x)
-        if known.any():
-            x, (_, w, beyond, rate) = at[known].real, self._outside.at(np.log(at[known].real))
+            known[real], lost[real] = outside.holds(log_x), outside.beside(log_x)
+            x, (_, w, beyond, rate) = at[known].real, outside.at(np.log(at[known].real))
             found[:, known] = x, np.ones_like(x), beyond / x, (rate - beyond) / x**2, -x * w / beyond
         if (rest := ~(known | lost)).any():
-            z = _upper(at[rest])
-            v, y = self._root(np.log(z), None if state is None else [row[rest] for row in state])
-            _, z_g, slope = self.curve.cauchy(np.log(z), v, y)
+            z = upper(at[rest])
+            v, y = self.curve.root(np.log(z), None if state is None else [row[rest] for row in state])
+            z_g, slope = self.curve.transform(v, y)
             h = float(self.curve.mass) * sigmoids(v)[0] * z / z_g
             found[:, rest] = z, np.ones_like(z), z_g / z, slope / z**2, h
             rows[:, rest] = v, *y
@@ -158,11 +153,7 @@ class PositiveLaw(Law):
         return log_z + self.curve.potential(log_z, at, [])
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        z = _upper(z)
-        log_z = np.log(z)
-        v, y = self._root(log_z, state)
-        u, z_g, slope = self.curve.cauchy(log_z, v, y)
-        return u, z_g / z, slope / z**2, [v, *y]
+        return self.curve.cauchy(z, state)
 
     @property
     def _elementary_r(self) -> bool:
@@ -222,9 +213,3 @@ class PositiveLaw(Law):
         """Return the variance, mean^2 (-S'(0)/S(0)), which adds over free factors."""
         log_inverse_s = self.curve.log_inverse_s(1)
         return math.exp(2 * log_inverse_s[0]) * float(log_inverse_s[1])
-
-
-def _upper(z: ComplexArray) -> ComplexArray:
-    """Return z in the closed upper half plane, but for zero."""
-    z = z.real + 1j * np.maximum(z.imag, 0.0)
-    return np.where(z == 0, _ZERO, z)

@@ -30,8 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from rmt.laws import gap_runs
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.gap_runs import NEARLY, Combination, Gap, Run, in_order, joined, open_runs
+from rmt.laws.gap_runs import BEYOND, NEARLY, Combination, Gap, Run, in_order, joined, open_runs
 from rmt.laws.psi_sides import DEEPEST, Factor
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 _ROUNDS = 60
-_BEYOND = 1.25  # a sum k (1 - e) which no interpolated margin takes for open
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
@@ -133,11 +133,9 @@ class Outside:
     @cached_property
     def _nodes(self) -> tuple[Real, IntArray, IntArray, Array]:
         """Points on the runs, in increasing ln x; of each the run, the gap and the parameter."""
-        at, run = (np.concatenate(parts) for parts in zip(
-            *((one.log_f, np.full(one.log_f.size, i)) for i, one in enumerate(self.runs)), strict=True))
+        at, run, gap = gap_runs.nodes(self.runs, self.gaps)
         points = self.product.real(at, self._sides[run])
-        gap = np.clip(np.searchsorted([gap.left for gap in self.gaps], points.log_x, "right") - 1, 0, None)
-        order = np.argsort(points.log_x, kind="stable")
+        order = np.lexsort((points.log_x, gap))
         return Real(*(part[order] for part in points)), run[order], gap[order], at[order]
 
     @cached_property
@@ -147,21 +145,18 @@ class Outside:
 
     def holds(self, log_x: Array) -> BoolArray:
         """Return where points lie between two nodes of one gap."""
-        (nodes, _, gap, _), i = self._nodes, self._after(log_x)
-        return (gap[i] == gap[i - 1]) & (log_x > nodes.log_x[i - 1]) & (log_x < nodes.log_x[i])
+        nodes, _, gap, _ = self._nodes
+        return gap_runs.held(nodes.log_x, gap, log_x)
 
     def beside(self, log_x: Array) -> BoolArray:
         """Return where points lie in a gap but beyond its last node, within rounding of an end."""
         inside = np.any([(log_x >= gap.left) & (log_x <= gap.right) for gap in self.gaps], axis=0)
         return inside & ~self.holds(log_x)
 
-    def _after(self, log_x: Array) -> IntArray:
-        places = self._nodes[0].log_x
-        return np.clip(np.searchsorted(places, log_x), 1, places.size - 1)
-
     def at(self, log_x: Array) -> Real:
         """Return what there is at points that it holds."""
-        (nodes, run, _, at), i = self._nodes, self._after(log_x)
+        nodes, run, _, at = self._nodes
+        i = gap_runs.after(nodes.log_x, log_x)
         share = (log_x - nodes.log_x[i - 1]) / (nodes.log_x[i] - nodes.log_x[i - 1])
         w, beyond, rate = (part[i - 1] + share * (part[i] - part[i - 1]) for part in nodes[1:])
         one = np.flatnonzero(run[i] == run[i - 1])  # or a cut of w lies between two very near nodes
@@ -236,7 +231,7 @@ class Product:
                 found = [(both, arg + (0.0 if side.positive else factor.k)) for one, arg in found
                          for j, side in enumerate(factor.sides)
                          if side.kind == kind and arg + (0.0 if side.positive else factor.k) < _WHOLE
-                         and one.least + self._least(i, j) < _BEYOND
+                         and one.least + self._least(i, j) < BEYOND
                          and (both := self._both(one, i, j)) is not None]
             out += [one for one, arg in found if abs(arg) < _WHOLE and -_WHOLE < one.above / self.total < 1 + _WHOLE]
         return out
@@ -342,7 +337,7 @@ class Product:
         return out
 
     def _both_at(self, log_f: Array, sides: IntArray) -> tuple[Real, Array]:
-        """Return that, and the margin."""
+        """Return what there is at points outside, and the margin."""
         found, margin = Real(*np.empty((4, log_f.size))), np.empty(log_f.size)
         for r in np.unique(sides[:, 0]):
             here = sides[:, 0] == r

@@ -77,7 +77,7 @@ class Subordination(SumEquations):
                 todo = np.delete(todo, there[done])
             if todo.size == 0:
                 return found
-            outside = None
+            outside = None  # it is tried once
         if todo.size:
             found.put(todo, self._followed_down(z[todo]))
         return found
@@ -87,10 +87,11 @@ class Subordination(SumEquations):
 
         And where it is proved, or without mass between z and an end and so as there.
         """
-        (low, high), (start, end), inside = outside.band(z)
-        middle, right = (low + high) / 2, z > (low + high) / 2
-        found, done = self._newton(middle.astype(complex), self._guess_between(outside, middle.astype(complex)), 40)
-        done &= inside & self._proved(middle.astype(complex), found)
+        low, high, g, omega, inside = outside.band(z)
+        middle = ((low + high) / 2).astype(complex)
+        right = z > middle.real
+        found, done = self._newton(middle, self._guess_between(outside, middle), 40)
+        done &= inside & self._proved(middle, found)
         share = np.clip(np.where(right, high - z, z - low) / (high - low), 0, 0.5)
         goal, angle = 2 * np.arcsin(np.sqrt(share)), np.full(z.size, math.pi / 2)
         while (more := np.flatnonzero(done & (angle > goal))).size:
@@ -101,7 +102,6 @@ class Subordination(SumEquations):
             near, done[more] = self._newton(at.astype(complex), found[more], 40)
             found.put(more, near)
         done &= self._proved(z.astype(complex), found)
-        g, omega = (np.where(right, two, one) for one, two in zip(start, end, strict=True))
         at_end = ~done & inside & (np.minimum(z - low, high - z) * np.abs(g) < _NO_MASS)  # a bound of what lies between
         if at_end.any():
             found.put(at_end, self._real(g[at_end], omega[:, at_end]))

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import elementwise
 
+from rmt.laws import gap_runs
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.gap_runs import NEARLY, SAME, Combination, Gap, Run, in_order, joined, open_runs
+from rmt.laws.gap_runs import BEYOND, NEARLY, SAME, Combination, Gap, Run, in_order, joined, open_runs
 from rmt.laws.term_sides import Term
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
-
-_BEYOND = 1.25  # a sum n c which no interpolated margin takes for open
 
 
 class Nodes(NamedTuple):
@@ -67,8 +66,7 @@ class Outside:
 
     @cached_property
     def _nodes(self) -> Nodes:
-        log_f, run = (np.concatenate(parts) for parts in zip(
-            *((run.log_f, np.full(run.log_f.size, i)) for i, run in enumerate(self.runs)), strict=True))
+        log_f, run, gap = gap_runs.nodes(self.runs, self.gaps)
         sides = self._sides[run]
         omega, h = self.margin.points(log_f, sides)
         z, f = self.margin.z(log_f, sides, omega, h), np.exp(log_f) * np.array([one.sign for one in self.runs])[run]
@@ -77,21 +75,19 @@ class Outside:
                                  for place, one in zip(atom, self.runs, strict=True)])
         places = np.array([[term.sides[k].atom for k in self._sides[begins, i]]
                            for i, term in enumerate(self.margin.terms)]).reshape(len(self.margin.terms), -1)
-        lefts = np.array([gap.left for gap in self.gaps])
-        middle = np.array([(one.gap.left + one.gap.right) / 2 if math.isfinite(one.gap.left + one.gap.right) else
-                           max(one.gap.left, min(one.gap.right, 0.0)) for one in self.runs])
-        gap = np.searchsorted(lefts, middle, "right") - 1
+        of_run = gap[np.searchsorted(run, begins)]
         nodes = Nodes(np.r_[z, atom[begins]], np.r_[f, 0 * begins], np.c_[omega, places], np.c_[h, -places],
-                      np.r_[run, begins * 0 - 1], np.r_[gap[run], gap[begins]], np.r_[log_f, begins * 0 - np.inf])
+                      np.r_[run, begins * 0 - 1], np.r_[gap, of_run], np.r_[log_f, begins * 0 - np.inf])
         order = np.lexsort((nodes.z, nodes.gap))
         return Nodes(*(np.asarray(part)[..., order] for part in nodes))  # type: ignore[arg-type]
 
-    def band(self, z: Array) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], ...], BoolArray]:
-        """Return the ends of the band around real z, G with every omega at each, and where there is one."""
+    def band(self, z: Array) -> tuple[Array, Array, Array, Array, BoolArray]:
+        """Return the ends of the band around real z, G and every omega at the nearer, and where there is a band."""
         i, nodes = self._after(z), self._nodes
+        low, high = nodes.z[i - 1], nodes.z[i]
+        nearer = np.where(z > (low + high) / 2, i, i - 1)
         with np.errstate(divide="ignore"):
-            ends = [(1 / nodes.f[k], nodes.omega[:, k]) for k in (i - 1, i)]
-        return (nodes.z[i - 1], nodes.z[i]), tuple(ends), (nodes.gap[i] > nodes.gap[i - 1])
+            return low, high, 1 / nodes.f[nearer], nodes.omega[:, nearer], nodes.gap[i] > nodes.gap[i - 1]
 
     def arcs(self, z: Array) -> tuple[ComplexArray, ComplexArray, BoolArray]:
         """Return G and every omega inside bands, about: on arcs between what they are at both ends; and where that is.
@@ -107,8 +103,8 @@ class Outside:
             bow = np.sqrt(share * (1 - share)) * np.abs(right - left)
             return np.asarray(left + share * (right - left) + 1j * np.maximum(bow, 1e-9 * np.abs(left)))
 
-        left, right = (np.where(nodes.f[k] == 0, np.sign(side) * 1e-9 * self.margin.unit, nodes.f[k])
-                       for k, side in ((i - 1, 1.0), (i, -1.0)))
+        left, right = (np.where(nodes.f[k] == 0, least * self.margin.unit, nodes.f[k])
+                       for k, least in ((i - 1, 1e-9), (i, -1e-9)))
         small = np.maximum(np.abs(left), np.abs(right)) < self.margin.unit
         g = np.where(small, 1 / arc(left, right), np.conj(arc(1 / left, 1 / right)))
         omega, h = arc(nodes.omega[:, i - 1], nodes.omega[:, i]), arc(nodes.h[:, i - 1], nodes.h[:, i]).real
@@ -127,8 +123,7 @@ class Outside:
 
     def holds(self, z: Array) -> BoolArray:
         """Return where points lie between two nodes of one gap."""
-        i, nodes = self._after(z), self._nodes
-        return (nodes.gap[i] == nodes.gap[i - 1]) & (z > nodes.z[i - 1]) & (z < nodes.z[i])
+        return gap_runs.held(self._nodes.z, self._nodes.gap, z)
 
     def brackets(self, z: Array, g: Array) -> BoolArray:
         """Return where G, which falls along a gap, lies between those at the nodes beside z."""
@@ -139,8 +134,7 @@ class Outside:
         return (g <= left) & (g >= right)
 
     def _after(self, z: Array) -> IntArray:
-        """Return the node after z."""
-        return np.clip(np.searchsorted(self._nodes.z, z), 1, self._nodes.z.size - 1)
+        return gap_runs.after(self._nodes.z, z)
 
     def at(self, z: Array) -> tuple[Array, Array]:
         """Return G and every omega at real z, each between two nodes of one gap: exactly where they are of one run."""
@@ -194,7 +188,7 @@ def _combined(terms: list[Term]) -> list[Combination]:
                                      for side, table in zip(term.sides, term.tables, strict=True)]).T
             same = np.array([side.sign == sign for side in term.sides])
             found = [both for one in found for k in np.flatnonzero(
-                        same & (one.least + least < _BEYOND) & (one.above + above <= 1 + SAME)
+                        same & (one.least + least < BEYOND) & (one.above + above <= 1 + SAME)
                         & (one.above + above + rest >= -SAME)) if (both := _both(one, int(k), terms)) is not None]
         out += found
     return out

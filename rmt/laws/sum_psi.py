@@ -26,6 +26,7 @@ from rmt.laws.logistic import log_near_one, logistic, sigmoids
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, Psi
 from rmt.laws.residual_psi import inside, on_sheet, seen
+from rmt.laws.side_coordinate import rising
 
 _ROUNDS = 80
 _STEP = 2.0  # of Newton on the negative axis, at most
@@ -176,7 +177,7 @@ class SumPsi(Psi):
         known = (-psi > 0) & (-psi < float(self.mass))
         s = -psi[known] / float(self.mass)
         odds = np.log(s) - np.log1p(-s)
-        rises = np.r_[True, odds[1:] > np.maximum.accumulate(odds)[:-1]]
+        rises = rising(odds)
         at_u = np.interp(log_odds, odds[rises], u[known][rises]) + np.minimum(log_odds - odds[0], 0)
         inner = [np.interp(at_u, u, row) + np.minimum(at_u - u[0], 0) for row in inner]
         log_k = logistic(log_odds.astype(complex)).log_complement(float(self.mass))[0].real
@@ -195,11 +196,10 @@ class SumPsi(Psi):
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X): the log-potential of a free sum."""
         y, *inner = rows
-        total, u = np.zeros_like(y), y
-        for curve, n, _, v, others in self._each(inner):
-            total = total + n * inside(curve, v, others, 1)
-            _, _, log_u, _, log_x, *_ = seen(curve, v, others)
-            u = log_u - log_x + 1j * math.pi
+        curve, _, _, v, others = next(self._each(inner))
+        _, _, log_u, _, log_x, *_ = seen(curve, v, others)
+        u = log_u - log_x + 1j * math.pi  # ln -g, by any of the X_i
+        total = sum((n * inside(curve, v, others, 1) for curve, n, _, v, others in self._each(inner)), np.zeros_like(y))
         psi = self._psi(inner, u)
         with np.errstate(all="ignore"):
             return total - np.where(np.abs(psi) < _CLEAR, log_near_one(psi), u - y)
