@@ -30,6 +30,8 @@ MEAN = 1e-9  # of mean(), relative to the root of E X^2
 VAR = 1e-6, 1e-14  # of var(), relative to itself and to E X^2
 EXPECT = 1e-6  # of expect, relative to E |f|
 PLACE = 1e-9  # of an atom or the hull, relative
+PLACE_FLAT = 1e-6  # of an atom that stands for what a slope is far out
+FLAT = 10.0  # times as far apart as values may be that count as one
 INTEGRAL = 1e-6  # of the density's integral against the cdf
 ROUNDING = 1e-11  # of places, relative
 TRANSFORM = 1e-5  # of E d / (z - X), d how far z is from the axis: of the mass that d resolves
@@ -88,8 +90,8 @@ def queries(node: Node, report: Report, change: Callable[[Any], Any] = lambda la
                       f"var() {var!r} for {known.var!r}")
     if atoms is None or support is None:
         return None
-    for check, words in _atoms(known, atoms):
-        report.wrong.append((check, words))
+    for words in _atoms(known, facts(node, 1 / FLAT), facts(node, FLAT), atoms):
+        report.wrong.append(("atoms", words))
     _hull(known, support, report)
     cdf_grid = report.ask("cdf", lambda: _grid_of(node, law, support, atoms))
     if cdf_grid is not None:
@@ -100,17 +102,23 @@ def queries(node: Node, report: Report, change: Callable[[Any], Any] = lambda la
     return law
 
 
-def _atoms(known: Facts, atoms: dict[float, float]) -> Iterator[Finding]:
-    expected = {u: float(mass) for u, mass in known.atoms.items() if mass > 1e-12}
-    found = {u: mass for u, mass in atoms.items() if mass > 1e-12}
+def _atoms(known: Facts, least: Facts, most: Facts, atoms: dict[float, float]) -> Iterator[str]:
+    """Yield what is wrong: masses are known but for slopes that are flat far out, which count as atoms about there."""
     room = 1e-14 * max(abs(known.low), abs(known.high))
-    for u, mass in expected.items():
-        there = sum(m for v, m in found.items() if abs(u - v) <= PLACE * abs(u) + room)
-        if abs(there - mass) > MASS:
-            yield "atoms", f"mass {there!r} at {u!r} for {mass!r}"
-    for v, mass in found.items():
-        if not any(abs(u - v) <= PLACE * abs(u) + room for u in expected):
-            yield "atoms", f"an atom of {mass!r} at {v!r}, where there is none"
+
+    def near(u: float, v: float) -> bool:
+        return abs(u - v) <= (PLACE if u in known.atoms else PLACE_FLAT) * abs(u) + room
+
+    def mass(u: float, there: dict[float, Any]) -> float:
+        return sum((float(m) for v, m in there.items() if near(u, v)), 0.0)
+
+    for u in most.atoms:
+        found, low, high = (mass(u, there) for there in (atoms, least.atoms, most.atoms))
+        if not low - MASS <= found <= high + MASS:
+            yield f"mass {found!r} at {u!r} for {low!r}{f' to {high!r}' if low < high else ''}"
+    for v, found in atoms.items():
+        if found > 1e-12 and not any(near(u, v) for u in most.atoms):
+            yield f"an atom of {found!r} at {v!r}, where there is none"
 
 
 def _hull(known: Facts, support: tuple[tuple[float, float], ...], report: Report) -> None:

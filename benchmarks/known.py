@@ -64,12 +64,19 @@ SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softplus": _logistic,
 }
 ONE_VALUE = 1e-7  # squared slopes that lie nearer to each other than that, relatively, are one
+_ZERO = 1e-290, 1e-305  # slopes that may be, and that are, zero in a float
 _KINKS = {"hardtanh": (-1.0, 0.0, 1.0)}
 
 
 @functools.lru_cache(maxsize=256)
 def slope_rule(name: str, variance: float, nodes: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Return values of the squared slope and their weights: Gauss's rule between cuts at every scale of u."""
+    """Return values of the squared slope and their weights."""
+    u, weights = _normal_rule(variance, nodes)
+    return SLOPES[name](u) ** 2, weights
+
+
+def _normal_rule(variance: float, nodes: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Return places and weights of a normal variable: Gauss's rule between cuts at every scale of u."""
     scale = math.sqrt(variance)
     places = np.r_[0.0, 2.0 ** np.arange(-3, 8), 1.5 * 2.0 ** np.arange(-3, 8)] / scale
     cuts = np.unique(np.r_[-places, places, np.arange(-REACH, REACH + 1)])
@@ -78,10 +85,10 @@ def slope_rule(name: str, variance: float, nodes: int = 24) -> tuple[np.ndarray,
     half, middle = np.diff(cuts) / 2, (cuts[1:] + cuts[:-1]) / 2
     z = (middle[:, None] + half[:, None] * node).ravel()
     weights = (half[:, None] * weight).ravel() * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    return SLOPES[name](scale * z) ** 2, weights / weights.sum()
+    return scale * z, weights / weights.sum()
 
 
-def _slope(name: str, variance: float) -> Facts:
+def _slope(name: str, variance: float, flat: float) -> Facts:
     x, weights = slope_rule(name, variance)
     half = Fraction(1, 2)
     inside = Fraction(math.erf(1 / math.sqrt(2 * variance)))
@@ -97,8 +104,25 @@ def _slope(name: str, variance: float) -> Facts:
     mean = float(x @ weights)
     if not atoms and np.ptp(x) <= ONE_VALUE * x.max():  # as the package has it, and says
         atoms = {mean: Fraction(1)}
+    elif not atoms and flat:
+        atoms = _flat(name, variance, flat)
+    top = max(x.max(), *SLOPES[name](np.array([-1e-300, 1e-300])) ** 2)
     return Facts(mean, float((x - mean) ** 2 @ weights), {u: m for u, m in atoms.items() if m}, 0.0,
-                 float(x.max()) * (1 + 1e-4) + 0.2 * (name in ("gelu", "silu")))
+                 float(top) * (1 + 1e-4) + 0.2 * (name in ("gelu", "silu")))
+
+
+def _flat(name: str, variance: float, flat: float) -> Atoms:
+    """Return what counts as atoms far out: values that differ by so many `ONE_VALUE`, or slopes under any float."""
+    (u, weights), atoms = _normal_rule(variance, 200), Counter[float]()
+    for step in (1, -1):
+        slopes, masses = SLOPES[name](u)[::step], weights[::step]
+        zero = np.abs(slopes) < (_ZERO[0] if flat > 1 else _ZERO[1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            same = zero if zero[0] else np.abs(2 * np.log(np.abs(slopes / slopes[0]))) < flat * ONE_VALUE
+        count = int(np.argmin(same))
+        if count:
+            atoms[0.0 if zero[0] else float(slopes[0] ** 2)] += Fraction(float(masses[:count].sum()))
+    return dict(atoms)
 
 
 def _finite(values: np.ndarray, masses: list[Fraction]) -> Facts:
@@ -110,7 +134,7 @@ def _finite(values: np.ndarray, masses: list[Fraction]) -> Facts:
     return Facts(mean, math.fsum(weights * (values - mean) ** 2), dict(atoms), float(values.min()), float(values.max()))
 
 
-def _leaf(name: str, numbers: tuple) -> Facts:
+def _leaf(name: str, numbers: tuple, flat: float) -> Facts:
     one = Fraction(1)
     match name:
         case "MarchenkoPastur":
@@ -138,7 +162,7 @@ def _leaf(name: str, numbers: tuple) -> Facts:
             s = math.sqrt(1 + 2 / c)
             top = math.exp(c * s) * (s + 1) / (s - 1)
             return Facts(math.exp(c), 2 * c * math.exp(2 * c), {}, 1 / top, top)
-    return _slope(*numbers)
+    return _slope(*numbers, flat)
 
 
 # ---- operations ----------------------------------------------------------------------------------------------
@@ -191,9 +215,10 @@ def _has_sum(node: Node) -> bool:
     return node.name in ("+", "shift") or any(map(_has_sum, node.parts))
 
 
-def facts(node: Node) -> Facts:
-    """Return what is known of an expression."""
-    parts = [facts(part) for part in node.parts]
+@functools.cache
+def facts(node: Node, flat: float = 0.0) -> Facts:
+    """Return what is known of an expression; slopes that are flat far out have atoms there with `flat`, see `_flat`."""
+    parts = [facts(part, flat) for part in node.parts]
     match node.name:
         case "+":
             return functools.reduce(_sum, parts)
@@ -207,4 +232,4 @@ def facts(node: Node) -> Facts:
             return _moved(parts[0], 1.0, node.numbers[0])
         case "dilate":
             return _moved(parts[0], node.numbers[0], 0.0)
-    return _leaf(node.name, node.numbers)
+    return _leaf(node.name, node.numbers, flat)

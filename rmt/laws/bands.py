@@ -52,11 +52,16 @@ def end(lo: float, rate: float) -> float:
     return math.acosh(1 + 45.0 / rate) if math.isinf(lo) else math.pi
 
 
-def place(smooth: Array, lo: float, hi: float) -> tuple[Array, Array]:
-    """Return t and |dt/d(smooth)| at theta or u."""
-    if math.isinf(lo):
-        return hi + 1 - np.cosh(smooth), np.sinh(smooth)
-    return lo + (hi - lo) * np.sin(smooth / 2) ** 2, (hi - lo) / 2 * np.sin(smooth)
+def place(smooth: Array, lo: Array | float, hi: Array | float) -> tuple[Array, Array]:
+    """Return t and |dt/d(smooth)| at theta or u of bands."""
+    hard = np.isinf(lo)
+    if not np.any(hard):
+        return lo + (hi - lo) * np.sin(smooth / 2) ** 2, (hi - lo) / 2 * np.sin(smooth)
+    with np.errstate(invalid="ignore"):
+        width, u = np.where(hard, 0.0, hi - lo), np.where(hard, smooth, 0.0)
+    base = np.where(hard, hi, lo)
+    return (np.where(hard, base + 1 - np.cosh(u), base + width * np.sin(smooth / 2) ** 2),
+            np.where(hard, np.sinh(u), width / 2 * np.sin(smooth)))
 
 
 def _smooth(t: Array, lo: float, hi: float) -> Array:

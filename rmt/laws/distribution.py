@@ -20,7 +20,7 @@ from rmt.checks import integer
 from rmt.laws import bands, ends, upper_tail
 from rmt.laws.bands import Local
 from rmt.laws.entropy import entropy
-from rmt.laws.panels import Band
+from rmt.laws.panels import Bands
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -126,6 +126,12 @@ class Distribution(ABC):
         """The mass at t = -inf."""
         return sum((mass for t, mass in self._points if t == -math.inf), 0.0)
 
+    @property
+    def _beside(self) -> tuple[Array, Array]:
+        """P(-inf < T < t) at the left end of every piece, P(T > t) at its right end."""
+        masses = self._pieces[1]
+        return np.cumsum(np.r_[-self._at_bottom, masses[:-1]]), np.cumsum(np.r_[0.0, masses[:0:-1]])[::-1]
+
     # ---- densities and tails --------------------------------------------------------------------------
 
     def logpdf(self, x: ArrayLike) -> Any:
@@ -229,8 +235,7 @@ class Distribution(ABC):
     def _tables(self) -> dict[tuple[float, float], bands.Table]:
         """For every band the table that quantiles start from."""
         intervals, masses = self._pieces
-        below = np.cumsum(np.r_[-self._at_bottom, masses[:-1]])
-        above = np.cumsum(np.r_[0.0, masses[:0:-1]])[::-1]
+        below, above = self._beside
         return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, before, after, self._unit,
                                      self._rounding, dear=self._dear)
                 for (lo, hi), mass, before, after in zip(
@@ -266,13 +271,18 @@ class Distribution(ABC):
         """
         values = np.array([self._value(t) for t, _ in self._points])
         total = float(np.asarray(f(values)) @ np.array([mass for _, mass in self._points])) if values.size else 0.0
-        return total + sum(band.integral(lambda t: np.asarray(f(self._x(t)))) for band in self._known_bands)
+        return total + (self._averaged.integral(lambda t: np.asarray(f(self._x(t)))) if self._averaged else 0.0)
 
     @cached_property
-    def _known_bands(self) -> tuple[Band, ...]:
-        """The bands, and their densities as they are once known."""
-        return tuple(Band.of(self._local, lo, hi, self._rate, self._unit, mass, 1e3 * self._rounding)
-                     for (lo, hi), mass in zip(*self._pieces, strict=True) if lo != hi and mass > 0)
+    def _averaged(self) -> Bands | None:
+        """The bands and their densities, once known; None where there are none."""
+        intervals, masses = self._pieces
+        below, above = self._beside
+        chosen = [i for i, (lo, hi) in enumerate(intervals) if lo != hi and masses[i] > 0]
+        if not chosen:
+            return None
+        return Bands.of(self._local, np.array([intervals[i] for i in chosen]), self._rate, self._unit,
+                        np.stack([below, masses, above], axis=1)[chosen], 1e3 * self._rounding)
 
     def moment(self, k: int) -> float:
         """Return E X^k, k = 0, 1, 2, ..."""

@@ -1,14 +1,15 @@
-"""Averages over one band of a law: Gauss-Legendre panels, halved where the density or the averaged function needs it.
+"""Averages over the bands of a law: Gauss-Legendre panels, halved where the density or the averaged function needs it.
 
 In the smooth coordinate of `bands` square-root edges are analytic. Panels are halved until the last Legendre
-coefficients vanish: those for the density alone are found once, and what they hold must be the mass of the band.
+coefficients vanish, and where the tails at its ends say that one holds another mass, which no node saw. Those for the
+density alone are found once, of all bands at once, and what they hold must be the mass of their band.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,15 @@ from rmt.laws import bands
 from rmt.laws.errors import ConvergenceError
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 Values = Callable[[Array], Array]
 
 _N, _PANELS = 16, 8
 _NODE, _WEIGHT = legendre.leggauss(_N)
 _COEFFICIENTS = legendre.legvander(_NODE, _N - 1).T * _WEIGHT * (np.arange(_N)[:, None] + 0.5)
-_LEVELS, _MOST = 60, 4000  # halvings, panels
+_LEVELS, _MOST = 60, 4000  # halvings, panels of a band
+_BLOCK = 2**12  # points at a time
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
 _GRAIN = 4e-15  # some units of rounding
 _NARROW, _MOST_NOISE = 1e-15, 1e-6  # over width^2: a master curve's noise in a band narrow in ln x, at the most
@@ -36,8 +40,9 @@ _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
 
 @dataclass(frozen=True, eq=False)
 class Panels:
-    """Panels of one band: ends (panels, 2) in the smooth coordinate, at their nodes (panels, 16) density and state."""
+    """Panels: of which band, ends (panels, 2) in its smooth coordinate, density and state at nodes (panels, 16)."""
 
+    band: IntArray
     ends: Array
     density: Array
     state: list[NDArray[Any]]
@@ -45,170 +50,257 @@ class Panels:
     @property
     def smooth(self) -> Array:
         """The nodes."""
-        return _nodes(self.ends)
+        return self.ends[:, :1] + np.diff(self.ends) * (1 + _NODE) / 2
 
     @property
     def lengths(self) -> Array:
         """The weights of the nodes."""
         return np.diff(self.ends) / 2 * _WEIGHT
 
+    @property
+    def held(self) -> Array:
+        """The mass that every panel holds."""
+        return np.asarray((self.density * self.lengths).sum(axis=1))
+
     def part(self, chosen: Any) -> Panels:
         """Return some of them."""
-        return Panels(self.ends[chosen], self.density[chosen], [row[chosen] for row in self.state])
+        return Panels(self.band[chosen], self.ends[chosen], self.density[chosen], [row[chosen] for row in self.state])
 
     def joined(self, other: Panels) -> Panels:
-        """Return both."""
-        return Panels(np.r_[self.ends, other.ends], np.r_[self.density, other.density],
-                      [np.r_[a, b] for a, b in zip(self.state, other.state, strict=True)])
+        """Return both; states where both have them."""
+        both = zip(self.state, other.state, strict=True) if len(self.state) == len(other.state) else ()
+        return Panels(np.r_[self.band, other.band], np.r_[self.ends, other.ends], np.r_[self.density, other.density],
+                      [np.r_[a, b] for a, b in both])
+
+    def halved(self) -> tuple[IntArray, Array]:
+        """Return the bands and ends of their halves."""
+        middle = self.ends.mean(axis=1)
+        return np.r_[self.band, self.band], np.r_[np.c_[self.ends[:, 0], middle], np.c_[middle, self.ends[:, 1]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Band:
-    """A band [lo, hi] of a distribution, and the panels that know its density.
+class Bands:
+    """Bands [low, high] of a distribution, and the panels that know its density.
 
     Attributes
     ----------
     local : function
         What the distribution is at t.
-    lo, hi, rate : float
-        The band, and how it begins at a hard edge.
-    mass : float
-        What the density must hold.
-    noise, grain : float
+    low, high : arrays
+        The bands; the first may begin at -inf, a hard edge.
+    rate : float
+        How it begins there.
+    mass, below, above : arrays
+        What the density of each must hold, P(-inf < T <= low) and P(T > high).
+    noise, grain : float, array
         Relative errors: of the density, and of t in units of the band, which moves it by as much of its greatest value.
     panels : Panels
         On which the density is known.
     """
 
     local: bands.Locate
-    lo: float
-    hi: float
+    low: Array
+    high: Array
     rate: float
-    mass: float
+    mass: Array
+    below: Array
+    above: Array
     noise: float
-    grain: float
+    grain: Array
     panels: Panels
 
     @staticmethod
-    def of(local: bands.Locate, lo: float, hi: float, rate: float, unit: float, mass: float, noise: float) -> Band:
-        """Return a band with panels on which its density is resolved; raise `ConvergenceError` if there are none."""
-        if math.isinf(lo):
-            return Band._known(local, lo, hi, rate, mass, noise, 0.0)
-        width = (hi - lo) / (unit + max(abs(lo), abs(hi)))
-        grain = _GRAIN / width
-        try:
-            return Band._known(local, lo, hi, rate, mass, noise, grain)
-        except ConvergenceError:
-            return Band._known(local, lo, hi, rate, mass, noise, grain + min(_NARROW / width**2, _MOST_NOISE))
+    def of(local: bands.Locate, ends: Array, rate: float, unit: float, masses: Array, noise: float) -> Bands:
+        """Return bands (n, 2) with panels on which their density is resolved; `ConvergenceError` if there are none.
 
-    @staticmethod
-    def _known(local: bands.Locate, lo: float, hi: float, rate: float, mass: float, noise: float, grain: float) -> Band:
-        count = round(min(max(_PANELS * math.sqrt(mass), 2), _PANELS))  # what a band holds says if it is not enough
-        ends = np.linspace(0, bands.end(lo, rate), count + 1)
-        start = Panels(np.stack([ends[:-1], ends[1:]], axis=1), np.empty((0, _N)), [])
-        empty = Band(local, lo, hi, rate, mass, noise, grain, start)
-        allowed = max(_DENSITY * mass, _OF_NOISE * noise)  # next to an atom the error of G is not one of the density
-        found = empty._settled(empty._at(start.ends, None), lambda panels: panels.density, allowed, "density")
-        found = empty._with_ends(found)
-        total = float((found.density * found.lengths).sum())
-        if not abs(total - mass) <= max(_LOST, noise, grain) * mass + 1e-9:
-            raise ConvergenceError(f"the density between {lo!r} and {hi!r} holds {total!r}, not {mass!r}")
-        return Band(local, lo, hi, rate, mass, noise, grain, found)
+        `masses` (n, 3) are those below, of and above each.
+        """
+        low, high = ends.T
+        below, mass, above = masses.T
+        hard, start = np.isinf(low), np.where(np.isinf(low), high - 1, low)
+        width = (high - start) / (unit + np.maximum(np.abs(start), np.abs(high)))
+        grain = np.where(hard, 0.0, _GRAIN / width)
+        empty = Panels(np.empty(0, dtype=np.intp), np.empty((0, 2)), np.empty((0, _N)), [])
+        found = Bands(local, low, high, rate, mass, below, above, noise, grain, empty)
+        panels, lost = found._resolved(np.arange(low.size))
+        if lost:
+            more = np.where(hard, 0.0, np.minimum(_NARROW / width**2, _MOST_NOISE))
+            found = replace(found, grain=np.where(np.isin(np.arange(low.size), list(lost)), grain + more, grain))
+            again, lost = found._resolved(np.array(list(lost)))
+            panels = panels.joined(again)
+        if lost:
+            raise ConvergenceError(next(iter(lost.values())))
+        return replace(found, panels=panels)
+
+    def _resolved(self, chosen: IntArray) -> tuple[Panels, dict[int, str]]:
+        """Return panels of some bands, and of those where the density is not resolved, why."""
+        count = np.clip(np.round(_PANELS * np.sqrt(self.mass[chosen])), 2, _PANELS).astype(int)
+        band = np.repeat(chosen, count)
+        step = np.concatenate([np.arange(n) / n for n in count])
+        width = self._ends[band]
+        start = self._at(band, np.c_[step * width, (step + 1 / np.repeat(count, count)) * width], None)
+        allowed = np.maximum(_DENSITY * self.mass, _OF_NOISE * self.noise)  # next to an atom, G's error is not its own
+        found, lost = self._settled(start, lambda panels: panels.density, allowed, "density")
+        found, more = self._holding(found, allowed)
+        found = self._with_ends(found)
+        lost |= more
+        total = np.bincount(found.band, found.held, self.low.size)
+        room = np.maximum(np.maximum(_LOST, self.noise), self.grain) * self.mass + 1e-9
+        for i in chosen[~(np.abs(total - self.mass) <= room)[chosen]].tolist():
+            lost.setdefault(i, f"the density between {float(self.low[i])!r} and {float(self.high[i])!r} holds "
+                               f"{float(total[i])!r}, not {float(self.mass[i])!r}")
+        return found.part(~np.isin(found.band, list(lost))), lost
+
+    @property
+    def _ends(self) -> Array:
+        """Where the smooth coordinate of every band ends."""
+        return np.where(np.isinf(self.low), bands.end(-math.inf, self.rate), math.pi)
+
+    def _holding(self, panels: Panels, allowed: Array) -> tuple[Panels, dict[int, str]]:
+        """Return the panels, halved where the tails at the ends of one say that it holds another mass."""
+        room = np.maximum(np.maximum(_AVERAGE, self.noise), self.grain) * self.mass
+        done, lost = panels.part([]), dict[int, str]()
+        for _ in range(_LEVELS):
+            missed = (np.abs(panels.held - self._between(panels)) > room[panels.band]) & ~self._unresolved(panels)
+            done = done.joined(panels.part(~missed))
+            if not missed.any():
+                break
+            wide = panels.part(missed)
+            panels, more = self._settled(self._at(*wide.halved(), wide), lambda panels: panels.density, allowed,
+                                         "density")
+            lost |= more
+            change = np.bincount(panels.band, panels.held, room.size) - np.bincount(wide.band, wide.held, room.size)
+            idle = (np.abs(change) < room / 2)[panels.band]  # halving finds nothing: what all hold together decides
+            done, panels = done.joined(panels.part(idle)), panels.part(~idle)
+        return done, lost
+
+    def _between(self, panels: Panels) -> Array:
+        """Return the mass between the ends of panels, by the smaller tail."""
+        band, smooth = np.repeat(panels.band, 2), panels.ends.ravel()
+        deep = np.isinf(self.low[band])
+        at_low, at_high = np.where(deep, smooth == self._ends[band], smooth == 0), np.where(
+            deep, smooth == 0, smooth == self._ends[band])
+        lower = self.below[band] + np.where(at_high, self.mass[band], 0.0)
+        upper = self.above[band] + np.where(at_low, self.mass[band], 0.0)
+        if (inner := ~(at_low | at_high)).any():
+            t = bands.place(smooth[inner], self.low[band[inner]], self.high[band[inner]])[0]
+            lower[inner], upper[inner], _, _ = self._located(t, _nearest(band[inner], smooth[inner], panels))
+        less = (lower < upper).reshape(-1, 2).all(axis=1)
+        lower, upper = (np.diff(tail.reshape(-1, 2))[:, 0] for tail in (lower, upper))
+        return np.abs(np.where(less, lower, upper))
 
     def _rounding(self, panels: Panels) -> Array:
         """Return the relative error that the rounding of t leaves of a power of the distance from an end."""
-        if math.isinf(self.lo):
-            return np.zeros(len(panels.ends))
-        t = bands.place(panels.smooth.ravel(), self.lo, self.hi)[0].reshape(panels.density.shape)
-        nearest = np.minimum(t - self.lo, self.hi - t).min(axis=1)
-        return self.grain * (self.hi - self.lo) / np.maximum(nearest, 1e-300)
+        low, high = (end[panels.band] for end in (self.low, self.high))
+        t = self._places(panels)[0]
+        nearest = np.minimum(t - low[:, None], high[:, None] - t).min(axis=1)
+        with np.errstate(invalid="ignore"):
+            found = self.grain[panels.band] * (high - low) / np.maximum(nearest, 1e-300)
+        return np.where(np.isinf(low), 0.0, found)
 
-    def _unresolved(self, panels: Panels) -> NDArray[np.bool_]:
+    def _places(self, panels: Panels) -> tuple[Array, Array]:
+        """Return t and dt/d(smooth) at the nodes."""
+        return bands.place(panels.smooth, self.low[panels.band, None], self.high[panels.band, None])
+
+    def _unresolved(self, panels: Panels) -> BoolArray:
         """Return which panels lie at an end of the band, where that is all of the density."""
         return self._at_end(panels) & (self._rounding(panels) > _LOST_NEAR)
 
-    def _at_end(self, panels: Panels) -> NDArray[np.bool_]:
-        """Return which panels touch an end of the band."""
-        return (panels.ends[:, 0] == 0) | (panels.ends[:, 1] == bands.end(self.lo, self.rate))
+    def _at_end(self, panels: Panels) -> BoolArray:
+        """Return which panels touch an end of their band."""
+        return (panels.ends[:, 0] == 0) | (panels.ends[:, 1] == self._ends[panels.band])
 
     def _with_ends(self, panels: Panels) -> Panels:
         """Return the panels with the mass that lies within the rounding of an end: next to an atom, it may be much."""
-        near = self._unresolved(panels)
-        held = (panels.density * panels.lengths).sum(axis=1)
-        missing = self.mass - float(held[~near].sum())
-        if not near.any() or missing < 0:
+        near, held, n = self._unresolved(panels), panels.held, self.low.size
+        missing = self.mass - np.bincount(panels.band[~near], held[~near], n)
+        near &= missing[panels.band] >= 0
+        if not near.any():
             return panels
-        share = held[near] / held[near].sum() if held[near].sum() > 0 else np.full(near.sum(), 1 / near.sum())
+        band = panels.band[near]
+        seen, count = np.bincount(band, held[near], n), np.bincount(band, minlength=n)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(seen[band] > 0, held[near] / seen[band], 1 / count[band])
         density = panels.density.copy()
-        density[near] = (missing * share)[:, None] / np.diff(panels.ends[near])
-        return Panels(panels.ends, density, panels.state)
+        density[near] = (missing[band] * share)[:, None] / np.diff(panels.ends[near])
+        return replace(panels, density=density)
 
     def integral(self, f: Values) -> float:
         """Return the integral of f(t) times the density; raise `ConvergenceError` where it does not settle."""
         def average(panels: Panels) -> Array:
-            t = bands.place(panels.smooth.ravel(), self.lo, self.hi)[0]
-            value = np.asarray(f(t), dtype=float).reshape(panels.density.shape)
-            counts = panels.density * panels.lengths > _NOTHING * self.mass
+            value = np.asarray(f(self._places(panels)[0].ravel()), dtype=float).reshape(panels.density.shape)
+            counts = panels.density * panels.lengths > _NOTHING * self.mass[panels.band, None]
             return np.multiply(value, panels.density, out=np.zeros(value.shape), where=counts)
 
-        size = float((np.abs(average(self.panels)) * self.panels.lengths).sum())
-        if not math.isfinite(size):
-            raise ConvergenceError(f"expectation did not settle (about {size!r}): f must be finite on the band")
-        if math.isinf(self.lo):
-            self._check_bottom(average, size)
-        panels = self._settled(self.panels, average, _AVERAGE * size, "expectation")
+        found = average(self.panels)
+        size = np.bincount(self.panels.band, (np.abs(found) * self.panels.lengths).sum(axis=1), self.low.size)
+        if not np.isfinite(size).all():
+            raise ConvergenceError(f"expectation did not settle (about {size.sum()!r}): f must be finite on the band")
+        self._check_bottom(found, size)
+        panels, lost = self._settled(self.panels, average, _AVERAGE * size, "expectation")
+        if lost:
+            raise ConvergenceError(next(iter(lost.values())))
         return float((average(panels) * panels.lengths).sum())
 
-    def _check_bottom(self, average: Callable[[Panels], Array], size: float) -> None:
+    def _check_bottom(self, found: Array, size: NDArray[Any]) -> None:
         """Raise where what is left below a hard edge's last node counts."""
-        last = self.panels.part([int(self.panels.ends[:, 1].argmax())])
-        slope = bands.place(last.smooth.ravel(), self.lo, self.hi)[1]
-        per_t = np.abs(average(last).ravel() / slope)[-1]
-        if per_t > _AVERAGE * size * self.rate:
-            t = float(bands.place(last.smooth.ravel(), self.lo, self.hi)[0][-1])
-            raise ConvergenceError(f"expectation rests on values below exp({t:.0f}): it may be infinite")
+        for band in np.flatnonzero(np.isinf(self.low)).tolist():
+            last = int(np.where(self.panels.band == band, self.panels.ends[:, 1], -1.0).argmax())
+            t, slope = self._places(self.panels.part([last]))
+            if np.abs(found[last] / slope[0])[-1] > _AVERAGE * size[band] * self.rate:
+                raise ConvergenceError(f"expectation rests on values below exp({t[0, -1]:.0f}): it may be infinite")
 
-    def _at(self, ends: Array, near: Panels | None) -> Panels:
+    def _at(self, band: IntArray, ends: Array, near: Panels | None) -> Panels:
         """Return panels; the density from the states nearby, if there are any."""
-        smooth = _nodes(ends).ravel()
-        t, slope = bands.place(smooth, self.lo, self.hi)
-        state = None
-        if near is not None and near.state:
-            known = near.smooth.ravel()
-            order = np.argsort(known)
-            nearest = order[np.clip(np.searchsorted(known, smooth, sorter=order), 0, known.size - 1)]
-            state = [row.ravel()[nearest] for row in near.state]
-        found = self.local(t, state)
-        shape = (len(ends), _N)
-        return Panels(ends, (np.exp(found.log_density) * slope).reshape(shape),
-                      [row.reshape(shape) for row in found.state or []])
+        panels = Panels(band, ends, np.empty((len(ends), _N)), [])
+        t, slope = self._places(panels)
+        found = self._located(t.ravel(), _nearest(np.repeat(band, _N), panels.smooth.ravel(), near))
+        return Panels(band, ends, np.exp(found.log_density).reshape(t.shape) * slope,
+                      [row.reshape(t.shape) for row in found.state or []])
 
-    def _settled(self, panels: Panels, values: Callable[[Panels], Array], allowed: float, what: str) -> Panels:
-        """Return the panels halved until the values on each are a polynomial."""
-        done: Panels | None = None
-        greatest = 0.0
+    def _located(self, t: Array, state: list[NDArray[Any]] | None) -> bands.Local:
+        """Return what the distribution is, a block of points at a time."""
+        if t.size <= _BLOCK:
+            return self.local(t, state)
+        parts = [self.local(t[i : i + _BLOCK], state and [row[i : i + _BLOCK] for row in state])
+                 for i in range(0, t.size, _BLOCK)]
+        rows = [part.state or [] for part in parts]
+        known = zip(*rows, strict=True) if len({len(each) for each in rows}) == 1 else ()
+        lower, upper, log_density = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        return bands.Local(lower, upper, log_density, [np.concatenate(each) for each in known])
+
+    def _settled(self, panels: Panels, values: Callable[[Panels], Array], allowed: NDArray[Any],
+                 what: str) -> tuple[Panels, dict[int, str]]:
+        """Return the panels halved until the values on each are a polynomial, and the bands where they are not."""
+        done, lost = panels.part([]), dict[int, str]()
+        greatest = np.zeros(self.low.size)
+        why = f"{what} did not settle: it must be finite and piecewise smooth on the band"
         for _ in range(_LEVELS):
-            found = values(panels)
-            if not np.all(np.isfinite(found)):
-                raise ConvergenceError(f"{what} did not settle: it must be finite and piecewise smooth on the band")
-            last = np.abs(found @ _COEFFICIENTS[-2:].T).max(axis=1)
-            width = np.diff(panels.ends)[:, 0]
-            most = np.abs(found).max(axis=1)
-            greatest = max(greatest, float(most.max()))
-            good = (last * width <= allowed) | (last <= self.noise * most) | (last <= self.grain * greatest)
+            found, band = values(panels), panels.band
+            with np.errstate(invalid="ignore"):
+                last = np.abs(found @ _COEFFICIENTS[-2:].T).max(axis=1)
+            most = np.abs(found).max(axis=1, initial=0.0)
+            np.maximum.at(greatest, band, most)
+            good = (last * np.diff(panels.ends)[:, 0] <= allowed[band]) | (last <= self.noise * most)
+            good |= last <= self.grain[band] * greatest[band]
             good |= (last <= self._rounding(panels) * most) & ~self._at_end(panels) | self._unresolved(panels)
-            done = panels.part(good) if done is None else done.joined(panels.part(good))
-            if good.all():
-                return done
-            if len(done.ends) + 2 * np.sum(~good) > _MOST:
-                break
-            wide = panels.part(~good)
-            middle = wide.ends.mean(axis=1)
-            ends = np.concatenate([np.c_[wide.ends[:, 0], middle], np.c_[middle, wide.ends[:, 1]]])
-            panels = self._at(ends, wide)
-        raise ConvergenceError(f"{what} did not settle: it must be finite and piecewise smooth on the band")
+            finite = np.isfinite(found).all(axis=1)
+            done = done.joined(panels.part(good & finite))
+            count = np.bincount(np.r_[done.band, band[~good], band[~good]], minlength=self.low.size)
+            lost |= dict.fromkeys([*band[~finite].tolist(), *np.flatnonzero(count > _MOST).tolist()], why)
+            wide = panels.part(~good & ~np.isin(band, list(lost)))
+            if not wide.band.size:
+                return done, lost
+            panels = self._at(*wide.halved(), wide)
+        return done, lost | dict.fromkeys(panels.band.tolist(), why)
 
 
-def _nodes(ends: Array) -> Array:
-    """Return the Gauss-Legendre nodes of panels, (panels, 16)."""
-    return ends[:, :1] + np.diff(ends) * (1 + _NODE) / 2
+def _nearest(band: IntArray, smooth: Array, near: Panels | None) -> list[NDArray[Any]] | None:
+    """Return the states of the nearest nodes, if there are any."""
+    if near is None or not near.state:
+        return None
+    room = 1e3  # more than any smooth coordinate
+    known = (room * near.band[:, None] + near.smooth).ravel()
+    order = np.argsort(known)
+    nearest = order[np.clip(np.searchsorted(known, room * band + smooth, sorter=order), 0, known.size - 1)]
+    return [row.ravel()[nearest] for row in near.state]
