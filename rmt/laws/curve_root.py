@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.logistic import in_strip, logistic
+from rmt.laws.nearest import nearest
 from rmt.laws.one_factor import gaussian_root, slope_root
 from rmt.laws.psi import Array, ComplexArray
 
@@ -54,7 +55,7 @@ def newton_or(otherwise: Callable[[MasterCurve, ComplexArray], Root], curve: Mas
     v, y, done = _tried(curve, log_x, v, y)
     if done.any() and not done.all():
         left, found = np.flatnonzero(~done), np.flatnonzero(done)
-        near = found[np.abs(log_x[left, None] - log_x[found]).argmin(axis=1)]
+        near = found[nearest(log_x[left], log_x[found])]
         v[left], rows, done[left] = _tried(curve, log_x[left], v[near], [row[near] for row in y])
         for row, part in zip(y, rows, strict=True):
             row[left] = part

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
-from rmt.laws.logistic import angle, log_upper, logistic, sigmoids
+from rmt.laws.logistic import angle_sums, log_upper, logistic, sigmoid_sums
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
 
-_BLOCK = 2**18  # numbers at a time
+_BLOCK = 2**15  # numbers at a time
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,12 @@ class DiscretePsi(ExplicitPsi):
         return tuple(zip(self.values, self.weights, strict=True))
 
     @cached_property
+    def _d(self) -> Array:
+        return np.array([float(d) for d in self.values])
+
+    @cached_property
     def _log_d(self) -> Array:
-        return np.log([float(d) for d in self.values])
+        return np.log(self._d)
 
     @property
     def log_range(self) -> tuple[float, float]:
@@ -77,12 +81,9 @@ class DiscretePsi(ExplicitPsi):
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi_D / mass) and its derivative in y: nearly linear, so Newton is quick."""
-        p = self._given
         far = y.real - np.minimum(np.maximum(y.real, -500), 500)
-        z = (y - far)[..., None] + self._log_d
-        up, down = sigmoids(z)
-        s, rest = up @ p, down @ p
-        return np.asarray(log_upper(s / rest) + far, dtype=complex), (up * down) @ p / (s * rest)
+        rest, s, both = sigmoid_sums(y - far, self._log_d, self._d, self._given)
+        return np.asarray(log_upper(s / rest) + far, dtype=complex), both / (s * rest)
 
     @property
     def axis_noise(self) -> float:
@@ -112,5 +113,4 @@ class DiscretePsi(ExplicitPsi):
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y D) and E arg sigmoid(y + ln D) over D > 0."""
-        up, down = sigmoids(rows[0][..., None] + self._log_d)
-        return angle(down) @ self._p, angle(up) @ self._p
+        return angle_sums(rows[0], self._log_d, self._d, self._p)

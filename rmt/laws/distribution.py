@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _BELOW = 1e-5  # of the band, or of the unit of t: how near below an atom inside a band its mass is looked at
+_FEW = 8  # bands
 _FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
 
 
@@ -58,6 +59,11 @@ class Distribution(ABC):
     def _dear(self) -> bool:
         """Whether a point costs much."""
         return False
+
+    @property
+    def _by_series(self) -> bool:
+        """Whether tails are read off a series of every band: of a dear law with few of them."""
+        return self._dear and len(self._bands) <= _FEW
 
     @property
     def _rounding(self) -> float:
@@ -172,12 +178,12 @@ class Distribution(ABC):
         count = np.where(np.isnan(t), 0, np.searchsorted(tops, t, "right"))  # NaN: below every value
         ends = passed[count], passed[np.minimum(count + 1, passed.size - 1)]
         out = ends[0].copy()
-        for (lo, hi), table in self._tables.items() if self._dear else ():
+        for (lo, hi), table in self._tables.items() if self._by_series else ():
             within = (t > max(lo, -_FAR)) & (t < hi)
             if within.any():
                 out[within] = inside(table.tails(t[within]))
         within = self._inside(t)
-        if within.any() and not self._dear:
+        if within.any() and not self._by_series:
             out[within] = inside(self._local(t[within]))
         out = np.clip(out, np.minimum(*ends), np.maximum(*ends))
         out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
@@ -237,7 +243,7 @@ class Distribution(ABC):
         intervals, masses = self._pieces
         below, above = self._beside
         return {(lo, hi): bands.Table(self._local, lo, hi, self._rate, mass, before, after, self._unit,
-                                     self._rounding, dear=self._dear)
+                                     self._rounding, dear=self._by_series)
                 for (lo, hi), mass, before, after in zip(
                     intervals, masses, below, above, strict=True) if lo != hi}
 

@@ -16,6 +16,8 @@ from rmt.laws.distribution import Array
 from rmt.laws.law import ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
 
+_BLOCK = 2**14  # numbers at a time: they fit the cache
+
 
 def finite_curve(points: Iterable[tuple[Fraction, Fraction]]) -> MasterCurve:
     """Return the curve of values x >= 0 and their probabilities.
@@ -70,8 +72,13 @@ class FiniteLaw(Law):
     def _branch(self, at: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Return z, dz, G, dG and h; of real points in real numbers."""
         values, weights = self._arrays
-        inverse: NDArray[Any] = 1 / (at[:, None] - values)
-        g, h, slope = inverse @ weights, inverse @ (weights * values), np.square(inverse, out=inverse) @ weights
+        both = np.stack([weights, weights * values], axis=1).astype(at.dtype)
+        g, h, slope = np.empty((3, at.size), dtype=at.dtype)
+        step = max(1, _BLOCK // values.size)
+        for part in (slice(i, i + step) for i in range(0, at.size, step)):
+            inverse: NDArray[Any] = 1 / (at[part, None] - values)
+            g[part], h[part] = (inverse @ both).T
+            slope[part] = np.square(inverse, out=inverse) @ weights
         return at, np.ones_like(at), g, -slope, -h / g
 
     def _moment(self, k: int) -> float:

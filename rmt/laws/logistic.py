@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _CLEAR = 0.1  # of 1 + e^v: below, it is taken from i pi
+_SAFE = 300.0  # e^y and x within e^+-_SAFE multiply without leaving the range of a float
+_BLOCK = 2**15  # numbers at a time: they fit the cache
 
 
 class Logistic(NamedTuple):
@@ -96,10 +98,59 @@ def sigmoids(v: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
     return np.where(left, far, near), np.where(left, near, far)
 
 
+def sigmoid_sums(y: ComplexArray, log_x: NDArray[Any], x: NDArray[Any],
+                 weights: NDArray[Any]) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+    """Return the sums of weights times sigmoid(-t), sigmoid(t) and their product, t = y + log_x: (points,) each.
+
+    One exponential a point, but where it leaves the range of a float; x = e^(log_x).
+    """
+    down, up, both = np.empty((3, y.size), dtype=complex)
+    moderate, x_weights = bool(np.abs(log_x.real).max() < _SAFE), x * weights
+    step = max(1, _BLOCK // x.size)
+    for part in (slice(i, i + step) for i in range(0, y.size, step)):
+        near = y[part]
+        if moderate and np.all(np.abs(near.real) < _SAFE):
+            e = exponential(near)
+            one = 1 + e[:, None] * x
+            if np.isrealobj(x) and (beside := np.abs(near.imag - math.pi) < _CLEAR).any():
+                one[beside] = _taken_from_pole(one[beside], near[beside, None] + log_x)
+            rest = 1 / one
+            down[part], up[part], both[part] = rest @ weights, e * (rest @ x_weights), e * (rest**2 @ x_weights)
+        else:
+            here, rest = sigmoids(near[:, None] + log_x)
+            down[part], up[part], both[part] = rest @ weights, here @ weights, (here * rest) @ weights
+    return down, up, both
+
+
+def angle_sums(y: ComplexArray, log_x: Array, x: Array, weights: Array) -> tuple[Array, Array]:
+    """Return the sums of weights times |arg(1 + e^t)| and |arg sigmoid(t)|, t = y + log_x, as `sigmoid_sums`."""
+    ahead, behind = np.empty((2, y.size))
+    moderate = bool(np.abs(log_x).max() < _SAFE)
+    step = max(1, _BLOCK // x.size)
+    for part in (slice(i, i + step) for i in range(0, y.size, step)):
+        near = y[part]
+        if moderate and np.all(np.abs(near.real) < _SAFE):
+            e = exponential(near)
+            one = 1 + e[:, None] * x
+            if (beside := np.abs(near.imag - math.pi) < _CLEAR).any():
+                one[beside] = _taken_from_pole(one[beside], near[beside, None] + log_x)
+            turn, real = np.abs(one.imag), e.real[:, None] * x
+            ahead[part] = np.arctan2(turn, one.real) @ weights
+            behind[part] = np.arctan2(turn, real * one.real + turn**2) @ weights  # e^t times the conjugate of 1 + e^t
+        else:
+            here, rest = sigmoids(near[:, None] + log_x)
+            ahead[part], behind[part] = angle(rest) @ weights, angle(here) @ weights
+    return ahead, behind
+
+
 def _one_plus(e: ComplexArray, v: ComplexArray) -> ComplexArray:
     """Return 1 + e, e = e^v, with every digit where that is small, next to v = +-i pi."""
-    u = np.asarray(1 + e)
-    if (small := np.abs(u) < _CLEAR).any():
+    return _taken_from_pole(np.asarray(1 + e), v)
+
+
+def _taken_from_pole(u: ComplexArray, v: ComplexArray) -> ComplexArray:
+    """Return u = 1 + e^v, changed in place to have every digit where it is small."""
+    if (small := u.real**2 + u.imag**2 < _CLEAR**2).any():
         near = v[small]
         u[small] = -np.expm1(near.real + 1j * (near.imag - np.copysign(math.pi, near.imag)))
     return u

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from rmt.laws.contour import FLAT, REACH, UNDER, Contour, contour, live_mass
 from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
-from rmt.laws.logistic import exponential, log_upper, sigmoids, softplus
+from rmt.laws.logistic import log_upper, sigmoid_sums, sigmoids, softplus
 from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi, joined
 
-_BLOCK = 2**18  # numbers at a time: they fit the cache
-_SAFE = 300.0  # e^y and X within e^+-_SAFE multiply without leaving the range of a float
+_BLOCK = 2**15  # numbers at a time: they fit the cache
 _FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
 _FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2); times the order of the zero of g
 _THIN = 36.0  # logit of what is left of the law
@@ -61,8 +60,8 @@ class SmoothPsi(ExplicitPsi):
 
     @cached_property
     def _nodes(self) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Ln X, its weights, X."""
-        return self.contour.log_x, self.contour.weights, np.exp(self.contour.log_x)
+        """Ln X, X, and its weights."""
+        return self.contour.log_x, np.exp(self.contour.log_x), self.contour.weights
 
     @cached_property
     def _sums(self) -> ContourSums:
@@ -145,7 +144,7 @@ class SmoothPsi(ExplicitPsi):
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
         near, beyond = self._near(y)
-        down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else self._direct(near)
+        down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else sigmoid_sums(near, *self._nodes)
         odds = log_upper(up / down)  # but for the contour's error it is there
         return odds + beyond, (both / up) * (float(self.mass) / down)
 
@@ -159,7 +158,7 @@ class SmoothPsi(ExplicitPsi):
         s, rest, slope, excess = super().on_axis(b, positive)
         y = b + np.complex128(1j * math.pi if positive else 0j)
         if not self._sums.shrinks:
-            log_x, weights, _ = self._nodes
+            log_x, _, weights = self._nodes
             for part in self._blocks(b.size):
                 up, down = sigmoids(y[part, None] + log_x)
                 low = (np.abs(s[part]) < np.abs(rest[part]))[:, None]
@@ -168,35 +167,20 @@ class SmoothPsi(ExplicitPsi):
                 excess[part] = np.where(self._near(y[part])[1] == 0, found, excess[part])
         return s, rest, slope, excess
 
-    def _direct(self, near: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Return the sums of sigmoid(-t), sigmoid(t) and their product over all nodes, t = y + ln X."""
-        log_x, weights, x = self._nodes
-        x_w = x * weights
-        up, down, both = np.empty((3, near.size), dtype=complex)
-        for part in self._blocks(near.size):
-            if np.all(np.abs(near[part].real) < _SAFE) and log_x.real.min() > -_SAFE:
-                e = exponential(near[part])  # one a row
-                rest = 1 / (1 + e[:, None] * x)
-                down[part], up[part], both[part] = rest @ weights, e * (rest @ x_w), e * (rest**2 @ x_w)
-            else:
-                here, rest = sigmoids(near[part, None] + log_x)
-                down[part], up[part], both[part] = rest @ weights, here @ weights, (here * rest) @ weights
-        return down, up, both
-
     def _blocks(self, size: int) -> list[slice]:
         step = max(1, _BLOCK // self._nodes[0].size)
         return [slice(i, i + step) for i in range(0, size, step)]
 
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
-        (y,), (log_x, weights, _) = rows, self._nodes
+        (y,), (log_x, _, weights) = rows, self._nodes
         if self._sums.shrinks:
             return self._sums.softplus(y)
         return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in self._blocks(y.size)])
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0; their sum is known, the smaller computed."""
-        (y,), (log_x, weights, _) = rows, self._nodes
+        (y,), (log_x, _, weights) = rows, self._nodes
         near, beyond = self._near(y)
         rises = near.real + (weights @ log_x).real / float(self.mass) > 0
         small, sign = np.empty(y.size), np.where(rises, -1, 1)

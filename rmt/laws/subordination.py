@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.nearest import nearest
 from rmt.laws.sum_equations import GRAIN, Solution, SumEquations
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _PASTUR, _QUICK = 16, 15
 _NO_MASS = 1e-11
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
+_BESIDE = 1e-3  # by how much G may change, relatively, over the last height
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
 
@@ -69,7 +71,7 @@ class Subordination(SumEquations):
                 solved, todo = np.setdiff1d(np.arange(z.size), todo[~done]), todo[~done]
                 if not todo.size or not done.any():
                     break
-                near = solved[np.abs(z[todo, None] - z[solved]).argmin(axis=1)]
+                near = solved[nearest(z[todo], z[solved])]
                 end, done = self._newton(z[todo], found[near], rounds)
             if outside is not None and (there := np.flatnonzero(z[todo].imag == 0)).size:
                 end, done = self._from_the_middle(outside, z[todo[there]].real)
@@ -85,7 +87,8 @@ class Subordination(SumEquations):
     def _from_the_middle(self, outside: Outside, z: Array) -> tuple[Solution, BoolArray]:
         """Return the solution at real z inside bands, from the middle of each, the angle halved to its nearer end.
 
-        And where it is proved, or without mass between z and an end and so as there.
+        What it is there is known, too: between the two it is nearly straight in the angle. And where it is proved, or
+        without mass between z and an end and so as there.
         """
         low, high, g, omega, inside = outside.band(z)
         middle = ((low + high) / 2).astype(complex)
@@ -95,17 +98,31 @@ class Subordination(SumEquations):
         share = np.clip(np.where(right, high - z, z - low) / (high - low), 0, 0.5)
         goal, angle = 2 * np.arcsin(np.sqrt(share)), np.full(z.size, math.pi / 2)
         while (more := np.flatnonzero(done & (angle > goal))).size:
-            angle[more] = np.maximum(angle[more] / 2, goal[more])
+            before, angle[more] = angle[more], np.maximum(angle[more] / 2, goal[more])
             step = (high - low)[more] * np.sin(angle[more] / 2) ** 2
             at = np.where(right[more], high[more] - step, low[more] + step)
             at = np.where(angle[more] == goal[more], z[more], at)
-            near, done[more] = self._newton(at.astype(complex), found[more], 40)
+            start = self._between(g[more], omega[:, more], found[more], angle[more] / before)
+            near, done[more] = self._newton(at.astype(complex), start, 40)
             found.put(more, near)
         done &= self._proved(z.astype(complex), found)
         at_end = ~done & inside & (np.minimum(z - low, high - z) * np.abs(g) < _NO_MASS)  # a bound of what lies between
         if at_end.any():
             found.put(at_end, self._real(g[at_end], omega[:, at_end]))
         return found, done | at_end
+
+    @np.errstate(all="ignore")
+    def _between(self, g: Array, omega: Array, at: Solution, share: Array) -> Solution:
+        """Return the solution at a share of the way from an end, where G and every omega are known, to a solution."""
+        ends, f = omega[self.others], np.array([1 / g, 1 / at.g])
+        omegas = self.omegas(at.at)
+        small = np.abs(f[0]) < self.unit
+        g_new = np.where(small, 1 / (f[0] + share * (f[1] - f[0])), g + share * (at.g - g))
+        omega_new, h_new = ends + share * (omegas - ends), f[0] - ends + share * (f[1] - omegas - f[0] + ends)
+        found = np.where(np.abs(omega_new) < np.abs(h_new), omega_new, 1 / g_new - h_new)
+        known = np.isfinite(found).all(axis=0) & np.isfinite(g_new)
+        return Solution(np.where(known, g_new, at.g), np.where(known, self.parameters(np.where(known, found, omegas)),
+                                                               at.at))
 
     def _attempts(self, outside: Outside | None
                   ) -> Iterator[tuple[Callable[[ComplexArray], Solution], tuple[float, ...], int]]:
@@ -185,10 +202,13 @@ class Subordination(SumEquations):
             found.put(todo, self._climb_down(target, found[todo], max(4 * height, z.imag.max())))
             if height < _JUMP * self.unit:
                 end, done = self._newton(z[todo], found[todo], 40)
+                done &= self._proved(z[todo], end)
                 found.put(todo[done], end[done])
                 todo = todo[~done]
         if todo.size:
             end, done = self._newton(z[todo], found[todo], 200)
+            # so near an edge nothing is proved
+            done &= np.abs(end.g - found.g[todo]) <= _BESIDE * np.abs(found.g[todo])
             if not done.all():
                 raise ConvergenceError(f"free sum: no subordination at z = {z[todo][~done][0]:.6g}")
             found.put(todo, end)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
+from rmt.laws.nearest import nearest
+
 if TYPE_CHECKING:
     from rmt.laws.law import Law
 
@@ -110,7 +112,7 @@ class SumEquations:
         near = None
         if i in self._last:
             last, states = self._last[i]
-            near = states[:, np.abs(at[:, None] - last).argmin(axis=1)]
+            near = states[:, nearest(at, last)]
         found, state = self.laws[i]._branch_near(at, near)
         known = np.isfinite(state[0])
         if known.any():
@@ -135,11 +137,11 @@ class SumEquations:
             by_g, in_reach = np.zeros_like(omega), series.any(axis=0)
             if in_reach.any():
                 by_g[:, in_reach] = [polyval(g[in_reach], coefficients) for coefficients in self.slopes_of_r]
-            turned = np.where(series, 0, share * (d_omega + dg_each / g_each**2))
+            turned = share * np.where(series, by_g * dg_each, d_omega + dg_each / g_each**2)
             along = np.where(far, np.where(least, d_omega, 0) - turned, along)
             whole = np.where(far, np.where(least, omega, 0).sum(0), whole)
             rest = np.where(far, (share * h).sum(0), rest)
-            direct = np.where(far, -np.where(series, share * by_g, 0).sum(0), direct)
+            direct = np.where(far, 0, direct)
         return whole, rest, along, direct
 
     def elementary_part(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
