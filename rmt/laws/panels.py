@@ -35,6 +35,7 @@ _NARROW, _MOST_NOISE = 1e-15, 1e-6  # over width^2: a master curve's noise in a 
 _OF_NOISE = 1e-2  # of the law's noise: what it may come to over a panel
 _LOST_NEAR = 0.3  # relative error of a density that is not known
 _NOTHING = 1e-30  # of the mass: f need not be finite there
+_UNSEEN = 32  # panels of a band that may hold what no node saw: more say that the tails are no better known
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
 
 
@@ -162,6 +163,7 @@ class Bands:
         done, lost = panels.part([]), dict[int, str]()
         for _ in range(_LEVELS):
             missed = (np.abs(panels.held - self._between(panels)) > room[panels.band]) & ~self._unresolved(panels)
+            missed &= np.bincount(panels.band[missed], minlength=room.size)[panels.band] <= _UNSEEN
             done = done.joined(panels.part(~missed))
             if not missed.any():
                 break

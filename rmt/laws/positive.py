@@ -68,9 +68,9 @@ class PositiveLaw(Law):
 
     @property
     def _rate(self) -> float:
-        if not self._dear:
-            return 1 / float(self.curve.order)
-        return 45 / (self._bands[-1][1] - self.curve.log_x_at_bottom)  # a thin law is slow to reach its power
+        if math.isfinite(self._bands[0][0]):
+            return 1.0  # there is no hard edge
+        return 45 / (self._bands[0][1] - self.curve.log_x_at_bottom)  # where it begins is far from where its power does
 
     @property
     def _dear(self) -> bool:

@@ -188,6 +188,8 @@ class ExplicitPsi(Psi):
         far = log_odds - low if low > -math.inf else (2 + float(self.order)) * np.abs(log_odds) + 100  # a hard edge
         left, right = np.maximum(log_odds - high - 1e-9, above), np.minimum(far + 1e-9, below)
         turn = 1j * np.pi * ((np.asarray(above) > -np.inf) | (np.asarray(below) < np.inf))
+        while low == -math.inf and (short := (right < below) & (self.logit(right + turn)[0].real < log_odds)).any():
+            right = np.where(short, np.minimum(2 * right, below), right)  # a law that is thin there
         b = log_odds - math.log(float(self.moments(1)[0]) / float(self.mass))
         b = np.where((b > left) & (b < right), b, (left + right) / 2)  # at its ends psi may have poles
         for _ in range(100):
