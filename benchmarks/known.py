@@ -204,11 +204,17 @@ def _moved(a: Facts, factor: float, shift: float) -> Facts:
 
 def blur(node: Node, x: np.ndarray) -> np.ndarray:
     """Return by how much rounding may move a place x: that of ln x, in a sum that of its largest terms."""
+    same = ONE_VALUE if any(map(_as_one, node.leaves)) else 0.0
     if _has_sum(node):
         known = facts(node)
-        return np.full(np.shape(x), 1e-15 * max(abs(known.low), abs(known.high), abs(known.mean)))
+        return np.full(np.shape(x), (1e-15 + same) * max(abs(known.low), abs(known.high), abs(known.mean)))
     with np.errstate(divide="ignore"):
-        return 3e-15 * np.abs(x) * (1 + np.abs(np.where(x == 0, 0.0, np.log(np.abs(x)))))
+        return same * np.abs(x) + 3e-15 * np.abs(x) * (1 + np.abs(np.where(x == 0, 0.0, np.log(np.abs(x)))))
+
+
+def _as_one(leaf: Node) -> bool:
+    """Return whether a leaf is a slope that counts as one value."""
+    return leaf.name == "SquaredSlope" and len(facts(leaf).atoms) == 1 and 0 < facts(leaf).var
 
 
 def _has_sum(node: Node) -> bool:

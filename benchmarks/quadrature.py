@@ -14,6 +14,7 @@ _DEEPEST = 30  # halvings of a panel
 _MOST = 20_000  # evaluations of a density
 _LOOSE = 1e-5  # of the mass, what may be unsettled
 WIDE = 100.0  # ends of a positive band further apart than that: the logarithm is its coordinate
+_LEVELS = np.array([1e-7, 1e-5, 1e-3, 0.01])  # of quantiles, from either side, at which panels begin
 _BOTTOM = 1e-11  # what may lie between zero and where a hard edge is cut
 
 
@@ -69,7 +70,7 @@ class Measure:
 
         In ln x where the band is wide.
         """
-        levels = np.array([0.01, 0.2, 0.5, 0.8, 0.99])
+        levels = np.r_[_LEVELS, 0.2, 0.5, 0.8, 1 - _LEVELS[::-1]]
         ends = np.array([float(self.law.cdf(low)), float(self.law.cdf(high)) - self.atoms.get(high, 0.0)])
         if low >= 0 and high > WIDE * low:
             return self._logarithmic(low, high, ends, functions, tolerance)
@@ -116,7 +117,7 @@ class Measure:
         if bottom == -math.inf:
             cut = _BOTTOM
             bottom = float(place(np.array([ends[0] + cut]))[0])
-        levels = np.array([1e-9, 1e-7, 1e-5, 1e-3, 0.01, 0.2, 0.5, 0.8, 0.99])
+        levels = np.r_[1e-9, _LEVELS, 0.2, 0.5, 0.8, 1 - _LEVELS[::-1]]
         half, middle = (top - bottom) / 2, (top + bottom) / 2
 
         def rows(angle: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws.errors import ConvergenceError
-from rmt.laws.logistic import in_strip, logistic
+from rmt.laws.logistic import in_strip, logistic, sigmoids
 from rmt.laws.nearest import nearest
 from rmt.laws.one_factor import gaussian_root, slope_root
 from rmt.laws.psi import Array, ComplexArray
@@ -28,6 +28,7 @@ Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
+_MOVED, _NO_MASS = 1e-3, 1e-12  # by how much v, and a tail, may change from the last angle where there was a root
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 
 
@@ -136,14 +137,28 @@ def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
     for angles in (_ANGLES, _SMALL_STEPS):
         v, y, _ = _negative_axis(curve, log_x.real)
         least = log_x.imag.min(initial=math.pi)
+        last, moved = np.full(log_x.size, math.pi), np.full(log_x.size, np.inf)  # of every point: its last angle
         for turn in (*(a for a in angles if a > least), least):
             behind = np.maximum(turn - log_x.imag, 0.0)
-            v, y, done = _newton(curve, log_x + 1j * behind, v, y, 1e-3 * behind)
-            if not done.all():
+            at, rows, done = _newton(curve, log_x + 1j * behind, v, y, 1e-3 * behind)
+            if not (done | _there(curve, v, last, moved)).all():
                 break
+            moved, last = np.where(done, np.abs(at - v), moved), np.where(done, behind, last)
+            v, y = np.where(done, at, v), [np.where(done, new, old) for new, old in zip(rows, y, strict=True)]
         else:
             return v, y
     raise ConvergenceError(f"master curve: no root at ln x = {log_x[~done][0]:.6g}")
+
+
+def _there(curve: MasterCurve, v: ComplexArray, angle: Array, moved: Array) -> BoolArray:
+    """Return where the root at an angle from x, to which v moved, is that at x as far as x itself is known.
+
+    w is hardly another there. Tails are stationary in w: they change by no more than the angle times that of w.
+    """
+    s, rest = sigmoids(v)
+    with np.errstate(over="ignore"):
+        change = float(curve.mass) * np.abs(s * rest) * moved * angle
+    return (moved < _MOVED * _from_infinity(v)) & (change < _NO_MASS)
 
 
 @np.errstate(all="ignore")  # where it strays there is no root, and it says so

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rmt.checks import Number, number, positive
 from rmt.laws.distribution import Array, BoolArray, Moved
@@ -55,6 +56,10 @@ class Affine(Moved, Law):
         if self.factor != 1:
             text = f"{self.factor!r} * " + (f"({text})" if " + " in text else text)
         return f"{text} + {self.shift!r}" if self.shift else text
+
+    def expect(self, f: Callable[[Array], ArrayLike]) -> float:
+        """Return E f(factor X + shift), as the law of X has it."""
+        return self.law.expect(lambda x: f(float(self.factor) * x + float(self.shift)))
 
     def _t(self, x: Array) -> Array:
         return self.law._t((x - float(self.shift)) / float(self.factor))

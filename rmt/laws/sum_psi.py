@@ -121,10 +121,11 @@ class SumPsi(Psi):
         u = y + log_k  # ln -g
         pull = shift * np.exp(u) if shift else np.zeros_like(u)  # -a g
         lack, whole = pull - mass * at.s, -pull
+        left = np.ones_like(u)  # of 1 + psi less its slope in u: far up these two are nearly one
         near = np.zeros(y.shape, dtype=bool)
         if self._at_zero:
             near = np.abs(at.rest) < np.abs(at.s)
-            lack = np.where(near, mass * at.rest, lack)
+            lack, left = np.where(near, mass * at.rest, lack), np.where(near, 1 - mass, left)
         found, unmet = [], np.zeros_like(y)
         for curve, n, c, v, others in self._each(inner):
             _, _, log_u, d_log_u, log_x, d_log_x, *moves = seen(curve, v, others)
@@ -132,10 +133,11 @@ class SumPsi(Psi):
             miss, rate = log_u - log_x + 1j * math.pi - u, d_log_u - d_log_x
             lack = lack + n * c * np.where(near, -rest, s)
             change = -n * c * s * rest / rate
+            left = left + n * c * np.where(near, rest + s * rest / rate, s * (rest / rate - 1))
             whole, unmet = whole + change, unmet + change * miss
             found.append((miss, rate, moves))
         step, gain = (lack + unmet) / whole, -mass * at.s * at.rest * goal_slope / whole
-        first = gain - d_log_k * goal_slope
+        first = gain * left * np.exp(-log_k)
         steps, gains = [step], [first]
         for miss, rate, moves in found:
             step_v, gain_v = (step - miss) / rate, gain / rate
