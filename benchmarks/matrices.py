@@ -109,7 +109,8 @@ def compared(node: Node, law: Any, seed: int) -> list[tuple[str, str]]:
     values, blur = pooled(node, seed)
     exact = resolved(node)
     std = math.sqrt(facts(node).var)
-    room = 2 * blur + rounded(node, values) + 1e-12 * np.abs(values) + (0.0 if exact else 3 / SIZE * (std + np.abs(values)))
+    room = 2 * blur + rounded(node, values) + 1e-12 * np.abs(values)
+    room += 0.0 if exact else 3 / SIZE * (std + np.abs(values))
     below, upto = np.searchsorted(values, values) / values.size, np.searchsorted(values, values, "right") / values.size
     over, under = upto - law.cdf(values + room), law.cdf(np.nextafter(values - room, -np.inf)) - below
     found = []

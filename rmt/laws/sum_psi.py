@@ -117,7 +117,7 @@ class SumPsi(Psi):
         y, *inner = rows
         mass, shift = float(self.mass), float(self.shift)
         at = logistic(goal)
-        log_k, d_log_k = at.log_complement(mass)  # of 1 + psi
+        log_k = at.log_complement(mass)[0]  # of 1 + psi
         u = y + log_k  # ln -g
         pull = shift * np.exp(u) if shift else np.zeros_like(u)  # -a g
         lack, whole = pull - mass * at.s, -pull
