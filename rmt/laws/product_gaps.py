@@ -43,6 +43,8 @@ IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 _ROUNDS = 60
+_STEEP = 30.0  # by how much w is steeper at an edge than over the way to the next node
+_SMALL = 1e-9  # no residual of rounding is larger
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
@@ -161,7 +163,11 @@ class Outside:
         w, beyond, rate = (part[i - 1] + share * (part[i] - part[i - 1]) for part in nodes[1:])
         one = np.flatnonzero(run[i] == run[i - 1])  # or a cut of w lies between two very near nodes
         left, right = at[i - 1], at[i]
-        new = left + share * (right - left)
+        with np.errstate(all="ignore"):  # next to an edge, where d ln x / dw vanishes, w goes with the root of x
+            chord = np.abs((nodes.w[i] - nodes.w[i - 1]) / (nodes.log_x[i] - nodes.log_x[i - 1]))
+            from_edge, to_edge = (np.abs(nodes.rate[j]) > _STEEP * chord for j in (i - 1, i))
+            share = np.where(from_edge, np.sqrt(share), np.where(to_edge, 1 - np.sqrt(1 - share), share))
+        new, last = left + share * (right - left), np.full(log_x.size, np.inf)
         for _ in range(_ROUNDS if one.size else 0):
             p, sides = new[one], self._sides[run[i[one]]]
             real = self.product.real(p, sides)
@@ -173,6 +179,8 @@ class Outside:
             low, high = np.minimum(left[one], right[one]), np.maximum(left[one], right[one])
             new[one] = np.where((p + step > low) & (p + step < high), p + step, (low + high) / 2)
             still = (np.abs(new[one] - p) > 4e-16 * (1 + np.abs(p))) & (np.abs(miss) > 4e-16 * (1 + np.abs(log_x[one])))
+            still &= (np.abs(miss) > _SMALL) | (np.abs(miss) < last[one] / 2)  # or it is down to rounding
+            last[one] = np.abs(miss)
             one = one[still]
             if not one.size:
                 break

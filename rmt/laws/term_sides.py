@@ -30,6 +30,7 @@ _REAL = 1e-7  # |Im G / G| of a point that is outside
 _TERMS = 10  # of the series at G = 0
 _COARSE = _NODES[::2]
 _ROUNDS, _SECTIONS = 60, 14
+_SMALL = 1e-9  # no residual of rounding is larger
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class Term:
             p[here] = np.where(own[here], np.interp(log_f[here], table.log_f, table.at.real), u[here])
             left[here], right[here] = (np.where(own[here], table.at.real[j], table.u[j]) for j in (i - 1, i))
         omega, h, g, rise, miss = np.empty((5, sides.size))
-        todo = np.arange(sides.size)
+        todo, last = np.arange(sides.size), np.full(sides.size, np.inf)
         for _ in range(_ROUNDS):
             now, by_own = p[todo], own[todo]
             at = now + 1j * turn[todo] if by_own.any() else now
@@ -218,15 +219,19 @@ class Term:
             view = self._look(at)
             omega[todo], g[todo], rise[todo], h[todo] = view.omega, view.g, view.rise, view.h
             with np.errstate(all="ignore"):
-                by_place = view.g / view.rise * side_coordinate.rate(now, low[todo], high[todo], self.unit)
-                rate = np.where(by_own, view.rate, by_place)
+                along = side_coordinate.rate(now, low[todo], high[todo], self.unit)
+                rate = np.where(by_own, view.rate, view.g / view.rise * along)
                 miss[todo] = log_f[todo] + np.log(np.abs(view.g))
                 new = now + miss[todo] / rate
             left[todo] = np.where(miss[todo] > 0, now, left[todo])  # there ln |F| is less
             right[todo] = np.where(miss[todo] < 0, now, right[todo])
             inside = (new - left[todo]) * (right[todo] - new) >= 0
             new = np.where(inside, new, (left[todo] + right[todo]) / 2)
-            more = (np.abs(new - now) > 1e-14 * (1 + np.abs(new))) & (np.abs(miss[todo]) > 1e-15)
+            size = np.abs(miss[todo])
+            stalled = (size < _SMALL) & (size > last[todo] / 2)  # down to what the law rounds
+            last[todo] = size
+            more = (np.abs(new - now) > 1e-14 * (1 + np.abs(new))) & (size > 1e-15) & ~stalled
+            more &= by_own | (np.abs(new - now) * along > 2e-16 * np.abs(view.omega))
             todo = todo[more]
             if not todo.size:
                 break
