@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_FAR = 1e150  # whose square is a float
+
 
 def nearest(points: NDArray[np.complex128], places: NDArray[np.complex128]) -> NDArray[np.intp]:
-    """Return which of the places is the nearest to every point."""
+    """Return which of the places is the nearest to every point; infinite ones are far away, NaN is zero."""
     from scipy.spatial import KDTree  # slow to import
 
-    found = KDTree(np.stack([places.real, places.imag], axis=1)).query(np.stack([points.real, points.imag], axis=1))[1]
-    return np.asarray(found, dtype=np.intp)
+    known, asked = (np.clip(np.nan_to_num(np.stack([z.real, z.imag], axis=1)), -_FAR, _FAR) for z in (places, points))
+    return np.asarray(KDTree(known).query(asked)[1], dtype=np.intp)
