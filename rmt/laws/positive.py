@@ -117,7 +117,10 @@ class PositiveLaw(Law):
         return bool(self.curve.slopes) and not self.curve.alone
 
     def _branch_near(self, at: ComplexArray, state: Any) -> tuple[tuple[ComplexArray, ...], Any]:
-        """Return what `_branch` does; in a known gap without a search, its state NaN, and all NaN at its very ends."""
+        """Return what `_branch` does; in a known gap without a search, its state NaN.
+
+        All is NaN outside the bands where no gap holds a point: at its very ends, within rounding of an atom.
+        """
         if not self._searched:
             return super()._branch_near(at, state)
         found = np.full((5, at.size), np.nan, dtype=complex)
@@ -125,7 +128,8 @@ class PositiveLaw(Law):
         known, lost = np.zeros(at.size, dtype=bool), np.isnan(at)
         if (real := (at.imag == 0) & (at.real > 0)).any() and (outside := self._outside):
             log_x = np.log(at[real].real)
-            known[real], lost[real] = outside.holds(log_x), outside.beside(log_x)
+            known[real] = outside.holds(log_x)
+            lost[real] = ~(known[real] | self._inside(log_x))
             x, (_, w, beyond, rate) = at[known].real, outside.at(np.log(at[known].real))
             found[:, known] = x, np.ones_like(x), beyond / x, (rate - beyond) / x**2, -x * w / beyond
         if (rest := ~(known | lost)).any():

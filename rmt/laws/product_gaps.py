@@ -150,11 +150,6 @@ class Outside:
         nodes, _, gap, _ = self._nodes
         return gap_runs.held(nodes.log_x, gap, log_x)
 
-    def beside(self, log_x: Array) -> BoolArray:
-        """Return where points lie in a gap but beyond its last node, within rounding of an end."""
-        inside = np.any([(log_x >= gap.left) & (log_x <= gap.right) for gap in self.gaps], axis=0)
-        return inside & ~self.holds(log_x)
-
     def at(self, log_x: Array) -> Real:
         """Return what there is at points that it holds."""
         nodes, run, _, at = self._nodes
