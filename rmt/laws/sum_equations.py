@@ -124,12 +124,13 @@ class SumEquations:
         """Return z but for sum n R, as two summands, and its slope along each parameter and in G alone.
 
         z = sum n_i omega_i - excess F keeps the digits of a small F. Where F is large it loses them, and with j the law
-        whose omega_j is the smallest z = omega_j + (h_j - sum n_i h_i) does not: at G = 0 the others are infinite.
+        whose omega_j is the smallest z = omega_j + (h_j - sum n_i h_i) does not: at G = 0 the others are infinite. But
+        next to an atom h_i moves by much more than omega_i, which is rounded: it is what rounds the less that is taken.
         """
         omega, d_omega, g_each, dg_each, h = seen
         f = 1 / g
         whole, rest, along, direct = self.n @ omega, -self.excess * f, self.n[:, None] * d_omega, self.excess * f**2
-        if self.n.tolist() not in ([], [1.0]) and (far := np.abs(g) * self.unit <= 1).any():
+        if self.n.tolist() not in ([], [1.0]):
             away = np.abs(omega - self.means)
             least = np.arange(len(self.laws))[:, None] == away.argmin(axis=0)
             share = least - self.n[:, None]
@@ -138,9 +139,11 @@ class SumEquations:
             if in_reach.any():
                 by_g[:, in_reach] = [polyval(g[in_reach], coefficients) for coefficients in self.slopes_of_r]
             turned = share * np.where(series, by_g * dg_each, d_omega + dg_each / g_each**2)
+            size, least_omega = np.abs(omega), np.where(least, omega, 0).sum(0)
+            rounds = np.abs(least_omega) + np.abs(share * h).sum(0) + (np.abs(turned / d_omega) * size).sum(0)
+            far = rounds < self.n @ size + np.abs(rest)
             along = np.where(far, np.where(least, d_omega, 0) - turned, along)
-            whole = np.where(far, np.where(least, omega, 0).sum(0), whole)
-            rest = np.where(far, (share * h).sum(0), rest)
+            whole, rest = np.where(far, least_omega, whole), np.where(far, (share * h).sum(0), rest)
             direct = np.where(far, 0, direct)
         return whole, rest, along, direct
 
@@ -165,7 +168,7 @@ class SumEquations:
 
     def step(self, z: ComplexArray, g: ComplexArray, at: ComplexArray) -> Step:
         """Return Newton's step at (G, at); in F = 1/G where G is `large`, for there G has poles."""
-        large = np.abs(g) * self.unit > 1
+        large = np.abs(g) * (self.unit + np.abs(z - self.mean)) > 1  # far out F is as good as z
         seen = self.seen(at)
         omega, slopes, g_each, dg_each, _ = seen
         # rows G_i = G: own * step_i - step_G = short; the last: along . steps + last * step_G = rest

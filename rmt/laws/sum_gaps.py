@@ -100,15 +100,16 @@ class Outside:
         share = np.where(inside, share, 0.5)
 
         def arc(left: Array, right: Array) -> ComplexArray:
-            bow = np.sqrt(share * (1 - share)) * np.abs(right - left)
-            return np.asarray(left + share * (right - left) + 1j * np.maximum(bow, 1e-9 * np.abs(left)))
+            bow = np.maximum(np.sqrt(share * (1 - share)), 1e-9) * np.abs(right - left)
+            return np.asarray(left + share * (right - left) + 1j * bow)
 
         left, right = (np.where(nodes.f[k] == 0, least * self.margin.unit, nodes.f[k])
                        for k, least in ((i - 1, 1e-9), (i, -1e-9)))
         small = np.maximum(np.abs(left), np.abs(right)) < self.margin.unit
         g = np.where(small, 1 / arc(left, right), np.conj(arc(1 / left, 1 / right)))
+        moves, h_moves = (np.abs(part[:, i] - part[:, i - 1]) for part in (nodes.omega, nodes.h))
         omega, h = arc(nodes.omega[:, i - 1], nodes.omega[:, i]), arc(nodes.h[:, i - 1], nodes.h[:, i]).real
-        return g, np.where(np.abs(omega) < np.abs(h), omega, 1 / g - h), inside
+        return g, np.where(moves < h_moves, omega, 1 / g - h), inside
 
     def nearly(self, z: Array) -> tuple[Array, Array]:
         """Return G and every omega at real z that it holds, between nodes."""
