@@ -99,9 +99,10 @@ def after(places: Array, x: Array) -> IntArray:
 
 
 def held(places: Array, gap: IntArray, x: Array) -> BoolArray:
-    """Return where x lies between two nodes, at increasing places, of one gap."""
+    """Return where x lies between two nodes, at increasing places, of one gap, or at one that is between two."""
     i = after(places, x)
-    return (gap[i] == gap[i - 1]) & (x > places[i - 1]) & (x < places[i])
+    inner = gap[i] == gap[np.minimum(i + 1, places.size - 1)]
+    return (gap[i] == gap[i - 1]) & (x > places[i - 1]) & ((x < places[i]) | ((x == places[i]) & inner))
 
 
 def in_order(found: Sequence[Gap], unit: float) -> bool:

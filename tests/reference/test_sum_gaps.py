@@ -17,6 +17,7 @@ from rmt import (
     Semicircle,
     SquaredSlope,
 )
+from rmt.laws.gap_runs import held
 
 
 def lower_edge(terms):
@@ -55,6 +56,12 @@ def lower_edge(terms):
 def test_an_edge_meets_forty_digits(terms):
     total = sum(terms[1:], terms[0])
     assert_allclose(total.support[0][0], lower_edge(terms), rtol=1e-12)
+
+
+def test_a_gap_holds_its_own_nodes():
+    places, gap = np.array([0.0, 1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 0, 1, 1])
+    assert held(places, gap, np.array([0.0, 0.5, 1.0, 2.0, 2.5, 3.0, 3.5])).tolist() == [
+        False, True, True, False, False, False, True]  # an end is an edge
 
 
 def test_no_band_is_lost_against_a_wide_span():
