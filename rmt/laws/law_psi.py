@@ -19,6 +19,7 @@ from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, joined
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
 _TERMS = 12
+_ROUNDING = 4e-16  # of ln x
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,17 @@ class LawPsi(ExplicitPsi):
         s, rest, ds = self._parts(y)
         with np.errstate(divide="ignore", invalid="ignore"):  # at an atom
             return log_upper(s / rest), ds / (s * rest)
+
+    def on_axis(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
+        """Return what `ExplicitPsi` does; what rounding does not tell from an end is taken from outside of it."""
+        bands = np.array([band for band in self.log_intervals if band[0] < band[1]])
+        if positive and bands.size:
+            ends, out = bands.ravel(), np.tile([-1.0, 1.0], len(bands))
+            with np.errstate(invalid="ignore"):
+                off = np.abs(ends[:, None] + b)
+                i, room = off.argmin(axis=0), _ROUNDING * (2 + np.abs(ends))
+                b = np.where(off.min(axis=0) < room[i], -(ends + out * room)[i], b)
+        return super().on_axis(b, positive)
 
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
