@@ -180,9 +180,9 @@ class FreeSum(Law):
         if not any(law._searched for law, _ in self.terms):
             return None
         lows = [law._point_masses[0][0] if isinstance(law, FiniteLaw) else Fraction(0) for law, _ in self.terms]
-        total = sum((Fraction(n) * min(low, Fraction(0)) for low, (_, n) in zip(lows, self.terms, strict=True)),
-                    Fraction(0))
-        curve = _joined(shift_by(self, -total), self.terms, -total)
+        total = sum((Fraction(n) * low for low, (_, n) in zip(lows, self.terms, strict=True)), Fraction(0))
+        moved = [(law - low, n) if low else (law, n) for low, (law, n) in zip(lows, self.terms, strict=True)]
+        curve = _joined(shift_by(self, -total), moved, 0)
         return (curve, float(total)) if curve else None
 
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
