@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike
 
 from rmt.checks import Number, number, positive
 from rmt.laws.distribution import Array, BoolArray, Moved
+from rmt.laws.errors import ConvergenceError
 from rmt.laws.finite_law import FiniteLaw, finite_curve
+from rmt.laws.gap_runs import SAME
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.law_psi import LawPsi
 from rmt.laws.master_curve import MasterCurve
@@ -256,9 +258,22 @@ class FreeSum(Law):
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:
-        return tuple((left, right) for (low, high), _ in self._between
-                     for left, right in itertools.pairwise([low, *(x for x in self.atoms if low < x < high), high])
-                     if right - left > _ROUNDING * (self._unit + abs(left)))
+        return tuple(band for (low, high), mass in self._between for band in self._pieces_between(low, high, mass))
+
+    def _pieces_between(self, low: float, high: float, mass: float) -> list[tuple[float, float]]:
+        """Return the bands in an interval of a mass, cut at its atoms; what is within rounding of these holds nothing.
+
+        Raises `ConvergenceError` where a band is narrower than the rounding of its place.
+        """
+        atoms = {x: share for x, share in self.atoms.items() if low <= x <= high}
+        pieces = list(itertools.pairwise([low, *(x for x in atoms if low < x < high), high]))
+        wide = [(left, right) for left, right in pieces if right - left > _ROUNDING * (self._unit + abs(left))]
+        if wide or (lacks := mass - sum(atoms.values())) <= SAME:
+            return wide
+        if high - low <= _ROUNDING * abs(low):
+            raise ConvergenceError(f"free sum: floats do not tell apart the places of a band, {low!r} to {high!r}, "
+                                   f"that has a mass of {lacks:.6g}")
+        return [(left, right) for left, right in pieces if left < right]
 
 
 @dataclass(frozen=True, repr=False)
