@@ -206,15 +206,37 @@ def blur(node: Node, x: np.ndarray) -> np.ndarray:
     """Return by how much rounding may move a place x: that of ln x, in a sum that of its largest terms."""
     same = ONE_VALUE if any(map(_as_one, node.leaves)) else 0.0
     if _has_sum(node):
-        known = facts(node)
-        return np.full(np.shape(x), (1e-15 + same) * max(abs(known.low), abs(known.high), abs(known.mean)))
+        return np.full(np.shape(x), _rounded(node) + same * _size(node))
     with np.errstate(divide="ignore"):
-        return same * np.abs(x) + 3e-15 * np.abs(x) * (1 + np.abs(np.where(x == 0, 0.0, np.log(np.abs(x)))))
+        return same * np.abs(x) + _of_a_logarithm(np.abs(x))
 
 
 def _as_one(leaf: Node) -> bool:
     """Return whether a leaf is a slope that counts as one value."""
     return leaf.name == "SquaredSlope" and len(facts(leaf).atoms) == 1 and 0 < facts(leaf).var
+
+
+def _size(node: Node) -> float:
+    known = facts(node)
+    return max(abs(known.low), abs(known.high), abs(known.mean))
+
+
+def _of_a_logarithm(size: np.ndarray) -> np.ndarray:
+    return 3e-15 * size * (1 + np.abs(np.log(np.where(size == 0, 1.0, size))))
+
+
+@functools.cache
+def _rounded(node: Node) -> float:
+    """Return by how much rounding may move places of what has a sum or a shift: a product in it is known by ln x."""
+    size = _size(node)
+    match node.name:
+        case "+" | "shift":
+            return max(1e-15 * size, *map(_rounded, node.parts))
+        case "*" | "**":
+            return float(_of_a_logarithm(np.array(size)))
+        case "dilate":
+            return max(1e-15 * size, node.numbers[0] * _rounded(node.parts[0]))
+    return 1e-15 * size
 
 
 def _has_sum(node: Node) -> bool:
