@@ -77,14 +77,14 @@ class LawPsi(ExplicitPsi):
 
     @cached_property
     def _at_zero(self) -> Array:
-        """Coefficients 1.. of z G - (mass at zero) in z, by the trapezoidal rule on a circle."""
+        """Coefficients 1.. of z G - (mass at zero) in z over the least value, by the trapezoidal rule on a circle."""
         n = 64
         circle = 0.5 * math.exp(self.log_range[0]) * np.exp(2j * np.pi * (np.arange(n) + 0.5) / n)
         upper = circle[: n // 2]
         values = upper * self.law._potential(upper)[1]
         series = np.fft.fft(np.r_[values, values[::-1].conj()]) / n
         k = np.arange(1, _TERMS + 1)
-        return (series[k] * np.exp(-1j * np.pi * k / n)).real / (0.5 * math.exp(self.log_range[0])) ** k
+        return (series[k] * np.exp(-1j * np.pi * k / n)).real * 2.0**k
 
     def _parts(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Return s = -psi/mass, 1 - s and ds/dy, every digit kept at both ends."""
@@ -95,8 +95,8 @@ class LawPsi(ExplicitPsi):
         powers = (-np.exp(y[far]))[:, None] ** k
         s[far], ds[far] = powers @ self._at_infinity / mass, powers @ (k * self._at_infinity) / mass
         rest[far] = 1 - s[far]
-        powers = (-np.exp(-y[near]))[:, None] ** k
         if near.any():
+            powers = self._over_least(y[near])[:, None] ** k
             rest[near], ds[near] = powers @ self._at_zero / mass, powers @ (k * self._at_zero) / mass
             s[near] = 1 - rest[near]
         between = ~(far | near)
@@ -111,6 +111,10 @@ class LawPsi(ExplicitPsi):
         """Return where z is so large, and where it is so small, that the series there have every digit."""
         low, high = self.log_range
         return y.real < math.log(_NEAR) - high, (y.real > -math.log(_NEAR) - low) & np.isfinite(low)
+
+    def _over_least(self, y: ComplexArray) -> ComplexArray:
+        """Return z over the least value, which in powers of its own would leave the range of a float."""
+        return np.asarray(-np.exp(-y - self.log_range[0]))
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
@@ -135,11 +139,12 @@ class LawPsi(ExplicitPsi):
         far, near = self._beyond(y)
         out = np.empty(y.shape, dtype=complex)
         out[far] = (-np.exp(y[far]))[:, None] ** k @ (self._at_infinity / k)
-        deepest = np.minimum(y[~far].real, -math.log(_NEAR) - self.log_range[0]) + 1j * y[~far].imag
+        edge = -math.log(_NEAR) - self.log_range[0]
+        deepest = np.minimum(y[~far].real, edge) + 1j * y[~far].imag
         out[~far] = self.law._potential(-exponential(-deepest))[0] + deepest - 1j * math.pi
         if near.any():  # U' = G is known from there on
-            step, powers = y[~far] - deepest, [(-np.exp(-at[:, None])) ** k for at in (y[~far], deepest)]
-            out[~far] += float(self.mass) * step + (powers[0] - powers[1]) @ (self._at_zero / k)
+            powers = [self._over_least(at)[:, None] ** k for at in (y[near], edge + 1j * y[near].imag)]
+            out[near] += float(self.mass) * (y[near].real - edge) + (powers[0] - powers[1]) @ (self._at_zero / k)
         return out
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:

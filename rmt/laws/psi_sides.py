@@ -33,6 +33,11 @@ _INFINITE = 1e300
 _SMALL = 1e-9  # no residual of rounding is larger
 
 
+def _room(end: Array) -> Array:
+    """Return how near to an end of a side a place has no digits of its distance."""
+    return np.asarray(_CLOSE * np.maximum(1.0, np.abs(end)))
+
+
 @dataclass(frozen=True)
 class Side:
     """A range (low, high) of b on which omega has one sign and s keeps to one range.
@@ -105,12 +110,12 @@ class Factor:
             found = np.clip(-rest if level else s, -_INFINITE, _INFINITE)
             return np.asarray(found / (1 + np.abs(found)))
 
-        span = np.full(low.size, _CUT)
-        first, last = value(-span, low, high), value(span, low, high)
+        reach = [np.minimum(_CUT, np.log((high - low) / (2 * _room(end)))) for end in (low, high)]
+        first, last = value(-reach[0], low, high), value(reach[1], low, high)
         out = np.where(first <= 0, low, high)
         if (crossed := (first > 0) & (last < 0)).any():
             ends = low[crossed], high[crossed]
-            found = elementwise.find_root(value, (-span[crossed], span[crossed]), args=ends, tolerances={
+            found = elementwise.find_root(value, (-reach[0][crossed], reach[1][crossed]), args=ends, tolerances={
                 "xatol": 1e-15, "xrtol": 1e-15})
             out[crossed] = place(np.asarray(found.x), *ends)
         return out
@@ -133,10 +138,12 @@ class Factor:
             return out
         low, high, kinds = np.array([(side.low, side.high, side.kind) for side in self.sides[1:]]).T[:, :, None]
         b = place(_NODES, low, high)
-        found = [part.reshape(b.shape) for part in self._look(b.ravel(), True)]
-        with np.errstate(all="ignore"):
-            clear = [np.isinf(end) | (np.abs(b - end) > _CLOSE * np.maximum(1.0, np.abs(end))) for end in (low, high)]
-            kept = clear[0] & clear[1] & (found[4] == kinds) & (np.abs(found[0]) < DEEPEST)
+        with np.errstate(invalid="ignore"):
+            kept = np.all([np.isinf(end) | (np.abs(b - end) > _room(end)) for end in (low, high)], axis=0)
+        found = np.full((5, *b.shape), np.nan)
+        found[:, kept] = self._look(b[kept], True)  # nearer to an end there may be no root
+        with np.errstate(invalid="ignore"):
+            kept &= (found[4] == kinds) & (np.abs(found[0]) < DEEPEST)
             kept &= (found[3] > 0) & ((found[2] > 0) == (kinds != 0))
         for side, *rows in zip(self.sides[1:], found[0], found[2], found[3], kept, strict=True):
             u, odds, rise, short, known = (row[:: 1 if side.kind else -1] for row in (_NODES, *rows))
