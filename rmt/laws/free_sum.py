@@ -313,6 +313,8 @@ def _sum_curve(law: Law, otherwise: MasterCurve) -> MasterCurve:
     """Return the curve of a sum by those of its terms, where they are laws on x >= 0 and a shift that is; otherwise."""
     found, shift = _terms(law)
     terms = list(found)
+    if not terms:  # a number
+        return MasterCurve(Fraction(shift))
     if [n for _, n in terms] == [1] and isinstance(terms[0][0], FiniteLaw):
         return finite_curve(law._point_masses)
     return _joined(law, terms, shift) or otherwise

@@ -86,26 +86,31 @@ class LawPsi(ExplicitPsi):
         k = np.arange(1, _TERMS + 1)
         return (series[k] * np.exp(-1j * np.pi * k / n)).real * 2.0**k
 
-    def _parts(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Return s = -psi/mass, 1 - s and ds/dy, every digit kept at both ends."""
+    def _parts(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray, ComplexArray]:
+        """Return s = -psi/mass, 1 - s, s' = ds/dy and s' - s (1 - s), every digit kept at both ends."""
         mass, zero = float(self.mass), 1 - float(self.mass)
         far, near = self._beyond(y)
-        s, rest, ds = np.empty((3, *y.shape), dtype=complex)
+        s, rest, ds, excess = np.empty((4, *y.shape), dtype=complex)
         k = np.arange(1, _TERMS + 1)
-        powers = (-np.exp(y[far]))[:, None] ** k
+        powers = _powers(-np.exp(y[far]))
         s[far], ds[far] = powers @ self._at_infinity / mass, powers @ (k * self._at_infinity) / mass
         rest[far] = 1 - s[far]
+        excess[far] = powers @ ((k - 1) * self._at_infinity) / mass + s[far] ** 2
         if near.any():
-            powers = self._over_least(y[near])[:, None] ** k
+            powers = _powers(self._over_least(y[near]))
             rest[near], ds[near] = powers @ self._at_zero / mass, powers @ (k * self._at_zero) / mass
             s[near] = 1 - rest[near]
+            excess[near] = powers @ ((k - 1) * self._at_zero) / mass + rest[near] ** 2
         between = ~(far | near)
         if between.any():
             z = -exponential(-y[between])
             _, g, slope, _ = self.law._potential(z)
             s[between], rest[between], ds[between] = 1 - z * g, z * g - zero, z * (g + z * slope)
             s[between], rest[between], ds[between] = s[between] / mass, rest[between] / mass, ds[between] / mass
-        return s, rest, ds
+            # s' - (1 - s) is known by itself where 1 - s is small
+            small = (z**2 * slope + zero) / mass + rest[between] ** 2
+            excess[between] = np.where(np.abs(rest[between]) < 0.5, small, ds[between] - s[between] * rest[between])
+        return s, rest, ds, excess
 
     def _beyond(self, y: ComplexArray) -> tuple[BoolArray, BoolArray]:
         """Return where z is so large, and where it is so small, that the series there have every digit."""
@@ -114,13 +119,17 @@ class LawPsi(ExplicitPsi):
 
     def _over_least(self, y: ComplexArray) -> ComplexArray:
         """Return z over the least value, which in powers of its own would leave the range of a float."""
-        return np.asarray(-np.exp(-y - self.log_range[0]))
+        return -exponential(-y - self.log_range[0])
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
-        s, rest, ds = self._parts(y)
+        return self.steepness(y)[:2]
+
+    def steepness(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Return logit(-psi / mass), its derivative in y, and that less one, with its own digits next to z = 0."""
+        s, rest, ds, excess = self._parts(y)
         with np.errstate(divide="ignore", invalid="ignore"):  # at an atom
-            return log_upper(s / rest), ds / (s * rest)
+            return log_upper(s / rest), ds / (s * rest), excess / (s * rest)
 
     def on_axis(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
         """Return what `ExplicitPsi` does; what rounding does not tell from an end is taken from outside of it."""
@@ -138,12 +147,12 @@ class LawPsi(ExplicitPsi):
         (y,), k = rows, np.arange(1, _TERMS + 1)
         far, near = self._beyond(y)
         out = np.empty(y.shape, dtype=complex)
-        out[far] = (-np.exp(y[far]))[:, None] ** k @ (self._at_infinity / k)
+        out[far] = _powers(-np.exp(y[far])) @ (self._at_infinity / k)
         edge = -math.log(_NEAR) - self.log_range[0]
-        deepest = np.minimum(y[~far].real, edge) + 1j * y[~far].imag
-        out[~far] = self.law._potential(-exponential(-deepest))[0] + deepest - 1j * math.pi
+        deepest = np.minimum(y.real, edge) + 1j * y.imag
+        out[~far] = self.law._potential(-exponential(-deepest[~far]))[0] + deepest[~far] - 1j * math.pi
         if near.any():  # U' = G is known from there on
-            powers = [self._over_least(at)[:, None] ** k for at in (y[near], edge + 1j * y[near].imag)]
+            powers = [_powers(self._over_least(at)) for at in (y[near], deepest[near])]
             out[near] += float(self.mass) * (y[near].real - edge) + (powers[0] - powers[1]) @ (self._at_zero / k)
         return out
 
@@ -151,3 +160,8 @@ class LawPsi(ExplicitPsi):
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0."""
         first = self.mean_log(rows).imag
         return first, float(self.mass) * rows[0].imag - first
+
+
+def _powers(x: ComplexArray) -> ComplexArray:
+    """Return x, x^2, ... of every x, as a row."""
+    return np.asarray(x[:, None] ** np.arange(1, _TERMS + 1), dtype=complex)

@@ -146,11 +146,11 @@ class ExplicitPsi(Psi):
 
     def on_axis(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
         """Return s = -psi / mass, 1 - s, s'(b) and s' - s (1 - s) at real omega = 1/zeta = +-e^-b outside the law."""
-        found, slope = self.logit(b + np.complex128(1j * math.pi if positive else 0j))
+        found, slope, steeper = self.steepness(b + np.complex128(1j * math.pi if positive else 0j))
         odds, outside = found.real, np.abs(found.imag) > math.pi / 2
         with np.errstate(all="ignore"):
             s, rest = (np.where(outside, -1 / np.expm1(-side), expit(side)) for side in (odds, -odds))
-            ds, excess = s * rest * slope.real, s * rest * (slope.real - 1)
+            ds, excess = s * rest * slope.real, s * rest * steeper.real
         far = b < _NEAR - self.log_range[1]
         if far.any() and np.isfinite(self._log_inverse_s).all():  # there it is a difference without digits
             n = np.arange(1, _TERMS)
@@ -166,6 +166,11 @@ class ExplicitPsi(Psi):
     @abstractmethod
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y: nearly linear, so Newton is quick."""
+
+    def steepness(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Return logit(-psi / mass), its derivative in y, and that less one, with its own digits if it can be."""
+        found, slope = self.logit(y)
+        return found, slope, slope - 1
 
     def correction(self, rows: list[ComplexArray], goal: ComplexArray,
                    goal_slope: ComplexArray) -> tuple[list[ComplexArray], list[ComplexArray], ComplexArray]:

@@ -1,13 +1,17 @@
 """All bands of free products, however narrow beside the span: each value is known from a limit or from another way."""
 
 import math
+import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from rmt import Bernoulli, Discrete, Empirical, MarchenkoPastur, SquaredSlope
+from rmt import Bernoulli, Discrete, Empirical, FussCatalan, MarchenkoPastur, SquaredSlope
 from rmt.laws import edges, product_gaps
+from rmt.laws.law_psi import LawPsi
+from rmt.laws.psi_sides import Factor
 
 
 def masses(law):
@@ -75,6 +79,38 @@ def test_a_cut_of_w_is_no_gap():
     law = Discrete((0, 1, 4), (0.25, 0.5, 0.25)) * MarchenkoPastur(0.5)
     assert_allclose(law.support, [(0.1821096169973, 1.9328863621521), (25 / 12, 7.6350040208505)], rtol=1e-11)
     assert_allclose(whole(law), 1, rtol=1e-9)
+
+
+def test_sides_next_to_an_atom():
+    """A side was looked at where its place is rounded to its end, an atom of the sum: there was a NaN, or no root."""
+    factor = Factor(LawPsi(MarchenkoPastur(209.0) + Discrete((336.0, 641.0), (0.006, 0.994))), Fraction(1), 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(table.u.size > 9 for table in factor.tables)
+
+
+def test_the_bottom_of_a_product_of_thin_laws():
+    """The least value of slopes is e^-63, where 1 - e of the sum is e^-40 of one: its gap was lost to rounding."""
+    law = ((0.00113 * SquaredSlope("sigmoid", 12.3))
+           * (FussCatalan(7) + Discrete((0.124, 0.0845, 0.0295, 0.00934), (0.5811, 0.0029, 0.3922, 0.0238))))
+    assert 0 < law.support[0][0] < 1e-30
+    assert_allclose(law.cdf(law.ppf([0.01, 0.5, 0.99])), [0.01, 0.5, 0.99], rtol=1e-9)
+    assert_allclose(law.expect(lambda x: x), law.mean(), rtol=1e-8)
+
+
+def test_a_shifted_number_is_a_number():
+    """Slopes that are flat are a point mass; with a shift it was taken for a sum, which left no gap to a power."""
+    law = MarchenkoPastur(2.16) * Bernoulli(0.0226) ** 4
+    same = law * (SquaredSlope("hardtanh", 3.24e-05) + 0.00145) ** 2
+    assert_allclose(same.support, np.array(law.support) * 1.00145**2, rtol=1e-12)
+
+
+def test_a_psi_whose_values_are_beyond_floats_in_powers():
+    """psi of 1e-40 X at zeta / 1e-40 is that of X."""
+    small, law = (LawPsi(scale * MarchenkoPastur(0.5) + scale) for scale in (1e-40, 1.0))
+    y = np.arange(-3.0, 12.0, 2.5) + 0.5j
+    assert_allclose(small.steepness(y + 40 * math.log(10)), law.steepness(y), rtol=1e-9)
+    assert_allclose(small.mean_log([y + 40 * math.log(10)]), law.mean_log([y]), rtol=1e-9)
 
 
 def test_gaps_are_where_w_is_real():
