@@ -249,6 +249,8 @@ class FreeSum(Law):
         low, high = (sum(float(n) * law._ends[side] for law, n in self.terms) for side in (0, 1))
 
         def exact(x: float) -> float:
+            if x < low < _ROUNDING * self._unit:  # above zero by less than there are digits
+                return min(low, 0.0)
             x = min(max(x, low), high)
             at = float(known[np.abs(known - x).argmin()]) if known.size else math.inf
             return at if abs(at - x) <= _ROUNDING * (self._unit + abs(x)) else x

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from rmt.laws.logistic import exponential, log_upper
+from rmt.laws.logistic import exponential, log_upper, sigmoids
 from rmt.laws.psi import Array, BoolArray, ComplexArray, ExplicitPsi, joined
 
 _NEAR = 0.02  # of the radius of convergence: up to there the series at zeta = 0 and at z = 0 have every digit
 _TERMS = 12
 _ROUNDING = 4e-16  # of ln x
+_DEEP = 1e-6  # of the greatest value
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,12 @@ class LawPsi(ExplicitPsi):
             rest[near], ds[near] = powers @ self._at_zero / mass, powers @ (k * self._at_zero) / mass
             s[near] = 1 - rest[near]
             excess[near] = powers @ ((k - 1) * self._at_zero) / mass + rest[near] ** 2
-        between = ~(far | near)
+        if (deep := self._deep(y) & ~near).any():
+            v, rows = self.law.curve.solve(-y[deep] + 1j * math.pi)
+            s[deep], rest[deep] = sigmoids(v)
+            ds[deep] = -s[deep] * rest[deep] / self.law.curve.log_x(v, rows)[1]
+            excess[deep] = ds[deep] - s[deep] * rest[deep]
+        between = ~(far | near | deep)
         if between.any():
             z = -exponential(-y[between])
             _, g, slope, _ = self.law._potential(z)
@@ -116,6 +122,15 @@ class LawPsi(ExplicitPsi):
         """Return where z is so large, and where it is so small, that the series there have every digit."""
         low, high = self.log_range
         return y.real < math.log(_NEAR) - high, (y.real > -math.log(_NEAR) - low) & np.isfinite(low)
+
+    def _deep(self, y: ComplexArray) -> BoolArray:
+        """Return where z is off the positive axis and so small that a sum in x itself has lost its digits.
+
+        Those of its psi, in logarithms, are its terms' own.
+        """
+        if self.law.curve.alone:
+            return np.zeros(y.shape, dtype=bool)
+        return (y.imag < math.pi) & (y.real > -math.log(_DEEP) - self.log_range[1])
 
     def _over_least(self, y: ComplexArray) -> ComplexArray:
         """Return z over the least value, which in powers of its own would leave the range of a float."""

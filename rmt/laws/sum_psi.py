@@ -107,9 +107,9 @@ class SumPsi(Psi):
             start += size
 
     @cached_property
-    def _at_zero(self) -> bool:
-        """Whether 1 + psi, less the mass at zero, is the sum of what the X_i have of it."""
-        return not self.shift and sum(n * curve.mass for curve, n in self.terms) == self.mass
+    def _overlap(self) -> float:
+        """By how much the X_i have more mass above zero than their sum."""
+        return float(sum((n * curve.mass for curve, n in self.terms), -self.mass))
 
     def correction(self, rows: list[ComplexArray], goal: ComplexArray,
                    goal_slope: ComplexArray) -> tuple[list[ComplexArray], list[ComplexArray], ComplexArray]:
@@ -123,9 +123,10 @@ class SumPsi(Psi):
         lack, whole = pull - mass * at.s, -pull
         left = np.ones_like(u)  # of 1 + psi less its slope in u: far up these two are nearly one
         near = np.zeros(y.shape, dtype=bool)
-        if self._at_zero:
+        if not shift:  # 1 + psi, less the mass at zero, has the digits there
             near = np.abs(at.rest) < np.abs(at.s)
-            lack, left = np.where(near, mass * at.rest, lack), np.where(near, 1 - mass, left)
+lack = np.where(near, mass * at.rest + self._overlap, lack)
+            left = np.where(near, 1 - mass - self._overlap, left)
         found, unmet = [], np.zeros_like(y)
         for curve, n, c, v, others in self._each(inner):
             _, _, log_u, d_log_u, log_x, d_log_x, *moves = seen(curve, v, others)
