@@ -143,10 +143,13 @@ class Outside:
         g, omega = self.nearly(z)
         if (one := (nodes.run[i] == nodes.run[i - 1]) & (nodes.run[i] >= 0)).any():
             i, z, run = i[one], z[one], nodes.run[i[one]]
-            log_f = elementwise.find_root(
+            found = elementwise.find_root(
                 lambda at, k: self.margin.place(at, self._sides[run[k]]) - z[k], (nodes.log_f[i - 1], nodes.log_f[i]),
-                args=(np.arange(z.size),), tolerances={"xatol": 1e-15, "xrtol": 4e-16}).x
-            g[one], omega[:, one] = np.exp(-log_f) * np.sign(nodes.f[i]), self.margin.points(log_f, self._sides[run])[0]
+                args=(np.arange(z.size),), tolerances={"xatol": 1e-15, "xrtol": 4e-16})
+            bracketed = found.status != -1  # or z is a node but for rounding, and between the two next to nothing lies
+            log_f, run, sign = found.x[bracketed], run[bracketed], np.sign(nodes.f[i])[bracketed]
+            one[one] = bracketed
+            g[one], omega[:, one] = np.exp(-log_f) * sign, self.margin.points(log_f, self._sides[run])[0]
         return g, omega
 
 
