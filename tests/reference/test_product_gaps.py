@@ -98,6 +98,19 @@ def test_the_bottom_of_a_product_of_thin_laws():
     assert_allclose(law.expect(lambda x: x), law.mean(), rtol=1e-8)
 
 
+@pytest.mark.parametrize("law", [
+    SquaredSlope("selu", 450.0) * Discrete((0.00784, 0.0, 0.0111, 0.0118, 0.00959),
+                                           (0.009, 0.0386, 0.0013, 0.0398, 0.9113)),
+    SquaredSlope("selu", 450.0) * Discrete((0.7, 1.3), (0.1, 0.9)) + 0.3,
+], ids=str)
+def test_a_band_that_is_cut_at_an_atom_ends_there(law):
+    """The logarithm's exponential was off by a float: P(X < x) and P(X <= x) both were that of the atom."""
+    ends = {x for band in law.support for x in band}
+    inside = [x for x in law.atoms if law.support[0][0] < x < law.support[-1][1]]
+    assert inside
+    assert ends.issuperset(inside)
+
+
 def test_a_shifted_number_is_a_number():
     """Slopes that are flat are a point mass; with a shift it was taken for a sum, which left no gap to a power."""
     law = MarchenkoPastur(2.16) * Bernoulli(0.0226) ** 4
