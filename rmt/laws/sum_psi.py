@@ -125,7 +125,7 @@ class SumPsi(Psi):
         near = np.zeros(y.shape, dtype=bool)
         if not shift:  # 1 + psi, less the mass at zero, has the digits there
             near = np.abs(at.rest) < np.abs(at.s)
-lack = np.where(near, mass * at.rest + self._overlap, lack)
+            lack = np.where(near, mass * at.rest + self._overlap, lack)
             left = np.where(near, 1 - mass - self._overlap, left)
         found, unmet = [], np.zeros_like(y)
         for curve, n, c, v, others in self._each(inner):
