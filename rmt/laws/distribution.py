@@ -95,8 +95,7 @@ class Distribution(ABC):
     @property
     def support(self) -> tuple[tuple[float, float], ...]:
         """The intervals (lo, hi) of the continuous part, increasing."""
-        at = {t: x for (t, _), x in zip(self._points, self.atoms, strict=True)}  # where a band ends the same number
-        return tuple((at.get(lo, self._value(lo)), at.get(hi, self._value(hi))) for lo, hi in self._bands)
+        return tuple((self._value(lo), self._value(hi)) for lo, hi in self._bands)
 
     @property
     def atoms(self) -> dict[float, float]:
