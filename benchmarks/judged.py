@@ -182,7 +182,7 @@ def _quantiles(node: Node, law: Any, atoms: dict[float, float], report: Report) 
     if x is None:
         return
     room, zero = blur(node, x), atoms.get(0.0, 0.0)
-    if not zero and np.any(x == 0) and facts(node).low >= 0:  # under the range of floats, but not of their logarithms
+    if np.any((x == 0) & (zero < LEVELS)) and facts(node).low >= 0:  # under the range of floats, not of logarithms
         found = report.ask("log.cdf", lambda: [law.log.cdf(law.log.ppf(LEVELS))] * 3)
     else:
         found = report.ask("cdf", lambda: [law.cdf(x - room), law.cdf(x), law.cdf(x + room)])

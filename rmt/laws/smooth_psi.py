@@ -22,6 +22,7 @@ from rmt.laws.psi import Array, ComplexArray, ExplicitPsi, joined
 _BLOCK = 2**15  # numbers at a time: they fit the cache
 _FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
 _FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2); times the order of the zero of g
+_PAST = 40.0  # ln of how far behind a value what lies there is seen no more
 _THIN = 36.0  # logit of what is left of the law
 
 
@@ -196,7 +197,8 @@ class SmoothPsi(ExplicitPsi):
     def _near(self, y: ComplexArray) -> tuple[ComplexArray, Array]:
         """Return y moved to where the contour knows psi, and by how much its logit moves further on."""
         high, deepest, order = self.log_range[1], float(self._nodes[0].real.min()), self.contour.zero
-        bottom = max(_FAR_ZERO * order - high, -deepest) if order else _FAR - deepest
+        ends = (_PAST - piece.logs[1] for piece in self.contour.pieces if not piece.zero)  # where it ends at once
+        bottom = max(_FAR_ZERO * order - high, -deepest, *ends) if order else _FAR - deepest
         near = np.clip(y.real, -_FAR - high, bottom)
         beyond = y.real - near
         return near + 1j * y.imag, np.where(beyond > 0, beyond / (2 * order or 1), beyond)
