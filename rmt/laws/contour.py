@@ -37,8 +37,7 @@ _DEEPEST = 80.0  # below that; e^-56 of the mass is left (likewise)
 _TURNS = 40.0  # |u| up to which a slope may turn; beyond it changes by powers
 _TOUCHES = 1e-12  # |g| at a minimum, over its size beside it, that is a zero
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(40)
-_NO_MASS = 1e-16  # what is left out, of all that is not zero
-_SPECK = 1e-14  # a mass whose law does not matter
+_NO_MASS = 1e-14  # what is left out, of all that is not zero
 _NOTHING = 1e-21  # a weight at the end of all there is
 _SETTLED = 1e-10  # of the moments 0 to 3: what is aimed at
 _ALIKE = 1e-9  # and of each of them against itself
@@ -254,9 +253,6 @@ def _order(slope: Slope, zero: float, room: float) -> int:
 def _on_piece(piece: Piece, scale: float, live: float) -> tuple[ComplexArray, ComplexArray]:
     """Return ln X and weights over `live`, on the contour of a piece, checked by its mass and part of three moments."""
     mass = piece.mass(scale) / live
-    if mass < _SPECK:
-        middle = piece.below(np.array([sum(piece.ends) / 2 + 0j]), 0)
-        return piece.logs[0] + middle, np.array([mass + 0j])
     low, high = np.clip(sorted(piece.ends), -REACH * scale, REACH * scale)
     panels = np.linspace(low, high, 61)
     u = (panels[:-1, None] + np.diff(panels)[:, None] * (1 + _NODE) / 2).ravel()
@@ -281,7 +277,7 @@ def _on_piece(piece: Piece, scale: float, live: float) -> tuple[ComplexArray, Co
         if (off < _SETTLED * mass and relative * mass < _ALIKE) or off < 1e-18 or (closest < 1e-8 and not gained):
             break
         c /= 2
-    if best > _WRONG * mass + _SPECK:
+    if best > _WRONG * mass + _NO_MASS:
         raise _not_analytic(*piece.ends)
     return found
 
