@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rmt.laws.logistic import softplus
+from rmt.laws.logistic import sigmoid_sums, softplus
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _WIDE = 40.0  # |y + ln X| beyond which the sigmoid is an exponential: e^-80 is left
 _TOGETHER = 20.0  # Re y of points with one window
-_BLOCK = 2**17  # numbers at a time
+_BLOCK = 2**15  # numbers at a time
 
 
 class ContourSums:
@@ -40,28 +40,26 @@ class ContourSums:
     def sigmoids(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """Return the sums of sigmoid(-t), sigmoid(t) and their product, t = y + ln X."""
         down, up, both = np.empty((3, y.size), dtype=complex)
-        for part, t, weights, low, high in self._windows(y):
-            e = np.exp(t)
-            rest = 1 / (1 + e)
+        for part, near, log_x, weights, low, high in self._windows(y):
             low_tail, high_tail = self._tails(y[part], low, high)
-            down[part] = rest @ weights + (self._count[low] - low_tail) + high_tail
-            e *= rest
-            up[part] = e @ weights + (self._count_above[high] - high_tail) + low_tail
-            e *= rest
-            both[part] = e @ weights + low_tail + high_tail
+            down[part], up[part], both[part] = sigmoid_sums(near, log_x, np.exp(log_x), weights)
+            down[part] += self._count[low] - low_tail + high_tail
+            up[part] += self._count_above[high] - high_tail + low_tail
+            both[part] += low_tail + high_tail
         return down, up, both
 
     def softplus(self, y: ComplexArray) -> ComplexArray:
         """Return the sum of log(1 + e^t)."""
         out = np.empty(y.size, dtype=complex)
-        for part, t, weights, low, high in self._windows(y):
+        for part, near, log_x, weights, low, high in self._windows(y):
             low_tail, high_tail = self._tails(y[part], low, high)
             linear = y[part] * self._count_above[high] + self._log_above[high]
-            out[part] = softplus(t) @ weights + low_tail + high_tail + linear
+            out[part] = softplus(near[:, None] + log_x) @ weights + low_tail + high_tail + linear
         return out
 
-    def _windows(self, y: ComplexArray) -> Iterator[tuple[NDArray[np.intp], ComplexArray, ComplexArray, int, int]]:
-        """Yield points that are near each other, y + ln X and W of the nodes near them, and where these lie."""
+    def _windows(self, y: ComplexArray) -> Iterator[tuple[NDArray[np.intp], ComplexArray, ComplexArray, ComplexArray,
+                                                          int, int]]:
+        """Yield points that are near each other, y and ln X less and plus one number, W, and where the nodes lie."""
         order = np.argsort(y.real, kind="stable")
         place, i = y.real[order], 0
         while i < y.size:
@@ -70,7 +68,7 @@ class ContourSums:
             step = max(1, _BLOCK // max(1, high - low))
             for k in range(i, end, step):
                 part = order[k : min(k + step, end)]
-                yield part, y[part, None] + self._log_x[low:high], self._weights[low:high], low, high
+                yield (part, y[part] - place[i], self._log_x[low:high] + place[i], self._weights[low:high], low, high)
             i = end
 
     def _tails(self, y: ComplexArray, low: int, high: int) -> tuple[ComplexArray, ComplexArray]:

@@ -105,8 +105,8 @@ def sigmoid_sums(y: ComplexArray, log_x: NDArray[Any], x: NDArray[Any],
     One exponential a point, but where it leaves the range of a float; x = e^(log_x).
     """
     down, up, both = np.empty((3, y.size), dtype=complex)
-    moderate, x_weights = bool(np.abs(log_x.real).max() < _SAFE), x * weights
-    step = max(1, _BLOCK // x.size)
+    moderate, x_weights = bool(np.abs(log_x.real).max(initial=0.0) < _SAFE), x * weights
+    step = max(1, _BLOCK // max(1, x.size))
     for part in (slice(i, i + step) for i in range(0, y.size, step)):
         near = y[part]
         if moderate and np.all(np.abs(near.real) < _SAFE):
@@ -125,8 +125,8 @@ def sigmoid_sums(y: ComplexArray, log_x: NDArray[Any], x: NDArray[Any],
 def angle_sums(y: ComplexArray, log_x: Array, x: Array, weights: Array) -> tuple[Array, Array]:
     """Return the sums of weights times |arg(1 + e^t)| and |arg sigmoid(t)|, t = y + log_x, as `sigmoid_sums`."""
     ahead, behind = np.empty((2, y.size))
-    moderate = bool(np.abs(log_x).max() < _SAFE)
-    step = max(1, _BLOCK // x.size)
+    moderate = bool(np.abs(log_x).max(initial=0.0) < _SAFE)
+    step = max(1, _BLOCK // max(1, x.size))
     for part in (slice(i, i + step) for i in range(0, y.size, step)):
         near = y[part]
         if moderate and np.all(np.abs(near.real) < _SAFE):
