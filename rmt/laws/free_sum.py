@@ -193,12 +193,20 @@ class FreeSum(Law):
             known = outside.holds(z.real) & (z.imag == 0) if outside else np.zeros(z.size, dtype=bool)
             if not known.any():
                 curve, low = self._joint
-                return curve.cauchy(z - low, state)
+                try:
+                    return curve.cauchy(z - low, state)
+                except ConvergenceError:  # a narrow band: the sum's own equations have arcs to start from
+                    return *self._solved(z, outside)[:3], []
             if not known.all():
                 found = np.empty((3, z.size), dtype=complex)
                 for part in (known, ~known):
                     found[:, part] = self._potential(z[part])[:3]
                 return *found, []
+        return self._solved(z, outside, state)
+
+    def _solved(self, z: ComplexArray, outside: Outside | None,
+                state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+        """Return what `_potential` does, by the sum's own equations."""
         solver = self._solver
         solved = solver.follow(z, state, outside) if state else solver.solve(z, outside)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -107,6 +107,14 @@ def test_what_the_sweep_found(text):
     assert (report.wrong, report.raised) == ([], [])
 
 
+def test_a_dear_sum_is_the_same_by_both_its_equations():
+    law = FussCatalan(2) * Discrete((1, 2), (0.5, 0.5)) + Discrete((-3, 0.5), (0.4, 0.6))
+    low, high = law.support[0][0], law.support[-1][1]
+    z = (low + (high - low) * np.linspace(0.01, 0.99, 9)).astype(complex)
+    for joint, own in zip(law._potential(z)[:3], law._solved(z, law._outside)[:3], strict=True):
+        assert_allclose(joint, own, rtol=1e-9)
+
+
 def test_a_band_that_holds_mass_stays_or_is_named():
     """Narrower than rounding at a place, but at zero every float is a place of its own."""
     narrow = MarchenkoPastur(1) * 1e-16
