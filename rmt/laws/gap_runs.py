@@ -25,7 +25,7 @@ NEARLY = 0.1  # size of a margin between nodes that may have the other sign ther
 SAME = 1e-9  # of masses that are equal, and of places, in units
 BEYOND = 1.25  # what a margin takes from one, which no interpolated margin takes for open
 _OPEN = 1e-9  # margin over which a gap is open: narrower ones count as touching bands
-_ZOOMS, _CORRECTIONS = 14, 30
+_ZOOMS, _CORRECTIONS, _HALVINGS = 14, 30, 30
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,17 @@ def nodes(runs: Sequence[Run], gaps: Sequence[Gap]) -> tuple[Array, IntArray, In
 def after(places: Array, x: Array) -> IntArray:
     """Return which of increasing places comes after x, or the last; one is before it."""
     return np.clip(np.searchsorted(places, x), 1, places.size - 1)
+
+
+def crossing(ends: Array, rates: Array) -> Array:
+    """Return where cubics on [0, 1], given by their values, below and above zero, and slopes at both ends, vanish."""
+    low, high = np.zeros(ends.shape[1]), np.ones(ends.shape[1])
+    bend = ends[1] - ends[0]
+    for _ in range(_HALVINGS):
+        s = (low + high) / 2
+        value = ends[0] + s**2 * (3 - 2 * s) * bend + s * (1 - s) * ((1 - s) * rates[0] - s * rates[1])
+        low, high = np.where(value < 0, s, low), np.where(value < 0, high, s)
+    return (low + high) / 2
 
 
 def held(places: Array, gap: IntArray, x: Array) -> BoolArray:

@@ -43,8 +43,7 @@ IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 _ROUNDS = 60
-_STEEP = 30.0  # by how much w is steeper at an edge than over the way to the next node
-_SMALL = 1e-9  # no residual of rounding is larger
+_SMALL = 1e-12  # no error of ln x by rounding is larger
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
@@ -141,6 +140,13 @@ class Outside:
         return Real(*(part[order] for part in points)), run[order], gap[order], at[order]
 
     @cached_property
+    def _climb(self) -> Array:
+        """D ln x / d(parameter) at the nodes."""
+        nodes, run, _, at = self._nodes
+        with np.errstate(all="ignore"):
+            return np.nan_to_num(self.product.rise(at, self._sides[run]) / nodes.rate, posinf=0.0, neginf=0.0)
+
+    @cached_property
     def _sides(self) -> IntArray:
         """The sides of every run."""
         return np.array([one.sides for one in self.runs])
@@ -150,6 +156,11 @@ class Outside:
         nodes, _, gap, _ = self._nodes
         return gap_runs.held(nodes.log_x, gap, log_x)
 
+    def beside(self, log_x: Array) -> BoolArray:
+        """Return where points lie in a gap but beyond its last node, within rounding of an end."""
+        inside = np.any([(log_x >= gap.left) & (log_x <= gap.right) for gap in self.gaps], axis=0)
+        return inside & ~self.holds(log_x)
+
     def at(self, log_x: Array) -> Real:
         """Return what there is at points that it holds."""
         nodes, run, _, at = self._nodes
@@ -158,11 +169,11 @@ class Outside:
         w, beyond, rate = (part[i - 1] + share * (part[i] - part[i - 1]) for part in nodes[1:])
         one = np.flatnonzero(run[i] == run[i - 1])  # or a cut of w lies between two very near nodes
         left, right = at[i - 1], at[i]
-        with np.errstate(all="ignore"):  # next to an edge, where d ln x / dw vanishes, w goes with the root of x
-            chord = np.abs((nodes.w[i] - nodes.w[i - 1]) / (nodes.log_x[i] - nodes.log_x[i - 1]))
-            from_edge, to_edge = (np.abs(nodes.rate[j]) > _STEEP * chord for j in (i - 1, i))
-            share = np.where(from_edge, np.sqrt(share), np.where(to_edge, 1 - np.sqrt(1 - share), share))
         new, last = left + share * (right - left), np.full(log_x.size, np.inf)
+        if one.size:  # next to an edge ln x is a square
+            ends = np.array([nodes.log_x[i[one] - 1], nodes.log_x[i[one]]]) - log_x[one]
+            rates = np.array([self._climb[i[one] - 1], self._climb[i[one]]]) * (right - left)[one]
+            new[one] = left[one] + gap_runs.crossing(ends, rates) * (right - left)[one]
         for _ in range(_ROUNDS if one.size else 0):
             p, sides = new[one], self._sides[run[i[one]]]
             real = self.product.real(p, sides)
@@ -173,9 +184,10 @@ class Outside:
                 step = miss * real.rate / self.product.rise(p, sides)
             low, high = np.minimum(left[one], right[one]), np.maximum(left[one], right[one])
             new[one] = np.where((p + step > low) & (p + step < high), p + step, (low + high) / 2)
-            still = (np.abs(new[one] - p) > 4e-16 * (1 + np.abs(p))) & (np.abs(miss) > 4e-16 * (1 + np.abs(log_x[one])))
-            still &= (np.abs(miss) > _SMALL) | (np.abs(miss) < last[one] / 2)  # or it is down to rounding
-            last[one] = np.abs(miss)
+            size = np.abs(miss)
+            still = (np.abs(new[one] - p) > 4e-16 * (1 + np.abs(p))) & (size > 4e-16 * (1 + np.abs(log_x[one])))
+            still &= (size > _SMALL) | (size < last[one] / 2)  # or it is down to rounding
+            last[one] = size
             one = one[still]
             if not one.size:
                 break
