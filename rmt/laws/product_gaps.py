@@ -243,11 +243,12 @@ class Product:
             found = [(Combination((r,), 1 if not within.positive else -1, above, np.empty(0), np.empty(0)), turn)]
             for i, factor in enumerate(self.factors):
                 kind = -1 if within.positive else 0 if within.holds(factor.reach) else 1
-                found = [(both, arg + (0.0 if side.positive else factor.k)) for one, arg in found
-                         for j, side in enumerate(factor.sides)
-                         if side.kind == kind and arg + (0.0 if side.positive else factor.k) < _WHOLE
-                         and one.least + self._least(i, j) < BEYOND
-                         and (both := self._both(one, i, j)) is not None]
+                short = sum(later.k for later in self.factors[i + 1 :]) + _WHOLE  # the others turn by that at the most
+                sides = [(j, 0.0 if side.positive else factor.k, self._least(within, i, j))
+                         for j, side in enumerate(factor.sides) if side.kind == kind]
+                found = [(both, arg + turns) for one, arg in found for j, turns, least in sides
+                         if -short < arg + turns < _WHOLE and one.least + least < BEYOND
+                         and (both := self._both(one, i, j, one.least + least)) is not None]
             out += [one for one, arg in found if abs(arg) < _WHOLE and -_WHOLE < one.above / self.total < 1 + _WHOLE]
         return out
 
@@ -255,7 +256,7 @@ class Product:
     def _passed(within: Range, c: float) -> bool:
         return not within.positive and not within.holds(c)
 
-    def _both(self, one: Combination, i: int, j: int) -> Combination | None:
+    def _both(self, one: Combination, i: int, j: int, least: float) -> Combination | None:
         """Return a combination with side j of factor i; None where the margin stays clear of zero."""
         factor, within, sides = self.factors[i], self.ranges[one.sides[0]], (*one.sides, j)
         odds = factor.tables[j].odds
@@ -282,19 +283,23 @@ class Product:
             if not at.size:
                 return None
         above = one.above + factor.k * factor.m * factor.sides[j].above
-        return Combination(sides, one.sign, above, at, margin, one.least + self._least(i, j))
+        return Combination(sides, one.sign, above, at, margin, least)
 
-    def _least(self, i: int, j: int) -> float:
-        """Return the least k (1 - e) of a side; 0 where other terms may outweigh it."""
-        factor, short = self.factors[i], self.factors[i].tables[j].short  # ln |1 - e|, e > 1 on the negative axis
-        if not self._alike or not short.size:
+    def _least(self, within: Range, i: int, j: int) -> float:
+        """Return the least k (1 - rho e) of a side along a range; 0 where other terms may outweigh it."""
+        factor, table = self.factors[i], self.factors[i].tables[j]
+        if not self._alike or within.holds(1.0) or not table.u.size:
             return 0.0
-        return factor.k * (math.exp(short.min()) if factor.sides[j].positive else -math.exp(short.max()))
+        at = np.clip(within.at(table.odds, factor.reach), -DEEPEST, DEEPEST)
+        plus = within.distance(at, factor.reach)  # all of one sign
+        off = (1 - factor.reach) * within.size(at)
+        own = (off + factor.reach * within.distance(at, 1.0) * np.exp(table.short)) / plus
+        return factor.k * float(own.min())
 
     @cached_property
     def _alike(self) -> bool:
-        """Whether the margin is 1 - sum k (1 - e): all rho are one, and nothing else takes part."""
-        return not self.drift and not self.curve.powers and all(factor.reach == 1 for factor in self.factors)
+        """Whether the margin is 1 - sum k (1 - rho e): nothing else takes part."""
+        return not self.drift and not self.curve.powers and all(factor.m == 1 for factor in self.factors)
 
     # ---- the margin ----------------------------------------------------------------------------------------------
 

@@ -144,3 +144,11 @@ def test_many_values_take_little_time():
            * Empirical(np.random.default_rng(601).lognormal(0, 1.28, 300)))
     assert len(law._bands) == 8
     assert_allclose(np.sum(masses(law)), 1, rtol=1e-12)
+
+
+def test_many_values_beside_laws_with_mass_at_zero_take_little_time():
+    """Every way to take two gaps of two hundred values was looked at in full: where only one can be taken, too."""
+    draw = np.random.default_rng(837)
+    law = (Discrete((0.0, 0.0653, 0.514, 9.12), (0.11, 0.06, 0.75, 0.08)) * Empirical(draw.lognormal(0, 0.194, 200))
+           * Empirical(draw.lognormal(0, 0.449, 200)) * Bernoulli(0.7))
+    assert_allclose(masses(law), [0.62, 0.08], atol=1e-9)
