@@ -29,6 +29,7 @@ from rmt.laws.residual_psi import inside, on_sheet, seen
 from rmt.laws.side_coordinate import rising
 
 _ROUNDS = 80
+_BOUNDED = 1e-6  # of ln |g|: a table that ends so flat goes no further
 _STEP = 2.0  # of Newton on the negative axis, at most
 _ROUNDING = 1e-9  # no residual of rounding is larger
 _CLEAR = 0.5  # of psi: below, ln(1 + psi) is known by it
@@ -175,11 +176,15 @@ class SumPsi(Psi):
             v, log_x, rows = curve.axis_table
             tables.append((logistic(v.astype(complex)).log_complement(float(curve.mass))[0].real - log_x, [v, *rows]))
         u = np.unique(np.concatenate([at for at, _ in tables]))
-        inner = [np.interp(u, at, row) + np.minimum(u - at[0], 0) for at, rows in tables for row in rows]
-        psi = self._psi([row.astype(complex) for row in inner], u.astype(complex)).real
-        known = (-psi > 0) & (-psi < float(self.mass))
-        s = -psi[known] / float(self.mass)
-        odds = np.log(s) - np.log1p(-s)
+        inner = [_straight(u, at, row) for at, rows in tables for row in rows]
+        inner_rows = [row.astype(complex) for row in inner]
+        s = -self._psi(inner_rows, u.astype(complex)).real / float(self.mass)
+        rest = 1 - s
+        if not self.shift:  # where s is nearly one that has digits of its own
+            below = np.sum([n * c * sigmoids(v)[1].real for _, n, c, v, _ in self._each(inner_rows)], axis=0)
+            rest = np.where(s > 0.5, (below - self._overlap) / float(self.mass), rest)
+        known = (s > 0) & (rest > 0)
+        odds = np.log(s[known]) - np.log(rest[known])
         rises = rising(odds)
         at_u = np.interp(log_odds, odds[rises], u[known][rises]) + np.minimum(log_odds - odds[0], 0)
         inner = [np.interp(at_u, u, row) + np.minimum(at_u - u[0], 0) for row in inner]
@@ -211,3 +216,13 @@ class SumPsi(Psi):
         """Return E arg(1 - zeta X) and the rest of Im y."""
         first = np.abs(self.mean_log(rows).imag)
         return first, float(self.mass) * rows[0].imag - first
+
+
+def _straight(x: Array, at: Array, row: Array) -> Array:
+    """Return a row of a table at x, on straight lines between nodes and beyond the last, of slope one before the first.
+
+    Where a term's table ends that of another, of a higher order at zero, goes on; a bounded g has reached its bound.
+    """
+    rise = at[-1] - at[-2]
+    slope = (row[-1] - row[-2]) / rise if rise > _BOUNDED else 0.0
+    return np.asarray(np.interp(x, at, row) + np.minimum(x - at[0], 0) + slope * np.maximum(x - at[-1], 0))

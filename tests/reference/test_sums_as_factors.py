@@ -127,6 +127,15 @@ def test_a_band_that_holds_mass_stays_or_is_named():
         _ = (narrow + Bernoulli(0.3)).support
 
 
+def test_the_negative_axis_of_a_sum_of_terms_of_different_orders():
+    """The table of one term ends where that of the other goes on by hundreds: Newton was left to walk there."""
+    psi = (Bernoulli(0.00026) ** 12 + MultiplicativeBrownian(0.35) * Bernoulli(0.5)).curve.slopes[0][0]
+    odds = np.array([-45.0, 0.0, 20.0, 45.0])
+    rows = [row.astype(complex) for row in psi.real_rows(odds, 1e-13)]
+    steps = psi.correction(rows, odds.astype(complex), np.ones(odds.size, complex))[0]
+    assert_allclose(np.array(rows) + steps, rows, rtol=1e-12)
+
+
 @pytest.mark.parametrize("distance", [1e-3, 1e-7, 1e-12])
 def test_the_logistic_function_next_to_its_pole(distance):
     v = 1j * math.pi + distance * np.exp(1j * np.linspace(-3, -0.1, 7))
