@@ -76,7 +76,8 @@ class SumEquations:
         self.variances = np.array([variance for *_, variance in others]).reshape(-1, 1)
         self.reach = np.array([max(abs(end) for end in law._ends) for law in self.laws]).reshape(-1, 1)
         order = np.arange(1, _TERMS)
-        self.slopes_of_r = [order * law._cumulants(_TERMS)[1:] for law in self.laws]
+        self.slopes_of_r = [order * (law * (1 / reach))._cumulants(_TERMS)[1:]  # of X over its reach
+                            for law, reach in zip(self.laws, self.reach[:, 0].tolist(), strict=True)]
         elementary = sum(n * law.var() for law, n in self.elementary)
         counts = self.n - np.eye(len(self.laws))  # of what there is beside one copy of each
         self.without = counts @ self.variances[:, 0] + elementary
@@ -137,7 +138,9 @@ class SumEquations:
             series = 4 * self.reach * np.abs(g) < _NEAR_ZERO  # where the difference of dF and d omega has no digits
             by_g, in_reach = np.zeros_like(omega), series.any(axis=0)
             if in_reach.any():
-                by_g[:, in_reach] = [polyval(g[in_reach], coefficients) for coefficients in self.slopes_of_r]
+                inner = self.reach * g[in_reach]
+                by_g[:, in_reach] = [polyval(part, row) for part, row in zip(inner, self.slopes_of_r, strict=True)]
+                by_g *= self.reach**2
             turned = share * np.where(series, by_g * dg_each, d_omega + dg_each / g_each**2)
             size, least_omega = np.abs(omega), np.where(least, omega, 0).sum(0)
             rounds = np.abs(least_omega) + np.abs(share * h).sum(0) + (np.abs(turned / d_omega) * size).sum(0)

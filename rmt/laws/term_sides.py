@@ -173,20 +173,24 @@ class Term:
         return np.asarray(expit(-logit)), np.asarray(expit(logit))
 
     @cached_property
-    def _series(self) -> tuple[float, int, Array]:
-        """The law's reach, the first order of its free cumulants without digits, and c = G^2 R'(G) without those."""
-        cumulants, order = self.law._cumulants(_TERMS), np.arange(1, _TERMS + 1)
-        ends = np.array(self.law._ends)
-        lost = (order > 2) & (cumulants != 0) & (np.abs(cumulants) < 1e-12 * np.abs(ends).max() ** order)
+    def _series(self) -> tuple[float, int, float, Array]:
+        """The law's reach, the first order of its free cumulants without digits, and c = G^2 R'(G) without those.
+
+        As a series in G times a unit, which comes before it.
+        """
+        ends, order = np.array(self.law._ends), np.arange(1, _TERMS + 1)
+        unit = float(np.abs(ends).max())
+        cumulants = (self.law * (1 / unit))._cumulants(_TERMS)
+        lost = (order > 2) & (cumulants != 0) & (np.abs(cumulants) < 1e-12)
         first = int(order[lost][0]) if lost.any() else _TERMS + 1
         known = np.where(order < first, (order - 1) * cumulants, 0)
-        return float(np.abs(ends - self.mean).max()), first, np.r_[0.0, 0.0, known[1:]]
+        return float(np.abs(ends - self.mean).max()), first, unit, np.r_[0.0, 0.0, known[1:]]
 
     def _short(self, g: Array, rise: Array) -> Array:
         """Return c; next to infinity, where 1/F' says less of it, from the series."""
-        reach, first, coefficients = self._series
+        reach, first, unit, coefficients = self._series
         with np.errstate(all="ignore"):
-            series = np.abs(polyval(g, coefficients))
+            series = np.abs(polyval(unit * g, coefficients))
             better = (4 * reach * np.abs(g)) ** (first - 2) * series < 4e-16
         return np.where(better & (rise > 0.5), series, np.maximum(1 - rise, 1e-17))
 

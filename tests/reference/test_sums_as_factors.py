@@ -96,6 +96,8 @@ FOUND = (
     "0.00298 * ((FussCatalan(11) + MarchenkoPastur(2800.0)) * (Bernoulli(0.53) * MultiplicativeBrownian(0.013)))",
     "(Discrete((0.0185, 0.0, 0.0176), (0.06, 0.01, 0.93)) + SquaredSlope('elu', 2.84e-11)) "
     "+ (MultiplicativeBrownian(1.02) * Discrete((104.0, 370.0, 244.0, 357.0), (0.0419, 0.4621, 0.493, 0.003)))",
+    "(SquaredSlope('silu', 762.0) * Discrete((0.0, 0.00439, 0.00458), (0.0464, 0.0472, 0.9064))) "
+    "+ (Discrete((0.0, 40.1, 42.7, 60.1, 17.1, 28.1), (0.025, 0.155, 0.415, 0.08, 0.07, 0.255)) ** 20)",
 )
 
 
