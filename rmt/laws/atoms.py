@@ -1,11 +1,19 @@
-"""Point masses of a free product, at zero and away from it."""
+"""Point masses of free products and sums: where they are, and how much."""
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.rational import power
+
+Places = list[tuple[Fraction, Fraction]]
 
 
 def candidates(curve: MasterCurve) -> tuple[tuple[Fraction, Fraction], ...]:
@@ -21,13 +29,28 @@ def candidates(curve: MasterCurve) -> tuple[tuple[Fraction, Fraction], ...]:
     for m, k in curve.powers:
         found = [(x * power(m, -k), mass) for x, mass in found]
     lacking = [[(power(d, k), k * m * (1 - p)) for d, p in law.point_masses] for law, m, k in curve.slopes]
-    if not all(lacking):
-        return ()
-    least = [min(lack for _, lack in places) for places in lacking]
+    return tuple((x, mass) for x, mass in combined(found, lacking, operator.mul) if mass >= 0)
+
+
+def combined(found: Places, lacking: Sequence[Places],
+             join: Callable[[Fraction, Fraction], Fraction]) -> tuple[tuple[Fraction, Fraction], ...]:
+    """Return the places with their masses, increasing, joined with one of every law, where some mass may be left.
+
+    `lacking` has the places of every law and what its other values weigh.
+    """
+    least = [min((lack for _, lack in places), default=Fraction(2)) for places in lacking]
     for i, places in enumerate(lacking):
         later = sum(least[i + 1 :], Fraction(0))
-        found = [(x * d, mass - lack) for x, mass in found for d, lack in places if mass - lack >= later]
-    return tuple(sorted((x, mass) for x, mass in found if mass >= 0))
+        found = [(join(x, place), mass - lack) for x, mass in found for place, lack in places if mass - lack >= later]
+    return tuple(sorted(found))
+
+
+def at_place(x: float, places: NDArray[np.float64], room: float) -> float:
+    """Return the nearest place where x is within `room` of it: there it is exact; else x."""
+    if not (places.size and math.isfinite(x)):
+        return x
+    at = float(places[np.abs(places - x).argmin()])
+    return at if abs(at - x) <= room else x
 
 
 def positive_atoms(curve: MasterCurve) -> tuple[tuple[Fraction, Fraction], ...]:

@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import brentq
 
-from rmt.laws.atoms import candidates, positive_atoms
+from rmt.laws.atoms import at_place, candidates, positive_atoms
 from rmt.laws.band_search import REAL, find_bands, polished, turning_point
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.gap_runs import Gap
@@ -57,18 +57,12 @@ def between_gaps(curve: MasterCurve, gaps: Sequence[Gap]) -> tuple[tuple[tuple[f
     known = np.array([log_of(x) for x, _ in candidates(curve)])
     atoms = [log_of(x) for x, _ in positive_atoms(curve)]
 
-    def exact(x: float) -> float:
-        if not (known.size and math.isfinite(x)):
-            return x
-        at = float(known[np.abs(known - x).argmin()])
-        return at if abs(at - x) <= _NARROW * (1 + abs(x)) else x
-
     found = [*gaps]
     if found[0].left > -math.inf:
         found.insert(0, Gap(-math.inf, -math.inf, float(curve.mass)))
     out = []
     for a, b in itertools.pairwise(found):
-        low, high = exact(a.right), exact(b.left)
+        low, high = (at_place(x, known, _NARROW * (1 + abs(x))) for x in (a.right, b.left))
         if not low < high and low not in atoms:
             raise ConvergenceError(f"a band near ln x = {low:.6g} with the mass {a.above - b.above:.4g} is too narrow "
                                    "for a float")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt.checks import Number, number, positive
+from rmt.laws.atoms import at_place, combined
 from rmt.laws.distribution import Array, BoolArray, Moved
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.finite_law import FiniteLaw, finite_curve
@@ -224,14 +226,9 @@ class FreeSum(Law):
 
         Bercovici and Voiculescu 1998, Theorem 7.4.
         """
-        found = [(Fraction(0), Fraction(1))]
         lacking = [[(Fraction(n) * x, Fraction(n) * (1 - mass)) for x, mass in law._point_masses]
                    for law, n in self.terms]
-        least = [min((lack for _, lack in places), default=Fraction(2)) for places in lacking]
-        for i, places in enumerate(lacking):
-            later = sum(least[i + 1 :], Fraction(0))
-            found = [(x + place, mass - lack) for x, mass in found for place, lack in places if mass - lack >= later]
-        return tuple(sorted(found))
+        return combined([(Fraction(0), Fraction(1))], lacking, operator.add)
 
     @property
     def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
@@ -260,8 +257,7 @@ class FreeSum(Law):
             if x < low < _ROUNDING * self._unit:  # above zero by less than there are digits
                 return min(low, 0.0)
             x = min(max(x, low), high)
-            at = float(known[np.abs(known - x).argmin()]) if known.size else math.inf
-            return at if abs(at - x) <= _ROUNDING * (self._unit + abs(x)) else x
+            return at_place(x, known, _ROUNDING * (self._unit + abs(x)))
 
         return tuple(((exact(a.right), exact(b.left)), a.above - b.above)
                      for a, b in itertools.pairwise(self._outside.gaps))
