@@ -7,7 +7,7 @@ with a parameter; here the margin is searched for its runs, however narrow, and 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,9 @@ NEARLY = 0.1  # size of a margin between nodes that may have the other sign ther
 SAME = 1e-9  # of masses that are equal, and of places, in units
 BEYOND = 1.25  # what a margin takes from one, which no interpolated margin takes for open
 _OPEN = 1e-9  # margin over which a gap is open: narrower ones count as touching bands
-_ZOOMS, _CORRECTIONS, _HALVINGS = 14, 30, 30
+_ZOOMS, _CORRECTIONS, _HALVINGS, _ROUNDS = 14, 30, 30, 60
+_LEAST = 4e-16  # a step, or a miss over its scale, that is none
+_SMALL = 1e-12  # no error of a place by rounding is larger, over its scale
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,34 @@ def crossing(ends: Array, rates: Array) -> Array:
         value = ends[0] + s**2 * (3 - 2 * s) * bend + s * (1 - s) * ((1 - s) * rates[0] - s * rates[1])
         low, high = np.where(value < 0, s, low), np.where(value < 0, high, s)
     return (low + high) / 2
+
+
+def meet(see: Callable[[Array, IntArray], tuple[Array, Array]], ends: Array, misses: Array, rates: Array,
+         scale: Array) -> None:
+    """Look (`see`) at parameters nearer and nearer to where places meet their goals, by Newton between two nodes.
+
+    At some of the points `see` returns place less goal, and its rate along the parameter; `ends`, `misses` and `rates`
+    are those of the nodes, of which the first is below the goal. It starts from the cubic through them: next to an edge
+    a place is a square. It ends at rounding, of the scale.
+    """
+    left, right = ends.copy()
+    p = left + crossing(misses, rates * (right - left)) * (right - left)
+    todo, last = np.arange(p.size), np.full(p.size, np.inf)
+    for _ in range(_ROUNDS):
+        if not todo.size:
+            return
+        at = p[todo]
+        miss, rate = see(at, todo)
+        left[todo], right[todo] = np.where(miss < 0, at, left[todo]), np.where(miss < 0, right[todo], at)
+        with np.errstate(all="ignore"):
+            new = at - miss / rate
+        low, high = np.minimum(left[todo], right[todo]), np.maximum(left[todo], right[todo])
+        p[todo] = np.where((new > low) & (new < high), new, (low + high) / 2)
+        size = np.abs(miss) / scale[todo]
+        still = (np.abs(p[todo] - at) > _LEAST * (1 + np.abs(at))) & (size > _LEAST)
+        still &= (size > _SMALL) | (size < last[todo] / 2)  # or it is down to rounding
+        last[todo] = size
+        todo = todo[still]
 
 
 def held(places: Array, gap: IntArray, x: Array) -> BoolArray:

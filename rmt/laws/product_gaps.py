@@ -42,8 +42,6 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
-_ROUNDS = 60
-_SMALL = 1e-12  # no error of ln x by rounding is larger
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
@@ -168,29 +166,17 @@ class Outside:
         share = (log_x - nodes.log_x[i - 1]) / (nodes.log_x[i] - nodes.log_x[i - 1])
         w, beyond, rate = (part[i - 1] + share * (part[i] - part[i - 1]) for part in nodes[1:])
         one = np.flatnonzero(run[i] == run[i - 1])  # or a cut of w lies between two very near nodes
-        left, right = at[i - 1], at[i]
-        new, last = left + share * (right - left), np.full(log_x.size, np.inf)
-        if one.size:  # next to an edge ln x is a square
-            ends = np.array([nodes.log_x[i[one] - 1], nodes.log_x[i[one]]]) - log_x[one]
-            rates = np.array([self._climb[i[one] - 1], self._climb[i[one]]]) * (right - left)[one]
-            new[one] = left[one] + gap_runs.crossing(ends, rates) * (right - left)[one]
-        for _ in range(_ROUNDS if one.size else 0):
-            p, sides = new[one], self._sides[run[i[one]]]
+        goal, before, after = log_x[one], i[one] - 1, i[one]
+
+        def see(p: Array, some: IntArray) -> tuple[Array, Array]:
+            here, sides = one[some], self._sides[run[after[some]]]
             real = self.product.real(p, sides)
-            w[one], beyond[one], rate[one] = real[1:]
-            miss = log_x[one] - real.log_x
-            left[one], right[one] = np.where(miss > 0, p, left[one]), np.where(miss > 0, right[one], p)
+            w[here], beyond[here], rate[here] = real[1:]
             with np.errstate(all="ignore"):
-                step = miss * real.rate / self.product.rise(p, sides)
-            low, high = np.minimum(left[one], right[one]), np.maximum(left[one], right[one])
-            new[one] = np.where((p + step > low) & (p + step < high), p + step, (low + high) / 2)
-            size = np.abs(miss)
-            still = (np.abs(new[one] - p) > 4e-16 * (1 + np.abs(p))) & (size > 4e-16 * (1 + np.abs(log_x[one])))
-            still &= (size > _SMALL) | (size < last[one] / 2)  # or it is down to rounding
-            last[one] = size
-            one = one[still]
-            if not one.size:
-                break
+                return real.log_x - goal[some], self.product.rise(p, sides) / real.rate
+
+        gap_runs.meet(see, np.array([at[before], at[after]]), nodes.log_x[np.array([before, after])] - goal,
+                      self._climb[np.array([before, after])], 1 + np.abs(goal))
         return Real(log_x, w, beyond, rate)
 
 

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import elementwise
 
 from rmt.laws import gap_runs
 from rmt.laws.errors import ConvergenceError
@@ -141,15 +140,21 @@ class Outside:
         """Return G and every omega at real z, each between two nodes of one gap: exactly where they are of one run."""
         i, nodes = self._after(z), self._nodes
         g, omega = self.nearly(z)
-        if (one := (nodes.run[i] == nodes.run[i - 1]) & (nodes.run[i] >= 0)).any():
-            i, z, run = i[one], z[one], nodes.run[i[one]]
-            found = elementwise.find_root(
-                lambda at, k: self.margin.place(at, self._sides[run[k]]) - z[k], (nodes.log_f[i - 1], nodes.log_f[i]),
-                args=(np.arange(z.size),), tolerances={"xatol": 1e-15, "xrtol": 4e-16})
-            bracketed = found.status != -1  # or z is a node but for rounding, and between the two next to nothing lies
-            log_f, run, sign = found.x[bracketed], run[bracketed], np.sign(nodes.f[i])[bracketed]
-            one[one] = bracketed
-            g[one], omega[:, one] = np.exp(-log_f) * sign, self.margin.points(log_f, self._sides[run])[0]
+        one = np.flatnonzero((nodes.run[i] == nodes.run[i - 1]) & (nodes.run[i] >= 0))
+        if not one.size:
+            return g, omega
+        goal, before, after = z[one], i[one] - 1, i[one]
+        sign = np.sign(nodes.f[after])
+
+        def see(log_f: Array, some: IntArray) -> tuple[Array, Array]:
+            here, sides = one[some], self._sides[nodes.run[after[some]]]
+            place, omega[:, here], climb = self.margin.seen(log_f, sides)
+            g[here] = np.exp(-log_f) * sign[some]
+            return place - goal[some], climb
+
+        ends = np.array([before, after])
+        rates = self.margin.seen(nodes.log_f[ends].ravel(), self._sides[nodes.run[ends].ravel()])[2].reshape(2, -1)
+        gap_runs.meet(see, nodes.log_f[ends], nodes.z[ends] - goal, rates, self.margin.unit + np.abs(goal))
         return g, omega
 
 
@@ -231,6 +236,14 @@ class _Margin:
     def place(self, log_f: Array, sides: IntArray) -> Array:
         """Return z."""
         return self.z(log_f, sides, *self.points(log_f, sides))
+
+    def seen(self, log_f: Array, sides: IntArray) -> tuple[Array, Array, Array]:
+        """Return z, omega of every law, and dz / d ln |F|."""
+        points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
+        omega, h = (np.array([getattr(point, name) for point in points]) for name in ("omega", "h"))
+        f = np.exp(log_f) * np.array([self.terms[0].sides[k].sign for k in sides[:, 0]])
+        off = sum(term.n * point.short for term, point in zip(self.terms, points, strict=True))
+        return self.z(log_f, sides, omega, h), omega, f * (1 - off)
 
     def points(self, log_f: Array, sides: IntArray) -> Array:
         """Return omega and h of every law."""
