@@ -131,7 +131,7 @@ def test_a_band_that_holds_mass_stays_or_is_named():
 
 def test_the_negative_axis_of_a_sum_of_terms_of_different_orders():
     """The table of one term ends where that of the other goes on by hundreds: Newton was left to walk there."""
-    psi = (Bernoulli(0.00026) ** 12 + MultiplicativeBrownian(0.35) * Bernoulli(0.5)).curve.slopes[0][0]
+    psi = (FussCatalan(12) + MultiplicativeBrownian(0.35) * Bernoulli(0.5)).curve.slopes[0][0]
     odds = np.array([-45.0, 0.0, 20.0, 45.0])
     rows = [row.astype(complex) for row in psi.real_rows(odds, 1e-13)]
     steps = psi.correction(rows, odds.astype(complex), np.ones(odds.size, complex))[0]
