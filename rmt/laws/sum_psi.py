@@ -31,6 +31,8 @@ from rmt.laws.side_coordinate import rising
 _ROUNDS = 80
 _BOUNDED = 1e-6  # of ln |g|: a table that ends so flat goes no further
 _STEP = 2.0  # of Newton on the negative axis, at most
+_BOTTOM = 30.0  # of the logit of -psi, where 1 + psi has no digits of its own: beyond, the rows are straight lines
+_ROUNDED = 1e-14  # over what v moves psi by
 _ROUNDING = 1e-9  # no residual of rounding is larger
 _CLEAR = 0.5  # of psi: below, ln(1 + psi) is known by it
 
@@ -77,6 +79,12 @@ class SumPsi(Psi):
     def order(self) -> int:
         """The order of the zero of 1/S at w = -mass."""
         return self.at.order
+
+    @property
+    def deepest(self) -> float:
+        """The logit of -psi / mass up to which it has digits: 1 + psi has none of its own where no X_i reaches zero."""
+        clear = all(curve.mass == 1 and curve.order == 1 for curve, _ in self.terms)
+        return _BOTTOM if self.shift or (clear and self._overlap) else math.inf
 
     @property
     def noise(self) -> float:
@@ -133,12 +141,15 @@ class SumPsi(Psi):
             _, _, log_u, d_log_u, log_x, d_log_x, *moves = seen(curve, v, others)
             s, rest = sigmoids(v)
             miss, rate = log_u - log_x + 1j * math.pi - u, d_log_u - d_log_x
+            rate = np.where(rate == 0, rest, rate)  # a bounded g: it goes with 1 + w, below rounding
             lack = lack + n * c * np.where(near, -rest, s)
             change = -n * c * s * rest / rate
             left = left + n * c * np.where(near, rest + s * rest / rate, s * (rest / rate - 1))
             whole, unmet = whole + change, unmet + change * miss
             found.append((miss, rate, moves))
         step, gain = (lack + unmet) / whole, -mass * at.s * at.rest * goal_slope / whole
+        # psi is that of the goal, but for the rounding of v, which next to an atom is all that the rows lack of it
+        left = left + np.where(np.abs(lack) > _ROUNDED * (1 + np.abs(at.s * at.rest)), lack, 0)
         first = gain * left * np.exp(-log_k)
         steps, gains = [step], [first]
         for miss, rate, moves in found:
@@ -157,15 +168,16 @@ class SumPsi(Psi):
 
     def real_rows(self, log_odds: Array, tolerance: float) -> list[Array]:
         """Return the rows on the negative axis, by Newton from the tables of the X_i."""
-        rows, goal = [row.astype(complex) for row in self._nearly(log_odds)], log_odds.astype(complex)
+        known = np.minimum(log_odds, self.deepest)
+        rows, goal = [row.astype(complex) for row in self._nearly(known)], known.astype(complex)
         last = math.inf
         for _ in range(_ROUNDS):
-            steps = self.correction(rows, goal, np.ones_like(goal))[0]
+            steps, gains, _ = self.correction(rows, goal, np.ones_like(goal))
             size = float(np.max([np.abs(step) / (1 + np.abs(row)) for step, row in zip(steps, rows, strict=True)]))
             slower = np.minimum(1.0, _STEP / np.maximum(np.max(np.abs(steps), axis=0), 1e-300))
             rows = [(row + slower * step).real.astype(complex) for row, step in zip(rows, steps, strict=True)]
             if size <= tolerance or last / 2 < size < _ROUNDING:
-                return [row.real for row in rows]
+                return [row.real + gain.real * (log_odds - known) for row, gain in zip(rows, gains, strict=True)]
             last = size
         raise ConvergenceError(f"psi of {self.at.law}: no real root")
 
@@ -195,7 +207,7 @@ class SumPsi(Psi):
         """Return psi at ln -g."""
         total = np.zeros_like(u)
         if self.shift:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 total -= float(self.shift) * np.exp(u)
         for _, n, c, v, _ in self._each(inner):
             total -= n * c * sigmoids(v)[0]

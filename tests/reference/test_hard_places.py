@@ -1,0 +1,147 @@
+"""Places where a solver lost its way: next to atoms and edges, in thin tails, at deep hard edges, over many bands."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import rmt
+from benchmarks import judged
+from benchmarks.expressions import parsed
+from rmt import Bernoulli, Discrete, Empirical, FussCatalan, MarchenkoPastur, MultiplicativeBrownian, SquaredSlope
+from rmt.laws.finite_law import FiniteLaw
+from rmt.laws.logistic import angle_sums, logistic, sigmoid_sums, sigmoids
+from rmt.laws.nearest import nearest
+from rmt.laws.subordination import Solution
+
+# each of these raised, was wrong or took a minute
+FOUND = (
+    # a panel whose last node lies before the edge that a thin tail blurs
+    "Discrete((0.0, 3.93, 4.18, 6.3, 14.8), (0.0212, 0.4123, 0.0868, 0.1713, 0.3084)) + SquaredSlope('silu', 8.52e-05)",
+    # a hard edge whose power begins far below the top, or far from where a thin law has it
+    "(MarchenkoPastur(0.142) * Discrete((0.0, 0.261, 0.115), (0.0664, 0.1359, 0.7977)) * FussCatalan(12)) ** 1.38",
+    "SquaredSlope('silu', 893.0) * MultiplicativeBrownian(0.0613)",
+    "SquaredSlope('gelu', 342.0) * Discrete((1.0, 1.2), (0.5, 0.5))",
+    # a sum as a factor, next to an atom of its terms
+    "((SquaredSlope('leaky_relu(0.01)', 1.88e-09) + 4.34) ** 1.37) + Discrete((0.0, 734.0, -145.0), "
+    "(0.8207, 0.015, 0.1643))",
+    # a band that ends at an atom, and a slope that is flat far out
+    "103.0 * SquaredSlope('selu', 0.00821)",
+    "SquaredSlope('silu', 157.0) + SquaredSlope('sigmoid', 1.06e-09)",
+)
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_what_was_found_by_the_sweep(text):
+    report = judged.Report([], [], [])
+    law = judged.queries(parsed(text), report)
+    judged.independent(parsed(text), law, report)
+    assert (report.wrong, report.raised) == ([], [])
+
+
+def test_a_step_toward_a_sum_is_quadratic_where_r_is_a_series():
+    """Of a narrow term R is a series in G: its omega off by eps, a step must leave eps^2, or narrow bands are lost."""
+    law = Discrete((-0.001, 0.002), (0.4, 0.6)) + Empirical(np.linspace(-1, 1, 40))
+    solver = law._solver
+    z = np.array([0.3 + 1e-3j])
+    true = solver.solve(z)
+    size = np.abs(true.g * 0.002)
+    assert size < 0.01  # R of the narrow term is a series there
+    errors = []
+    for eps in (1e-3, 1e-4):
+        off = true.at * np.array([[1 + eps], [1.0]])
+        step = solver.step(z, true.g, off)
+        value = np.where(step.large, 1 / true.g, true.g) + step.g
+        errors.append(float(np.abs(np.where(step.large, 1 / value, value) / true.g - 1)[0]))
+    assert errors[1] < errors[0] / 30
+
+
+def test_only_a_proved_root_is_taken_on_the_way_down():
+    """Beside an edge of a law with many bands a real root is near that is on no branch of the law."""
+    law = Discrete((0.0, 0.03), (0.1, 0.9)) + Empirical(np.random.default_rng(3).normal(0, 0.5, 60))
+    low, high = law._bands[20]
+    z = (high - (high - low) * np.array([1e-6, 1e-5, 1e-4, 1e-3])).astype(complex)
+    found = law._solver._followed_down(z)
+    assert np.all(found.g.imag < 0)
+    assert_allclose(found.g.imag / np.sqrt(high - z.real), found.g.imag[0] / np.sqrt(high - z.real[0]), rtol=0.05)
+
+
+@pytest.mark.parametrize("law", [
+    MarchenkoPastur(0.5), Bernoulli(0.3) * MarchenkoPastur(1) + Discrete((0, 5, 9), (0.2, 0.3, 0.5)), FussCatalan(3)])
+def test_averages_are_those_of_every_band(law):
+    whole = law.expect(np.cos)
+    parts = [law.expect(lambda x, low=low, high=high: np.where((x >= low) & (x <= high), np.cos(x), 0.0))
+             for low, high in law.support]
+    atoms = sum(mass * np.cos(x) for x, mass in law.atoms.items()
+                if not any(low <= x <= high for low, high in law.support))
+    assert_allclose(sum(parts) + atoms, whole, atol=1e-9)
+
+
+def test_averages_over_many_bands():
+    values = np.sort(np.random.default_rng(5).normal(0, 1, 60))
+    law = Bernoulli(0.003) + Empirical(values)
+    assert len(law.support) > 50
+    assert_allclose(law.expect(np.ones_like), 1, atol=1e-10)
+    assert_allclose(law.expect(lambda x: x**2), law.var() + law.mean() ** 2, rtol=1e-10)
+
+
+def test_a_hard_edge_is_followed_to_its_power():
+    law = SquaredSlope("silu", 893.0)
+    bottom = law.curve.log_x_at_bottom
+    assert -540 < bottom < -500  # where u is nine deviations off, e^(2 u): its power e^(t/2) begins only there
+    product = law * MultiplicativeBrownian(0.0613)
+    assert_allclose(product.log.cdf(product.log.ppf([1e-12, 1e-6, 0.3])), [1e-12, 1e-6, 0.3], rtol=1e-9)
+
+
+def test_a_slope_law_that_ends_at_once_has_nothing_behind():
+    """gelu' under every float counts as zero: ln X ends at -1381 with a density, and nothing leaks beyond."""
+    law = SquaredSlope("gelu", 342.0) * Discrete((1, 1.2), (0.5, 0.5))
+    t = np.array([-1300.0, -1383.0, -1390.0])
+    density = np.exp(law._local(t).log_density)
+    assert density[0] > 1e-5
+    assert np.all(density[1:] < 1e-11)
+
+
+def test_a_stack_whose_slopes_hold_a_speck():
+    """A piece of mass 1e-14 as one value is a plateau of psi that Newton does not leave."""
+    prediction = rmt.predict(rmt.mlp([100] * 101, activation="softplus", init="gaussian(sigma_w=3)"))
+    log = prediction.spectrum.log
+    levels = np.array([0.001, 0.1, 0.5, 0.99])
+    assert_allclose(log.cdf(log.ppf(levels)), levels, rtol=1e-7)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-9, 3.0, 400.0])
+def test_sums_of_sigmoids_are_those_of_each(shift):
+    log_x = np.array([-2.0, 0.0, 1.5, 250.0])
+    weights = np.array([0.1, 0.4, 0.3, 0.2])
+    y = np.array([1j * np.pi + shift, 1e-12j + shift, shift + 2j, shift + 1e-11 + 1j * np.pi])
+    y = y[shift == 0:]  # the first is a pole
+    up, rest = sigmoids(y[:, None] + log_x)
+    found = sigmoid_sums(y, log_x, np.exp(log_x), weights)
+    for ours, true in zip(found, (rest @ weights, up @ weights, (up * rest) @ weights), strict=True):
+        assert_allclose(ours, true, rtol=1e-12)
+    ahead, behind = angle_sums(y, log_x, np.exp(log_x), weights)
+    at = logistic(y[:, None] + log_x)
+    assert_allclose(ahead, -(at.log_rest.imag @ weights), rtol=1e-9, atol=1e-14)
+    assert_allclose(behind, at.log_s.imag @ weights, rtol=1e-9, atol=1e-14)
+
+
+def test_a_finite_law_is_looked_at_in_blocks(monkeypatch):
+    law = Empirical(np.random.default_rng(0).normal(size=50))
+    z = np.linspace(-2, 2, 400) + 0.1j
+    whole = law._branch(z)
+    monkeypatch.setattr("rmt.laws.finite_law._BLOCK", 64)
+    for part, ours in zip(law._branch(z), whole, strict=True):
+        assert_allclose(part, ours, rtol=1e-13)
+    assert isinstance(law, FiniteLaw)
+
+
+def test_the_nearest_of_places_that_are_not_all_finite():
+    places = np.array([0.0, 1 + 1j, 5.0, 1e300])
+    assert nearest(np.array([0.9 + 0.8j, 4.0, -1.0, np.inf, np.nan]), places).tolist() == [1, 2, 0, 3, 0]
+
+
+def test_a_solution_is_put_in_place():
+    one = Solution(np.zeros(3, complex), np.zeros((2, 3), complex))
+    one.put(np.array([1]), Solution(np.ones(1, complex), np.full((2, 1), 2.0 + 0j)))
+    assert one.g.tolist() == [0, 1, 0]
+    assert one.at[:, 1].tolist() == [2, 2]
