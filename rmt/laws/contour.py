@@ -106,7 +106,7 @@ def branched(branches: Sequence[Branch], variance: float, times: int = 1) -> Con
     points = {x: mass for x, mass in points.items() if mass > _NO_MASS * live}
     ranges = sorted([*ranges, *((math.log(x), math.log(x)) for x in points)])
     highest = np.maximum.accumulate([high for _, high in ranges])
-    connected = all(low <= high + FLAT for (low, _), high in zip(ranges[1:], highest, strict=False))
+    connected = all(low <= high for (low, _), high in zip(ranges[1:], highest, strict=False))
     at = np.r_[*(log_x for log_x, _ in parts), np.log([*points] or np.zeros(0))]
     return Contour(at, np.r_[*(w for _, w in parts), [*points.values()]], points, ranges[0][0], float(highest[-1]),
                    connected, max(zeros), tuple(kept), times)

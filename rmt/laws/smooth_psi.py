@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rmt.laws.contour import FLAT, REACH, UNDER, Contour, contour, live_mass
+from rmt.laws.contour import REACH, UNDER, Contour, contour, live_mass
 from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
 from rmt.laws.logistic import log_upper, sigmoid_sums, sigmoids, softplus
@@ -112,7 +112,7 @@ class SmoothPsi(ExplicitPsi):
     def log_intervals(self) -> list[tuple[float, float]]:
         """Ln of the values that its pieces take, and of its atoms."""
         points = [math.log(x) for x in self.contour.point_masses]
-        return joined([*(piece.logs[::-1] for piece in self.contour.pieces), *zip(points, points, strict=True)], FLAT)
+        return joined([*(piece.logs[::-1] for piece in self.contour.pieces), *zip(points, points, strict=True)], 0.0)
 
     @cached_property
     def end_odds(self) -> tuple[float, float]:
