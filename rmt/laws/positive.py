@@ -22,6 +22,8 @@ from rmt.laws.master_curve import ComplexArray, MasterCurve, upper
 from rmt.laws.product_gaps import Outside, outside
 from rmt.laws.rational import log_of
 
+_NEAR, _FLAT = 1e-6, 1e-5  # of ln x and of a band: nearer to an atom w^2 times rounding is some density, and it is flat
+_WIDE = 1e-3  # a band in ln x
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
@@ -81,8 +83,26 @@ class PositiveLaw(Law):
         return 1e-12 if self._dear else 1e-15 * max(1.0, sum(float(k) for *_, k in self.curve.slopes) / 2)
 
     def _at(self, t: Array, state: Any = None) -> Local:
-        v, y = self.curve.root(t.astype(complex), state)
-        return Local(*self.curve.tails(v, y), self.curve.log_im_w(v) - math.log(math.pi), [v, *y])
+        """Return what `_local` does; so near an atom that its w drowns the density, as a little further away."""
+        step = self._away(t)
+        v, y = self.curve.root((t + step).astype(complex), state)
+        lower, upper = self.curve.tails(v, y)
+        log_density = self.curve.log_im_w(v) - math.log(math.pi)
+        if step.any():
+            between = np.exp(log_density) * step
+            lower, upper = lower - between, upper + between
+        return Local(lower, upper, log_density, [v, *y])
+
+    def _away(self, t: Array) -> Array:
+        """Return the step from points too near to an atom that a wide band reaches to where they are not; else 0."""
+        step = np.zeros(t.size)
+        atoms = {place for place, _ in self._points} if self.curve.slopes else ()
+        for low, high in vars(self).get("_bands", ()) if atoms else ():
+            for end, side in ((low, 1.0), (high, -1.0)):
+                if end in atoms and high - low > _WIDE:
+                    near, gone = min(_NEAR, _FLAT * (high - low)), side * (t - end)
+                    step = np.where((gone > 0) & (gone < near), side * (near - gone), step)
+        return step
 
     # The parameter is v, along which a curve without slopes is explicit; of a law that is given by its psi alone it is
     # y, of a curve with more no parameter saves the root, and it is z.

@@ -24,9 +24,14 @@ FOUND = (
     # a sum as a factor, next to an atom of its terms
     "((SquaredSlope('leaky_relu(0.01)', 1.88e-09) + 4.34) ** 1.37) + Discrete((0.0, 734.0, -145.0), "
     "(0.8207, 0.015, 0.1643))",
-    # a band that ends at an atom, and a slope that is flat far out
+    # an atom that a band reaches, a band that ends at one, and slopes that are flat far out
+    "(Discrete((0.766, 0.89, 713.0, 528.0), (0.015, 0.005, 0.63, 0.35)) * SquaredSlope('elu', 0.574)) + 0.839",
     "103.0 * SquaredSlope('selu', 0.00821)",
     "SquaredSlope('silu', 157.0) + SquaredSlope('sigmoid', 1.06e-09)",
+    "SquaredSlope('silu', 300.0) * Discrete((1.0, 2.0), (0.5, 0.5))",
+    # terms whose g are bounded at scales far apart
+    "((MultiplicativeBrownian(0.0543) + 1.0) * Discrete((0.0562, 84.6), (0.13, 0.87))) "
+    "+ (1e22 * (MarchenkoPastur(0.2) + 1.0))",
 )
 
 
@@ -107,6 +112,14 @@ def test_a_stack_whose_slopes_hold_a_speck():
     log = prediction.spectrum.log
     levels = np.array([0.001, 0.1, 0.5, 0.99])
     assert_allclose(log.cdf(log.ppf(levels)), levels, rtol=1e-7)
+
+
+def test_next_to_an_atom_the_density_is_that_of_its_band():
+    law = Discrete((1, 2), (0.3, 0.7)) * SquaredSlope("elu", 0.5)
+    atom = max(x for x in law.atoms if x in dict(law.support).values())
+    at = atom * (1 - np.array([1e-12, 1e-10, 1e-8, 1e-6]))
+    assert_allclose(law.pdf(at), law.pdf(at[-1]), rtol=1e-3)
+    assert_allclose(law.cdf(at) - law.cdf(at[-1]), law.pdf(at[-1]) * (at - at[-1]), atol=1e-9)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e-9, 3.0, 400.0])
