@@ -23,7 +23,7 @@ from rmt.laws.product_gaps import Outside, outside
 from rmt.laws.rational import log_of
 
 _NEAR, _FLAT = 1e-6, 1e-5  # of ln x and of a band: nearer to an atom w^2 times rounding is some density, and it is flat
-_WIDE = 1e-3  # a band in ln x
+_WIDE, _BENT = 1e-3, 0.1  # a band in ln x; by how much ln of a density changes that is not flat
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
@@ -94,15 +94,26 @@ class PositiveLaw(Law):
         return Local(lower, upper, log_density, [v, *y])
 
     def _away(self, t: Array) -> Array:
-        """Return the step from points too near to an atom that a wide band reaches to where they are not; else 0."""
+        """Return the step from points too near to an atom that a band reaches to where they are not; else 0."""
         step = np.zeros(t.size)
-        atoms = {place for place, _ in self._points} if self.curve.slopes else ()
-        for low, high in vars(self).get("_bands", ()) if atoms else ():
-            for end, side in ((low, 1.0), (high, -1.0)):
-                if end in atoms and high - low > _WIDE:
-                    near, gone = min(_NEAR, _FLAT * (high - low)), side * (t - end)
-                    step = np.where((gone > 0) & (gone < near), side * (near - gone), step)
+        for end, near in self._atom_ends if self.curve.slopes and "_bands" in vars(self) else ():
+            gone = (t - end) / near
+            step = np.where((gone > 0) & (gone < 1), (1 - gone) * near, step)
         return step
+
+    @cached_property
+    def _atom_ends(self) -> list[tuple[float, float]]:
+        """Where wide bands reach atoms, and how far (> 0: above) from these the density, there flat, has digits."""
+        atoms = {place for place, _ in self._points if math.isfinite(place)}
+        ends = [(end, side * min(_NEAR, _FLAT * (high - low))) for low, high in self._bands if high - low > _WIDE
+                for end, side in ((low, 1.0), (high, -1.0)) if end in atoms]
+        if not ends:
+            return []
+        at, near = np.array(ends).T
+        log_density = [self.curve.log_im_w(self.curve.solve((at + far * near).astype(complex))[0]) for far in (1, 2)]
+        with np.errstate(invalid="ignore"):
+            flat = np.abs(log_density[1] - log_density[0]) < _BENT
+        return [one for one, keep in zip(ends, flat, strict=True) if keep]
 
     # The parameter is v, along which a curve without slopes is explicit; of a law that is given by its psi alone it is
     # y, of a curve with more no parameter saves the root, and it is z.
