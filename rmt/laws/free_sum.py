@@ -176,7 +176,7 @@ class FreeSum(Law):
 
     @cached_property
     def _solver(self) -> Subordination:
-        return Subordination(self.terms)
+        return Subordination(self.terms, self._rounding)
 
     @cached_property
     def _joint(self) -> tuple[MasterCurve, float] | None:

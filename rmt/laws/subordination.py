@@ -37,6 +37,7 @@ _HEIGHTS = 4.0 * 0.25 ** np.arange(27)
 _PASTUR, _QUICK = 16, 15
 _NO_MASS = 1e-11
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
+_CLEAR = 1e-5  # of a margin that no density under _REAL has moved
 _BESIDE = 1e-3  # by how much G may change, relatively, over the last height
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
@@ -187,7 +188,9 @@ class Subordination(SumEquations):
         with np.errstate(all="ignore"):
             dz_dg, rises = self.slopes(found)
             real = (-found.g.imag <= 1e-14 * np.abs(found.g) + 2 * z.imag / np.abs(dz_dg)) & (dz_dg.real < 0)
-            real &= (rises.real <= dz_dg.real * (1 - 1e-9)).all(0)
+            thin = ~real & (-found.g.imag <= _REAL * np.abs(found.g)) & (dz_dg.real < 0)  # or nearly so
+            margin = np.where(thin, _CLEAR, 1e-9)
+            real = (real | thin) & (rises.real <= dz_dg.real * (1 - margin)).all(0)
         return valid & (inside | real)
 
     def _followed_down(self, z: ComplexArray) -> Solution:
@@ -208,7 +211,7 @@ class Subordination(SumEquations):
         if todo.size:
             end, done = self._newton(z[todo], found[todo], 200)
             # so near an edge nothing is proved
-            done &= np.abs(end.g - found.g[todo]) <= _BESIDE * np.abs(found.g[todo])
+            done &= self._proved(z[todo], end) | (np.abs(end.g - found.g[todo]) <= _BESIDE * np.abs(found.g[todo]))
             if not done.all():
                 raise ConvergenceError(f"free sum: no subordination at z = {z[todo][~done][0]:.6g}")
             found.put(todo, end)
@@ -268,7 +271,7 @@ class Subordination(SumEquations):
                 change = (np.abs(moves) / (reach + np.abs(omega))).sum(0) + np.abs(step) / (np.abs(value) + np.where(
                     large, 0, 1e-3 / self.unit))
                 # a law's own G may round more than _ROUNDING: then Newton's steps, once small, shrink no more
-                small = (change <= _SMALL + grain) | (unmet <= _ROUNDING)
+                small = (change <= _SMALL + grain) | (unmet <= self.rounding)
                 settled = ((change <= _ROUNDING) | (small & (change >= 0.5 * last))) & (unmet <= _SMALL)
                 if settled.any():
                     room = 1e-6 * z.imag + 1e-13 * self.unit + 16 * GRAIN * np.abs(omega)

@@ -63,7 +63,8 @@ class Step(NamedTuple):
 class SumEquations:
     """A sum of terms (law, multiplicity): its equations, in G and one parameter of every law."""
 
-    def __init__(self, terms: Sequence[tuple[Law, Any]]) -> None:
+    def __init__(self, terms: Sequence[tuple[Law, Any]], rounding: float = 1e-15) -> None:
+        self.rounding = rounding  # of a law's G: that of one by a contour is more
         each = [(law, float(n), law.mean(), law.var()) for law, n in terms]
         self.elementary = [(law, n) for law, n, *_ in each if law._elementary_r]
         self.others = [i for i, (law, *_) in enumerate(each) if not law._elementary_r]
