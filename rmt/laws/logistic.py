@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,43 +105,48 @@ def sigmoid_sums(y: ComplexArray, log_x: NDArray[Any], x: NDArray[Any],
 
     One exponential a point, but where it leaves the range of a float; x = e^(log_x).
     """
-    down, up, both = np.empty((3, y.size), dtype=complex)
-    moderate, x_weights = bool(np.abs(log_x.real).max(initial=0.0) < _SAFE), x * weights
-    step = max(1, _BLOCK // max(1, x.size))
-    for part in (slice(i, i + step) for i in range(0, y.size, step)):
-        near = y[part]
-        if moderate and np.all(np.abs(near.real) < _SAFE):
-            e = exponential(near)
-            one = 1 + e[:, None] * x
-            if np.isrealobj(x) and (beside := np.abs(near.imag - math.pi) < _CLEAR).any():
-                one[beside] = _taken_from_pole(one[beside], near[beside, None] + log_x)
-            rest = 1 / one
-            down[part], up[part], both[part] = rest @ weights, e * (rest @ x_weights), e * (rest**2 @ x_weights)
+    found, x_weights = np.empty((3, y.size), dtype=complex), x * weights
+    for part, e, one in _blocks(y, log_x, x):
+        if one is None:
+            here, rest = sigmoids(y[part, None] + log_x)
+            found[:, part] = rest @ weights, here @ weights, (here * rest) @ weights
         else:
-            here, rest = sigmoids(near[:, None] + log_x)
-            down[part], up[part], both[part] = rest @ weights, here @ weights, (here * rest) @ weights
-    return down, up, both
+            rest = 1 / one
+            found[:, part] = rest @ weights, e * (rest @ x_weights), e * (rest**2 @ x_weights)
+    return found[0], found[1], found[2]
 
 
 def angle_sums(y: ComplexArray, log_x: Array, x: Array, weights: Array) -> tuple[Array, Array]:
     """Return the sums of weights times |arg(1 + e^t)| and |arg sigmoid(t)|, t = y + log_x, as `sigmoid_sums`."""
-    ahead, behind = np.empty((2, y.size))
-    moderate = bool(np.abs(log_x).max(initial=0.0) < _SAFE)
+    found = np.empty((2, y.size))
+    for part, e, one in _blocks(y, log_x, x):
+        if one is None:
+            here, rest = sigmoids(y[part, None] + log_x)
+            found[:, part] = angle(rest) @ weights, angle(here) @ weights
+        else:  # sigmoid(t) is e^t times the conjugate of 1 + e^t, but for its size
+            turn = np.abs(one.imag)
+            behind = np.arctan2(turn, e.real[:, None] * x * one.real + turn**2)
+            found[:, part] = np.arctan2(turn, one.real) @ weights, behind @ weights
+    return found[0], found[1]
+
+
+def _blocks(y: ComplexArray, log_x: NDArray[Any],
+            x: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], ComplexArray, ComplexArray | None]]:
+    """Yield numbers of points, e^y and 1 + e^y x there, None where these leave the range of a float."""
+    with np.errstate(invalid="ignore"):
+        fast = (np.abs(y.real) < _SAFE) & (np.abs(log_x.real).max(initial=0.0) < _SAFE)
     step = max(1, _BLOCK // max(1, x.size))
-    for part in (slice(i, i + step) for i in range(0, y.size, step)):
-        near = y[part]
-        if moderate and np.all(np.abs(near.real) < _SAFE):
-            e = exponential(near)
+    for chosen, known in ((np.flatnonzero(fast), True), (np.flatnonzero(~fast), False)):
+        for i in range(0, chosen.size, step):
+            part = chosen[i : i + step]
+            if not known:
+                yield part, y[part], None
+                continue
+            e = exponential(y[part])
             one = 1 + e[:, None] * x
-            if (beside := np.abs(near.imag - math.pi) < _CLEAR).any():
-                one[beside] = _taken_from_pole(one[beside], near[beside, None] + log_x)
-            turn, real = np.abs(one.imag), e.real[:, None] * x
-            ahead[part] = np.arctan2(turn, one.real) @ weights
-            behind[part] = np.arctan2(turn, real * one.real + turn**2) @ weights  # e^t times the conjugate of 1 + e^t
-        else:
-            here, rest = sigmoids(near[:, None] + log_x)
-            ahead[part], behind[part] = angle(rest) @ weights, angle(here) @ weights
-    return ahead, behind
+            if np.isrealobj(x) and (beside := np.abs(y[part].imag - math.pi) < _CLEAR).any():
+                one[beside] = _taken_from_pole(one[beside], y[part][beside, None] + log_x)
+            yield part, e, one
 
 
 def _one_plus(e: ComplexArray, v: ComplexArray) -> ComplexArray:
