@@ -67,15 +67,20 @@ class FiniteLaw(Law):
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         values, weights = self._arrays
         _, _, g, slope, _ = self._branch(z)
-        return np.asarray(np.log(z[:, None] - values) @ weights, dtype=complex), g, slope, []
+        log = [np.log(z[part, None] - values) @ weights for part in self._parts(z.size)]
+        return np.concatenate([np.empty(0, dtype=complex), *log]), g, slope, []
+
+    def _parts(self, size: int) -> list[slice]:
+        """Return blocks of so many points."""
+        step = max(1, _BLOCK // self._arrays[0].size)
+        return [slice(i, i + step) for i in range(0, size, step)]
 
     def _branch(self, at: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Return z, dz, G, dG and h; of real points in real numbers."""
         values, weights = self._arrays
         both = np.stack([weights, weights * values], axis=1).astype(at.dtype)
         g, h, slope = np.empty((3, at.size), dtype=at.dtype)
-        step = max(1, _BLOCK // values.size)
-        for part in (slice(i, i + step) for i in range(0, at.size, step)):
+        for part in self._parts(at.size):
             inverse: NDArray[Any] = 1 / (at[part, None] - values)
             g[part], h[part] = (inverse @ both).T
             slope[part] = np.square(inverse, out=inverse) @ weights
