@@ -139,6 +139,10 @@ class ExplicitPsi(Psi):
     def log_intervals(self) -> list[tuple[float, float]]:
         """Ln of the intervals that carry the law but for zero, increasing; that of an atom has no length."""
 
+    def above(self, b: Array) -> Array:
+        """Return P(X > e^-b) at places outside the law."""
+        return np.asarray(self.angles([b + np.complex128(1j * math.pi)])[0] / math.pi)
+
     @property
     def axis_noise(self) -> float:
         """Error of s' - s (1 - s), over s', that is not relative."""

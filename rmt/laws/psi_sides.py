@@ -98,7 +98,7 @@ class Factor:
 
     def _cut(self, low: Array, high: Array) -> list[Side]:
         """Return the sides of gaps, on which s falls with b."""
-        above = self.law.angles([(low + high) / 2 + np.complex128(1j * math.pi)])[0] / math.pi
+        above = self.law.above((low + high) / 2)
         cuts = zip(low, self._passes(1.0, low, high), self._passes(0.0, low, high), high, above, strict=True)
         return [Side(float(a), float(b), True, kind, float(mass)) for *ends, mass in cuts
                 for (a, b), kind in zip(itertools.pairwise(ends), (1, 0, -1), strict=True) if b > a]

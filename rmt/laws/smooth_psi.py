@@ -128,6 +128,12 @@ class SmoothPsi(ExplicitPsi):
         """Where so little is near the lower end that the cut of u would decide: e^-36 of the law, eight deviations."""
         return _THIN if not self._zero and self.end_odds[0] > _THIN else math.inf
 
+    def above(self, b: Array) -> Array:
+        """Return P(X > e^-b), by u itself and not by the contour."""
+        scale, contour = math.sqrt(self.variance), self.contour
+        over = sum((contour.times * piece.parts(-b, scale)[1] for piece in contour.pieces), np.zeros(b.size))
+        return np.asarray(sum((mass * (math.log(x) > -b) for x, mass in contour.point_masses.items()), over))
+
     @property
     def connected(self) -> bool:
         """Whether its values leave no gap."""
