@@ -28,7 +28,8 @@ Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
-_MOVED, _NO_MASS = 1e-3, 1e-12  # by how much v, and a tail, may change from the last angle where there was a root
+_NO_ANGLE = 1e-9  # of x, over which a root may be taken for that at x,
+_MOVED, _NO_MASS = 1e-3, 1e-12  # and by how much v, and a tail, may change
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 
 
@@ -158,7 +159,7 @@ def _there(curve: MasterCurve, v: ComplexArray, angle: Array, moved: Array) -> B
     s, rest = sigmoids(v)
     with np.errstate(over="ignore"):
         change = float(curve.mass) * np.abs(s * rest) * moved * angle
-    return (moved < _MOVED * _from_infinity(v)) & (change < _NO_MASS)
+    return (angle < _NO_ANGLE) & (moved < _MOVED * _from_infinity(v)) & (change < _NO_MASS)
 
 
 @np.errstate(all="ignore")  # where it strays there is no root, and it says so
