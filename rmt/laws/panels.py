@@ -191,11 +191,11 @@ class Bands:
         lower, upper = (np.diff(tail.reshape(-1, 2))[:, 0] for tail in (lower, upper))
         return np.abs(np.where(less, lower, upper))
 
-    def _rounding(self, panels: Panels, node: Callable[..., Array] = np.min) -> Array:
-        """Return the relative error that the rounding of t leaves of a power of the distance from an end, at a node."""
+    def _rounding(self, panels: Panels) -> Array:
+        """Return the relative error that the rounding of t leaves of a power of the distance from an end."""
         low, high = (end[panels.band] for end in (self.low, self.high))
         t = self._places(panels)[0]
-        nearest = node(np.minimum(t - low[:, None], high[:, None] - t), axis=1)
+        nearest = np.minimum(t - low[:, None], high[:, None] - t).min(axis=1)
         with np.errstate(invalid="ignore"):
             found = self.grain[panels.band] * (high - low) / np.maximum(nearest, 1e-300)
         return np.where(np.isinf(low), 0.0, found)
@@ -206,7 +206,7 @@ class Bands:
 
     def _unresolved(self, panels: Panels) -> BoolArray:
         """Return which panels lie at an end of the band, where that is all of the density."""
-        return self._at_end(panels) & (self._rounding(panels, np.max) > _LOST_NEAR)
+        return self._at_end(panels) & (self._rounding(panels) > _LOST_NEAR)
 
     def _at_end(self, panels: Panels) -> BoolArray:
         """Return which panels touch an end of their band."""
