@@ -161,7 +161,8 @@ class SumPsi(Psi):
             step_v, gain_v = (step - miss) / rate, gain / rate
             steps += [step_v, *(move + g * step_v for move, g in zip(moves[::2], moves[1::2], strict=True))]
             gains += [gain_v, *(g * gain_v for g in moves[1::2])]
-        return steps, gains, goal_slope / first
+        with np.errstate(divide="ignore", invalid="ignore"):  # where y has stopped to move
+            return steps, gains, goal_slope / first
 
     @np.errstate(all="ignore")
     def valid(self, inner: list[ComplexArray]) -> BoolArray | bool:
