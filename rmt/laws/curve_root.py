@@ -121,12 +121,10 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
     with np.errstate(all="ignore"):
         _, slope, corrections = curve.system(logistic(v), y)
         real &= slope.real < 0
-        for (law, *_), correction, rows in zip(curve.slopes, corrections, curve.rows(y), strict=True):
+        for correction, rows in zip(corrections, curve.rows(y), strict=True):
             real &= (math.pi - rows[0].imag <= nearly) & (correction.gain[0].real / slope.real <= -1 + 1e-9)
             for row, gain in zip(rows[1:], correction.gain[1:], strict=True):  # of a stream some have no such proof
-                turn = gain.real / slope.real
-                moves = (math.pi - np.abs(row.imag) <= nearly) & (row.imag * turn <= 0)
-                real &= moves | law.on_strips & (np.abs(row.imag) <= nearly) & (turn >= 0)
+                real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
     return inside | real
 
 
@@ -211,10 +209,10 @@ def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[C
 def _kept(curve: MasterCurve, y: list[ComplexArray], steps: list[ComplexArray]) -> list[ComplexArray]:
     """Return the rows after a step, every y in its strip and every other row in its own."""
     moved = [row + step for row, step in zip(y, steps, strict=True)]
-    for (law, *_), (first, *others) in zip(curve.slopes, curve.rows(moved), strict=True):
+    for first, *others in curve.rows(moved):
         in_strip(first)
         for row in others:
-            row.imag = np.minimum(np.maximum(row.imag, 0.0 if law.on_strips else -math.pi), math.pi)
+            row.imag = np.minimum(np.maximum(row.imag, -math.pi), math.pi)
     return moved
 
 

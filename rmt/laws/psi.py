@@ -74,11 +74,6 @@ class Psi(ABC):
         return 0.0
 
     @property
-    def on_strips(self) -> bool:
-        """Whether the rows behind y lie on the strip 0 <= Im <= pi, as y does, and not on its mirror image, too."""
-        return False
-
-    @property
     def explicit(self) -> ExplicitPsi | None:
         """The same as a function of y alone, if it is one: by that its gaps are known."""
         return None

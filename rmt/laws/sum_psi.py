@@ -81,11 +81,6 @@ class SumPsi(Psi):
         return self.at.order
 
     @property
-    def on_strips(self) -> bool:
-        """Yes: every omega is in the upper half plane."""
-        return True
-
-    @property
     def deepest(self) -> float:
         """The logit of -psi / mass up to which it has digits: 1 + psi has none of its own where no X_i reaches zero."""
         clear = all(curve.mass == 1 and curve.order == 1 for curve, _ in self.terms)
