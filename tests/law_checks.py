@@ -11,6 +11,8 @@ from scipy import stats
 from scipy.integrate import cubature
 
 import rmt
+from benchmarks import judged
+from benchmarks.expressions import parsed
 from rmt.laws.discrete_psi import DiscretePsi
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.residual_psi import ResidualPsi
@@ -19,6 +21,14 @@ from rmt.networks.expression import ChainLaw
 # of the repr of a prediction
 INSIDE = {part.__name__: part for part in (ChainLaw, MasterCurve, DiscretePsi, ResidualPsi, Fraction)}
 NAMES = {name: getattr(rmt, name) for name in rmt.__all__} | INSIDE
+
+
+def the_sweep_finds_nothing(text):
+    """What anyone asks of the law of an expression is right by the sweep's own rules, and none of it raises."""
+    report = judged.Report([], [], [])
+    law = judged.queries(parsed(text), report)
+    judged.independent(parsed(text), law, report)
+    assert (report.wrong, report.raised) == ([], [])
 
 
 def band_levels(law, u):

@@ -61,6 +61,20 @@ class Contour(NamedTuple):
     pieces: tuple[Piece, ...]
     times: int
 
+    def parts(self, log: Array, scale: float) -> tuple[Array, Array, Array]:
+        """Return P(0 < X <= e^log), P(X > e^log) and the density of ln X, by u, of this deviation, itself."""
+        lower, upper, density = np.zeros((3, log.size))
+        for piece in self.pieces:
+            fall, over, log_density = piece.parts(log, scale)
+            lower += self.times * fall
+            upper += self.times * over
+            with np.errstate(over="ignore"):
+                density += self.times * np.exp(log_density)
+        for x, mass in self.point_masses.items():
+            lower += mass * (math.log(x) <= log)
+            upper += mass * (math.log(x) > log)
+        return lower, upper, density
+
 
 class Branch(NamedTuple):
     """One formula of a slope, from a low to a high u, and whether it is another one behind either end."""

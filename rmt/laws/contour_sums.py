@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.laws.batches import batches
 from rmt.laws.logistic import sigmoid_sums, softplus
 
 Array = NDArray[np.float64]
@@ -14,7 +15,6 @@ ComplexArray = NDArray[np.complex128]
 
 _WIDE = 40.0  # |y + ln X| beyond which the sigmoid is an exponential: e^-80 is left
 _TOGETHER = 20.0  # Re y of points with one window
-_BLOCK = 2**15  # numbers at a time
 
 
 class ContourSums:
@@ -65,9 +65,8 @@ class ContourSums:
         while i < y.size:
             end = int(np.searchsorted(place, place[i] + _TOGETHER, side="right"))
             low, high = np.searchsorted(self._place, [-place[end - 1] - _WIDE, -place[i] + _WIDE]).tolist()
-            step = max(1, _BLOCK // max(1, high - low))
-            for k in range(i, end, step):
-                part = order[k : min(k + step, end)]
+            for batch in batches(end - i, high - low):
+                part = order[i:end][batch]
                 yield (part, y[part] - place[i], self._log_x[low:high] + place[i], self._weights[low:high], low, high)
             i = end
 

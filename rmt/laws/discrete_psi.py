@@ -9,10 +9,9 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
+from rmt.laws.batches import batches
 from rmt.laws.logistic import angle_sums, log_upper, logistic, sigmoid_sums
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi
-
-_BLOCK = 2**15  # numbers at a time
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,8 @@ class DiscretePsi(ExplicitPsi):
     def on_axis(self, b: Array, positive: bool) -> tuple[Array, Array, Array, Array]:
         """Return s = -psi / mass, 1 - s, s'(b) and s' - s (1 - s) = -Var sigmoid, in real numbers."""
         out = np.empty((4, b.size))
-        step = max(1, _BLOCK // self._log_d.size)
-        for first in range(0, b.size, step):
-            out[:, first : first + step] = self._on_axis(b[first : first + step, None] + self._log_d, positive)
+        for part in batches(b.size, self._log_d.size):
+            out[:, part] = self._on_axis(b[part, None] + self._log_d, positive)
         return out[0], out[1], out[2], out[3]
 
     def _on_axis(self, z: Array, positive: bool) -> tuple[Array, Array, Array, Array]:

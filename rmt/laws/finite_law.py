@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws import series
+from rmt.laws.batches import batches
 from rmt.laws.discrete_psi import DiscretePsi
 from rmt.laws.distribution import Array
 from rmt.laws.law import ComplexArray, Law
 from rmt.laws.master_curve import MasterCurve
-
-_BLOCK = 2**14  # numbers at a time: they fit the cache
 
 
 def finite_curve(points: Iterable[tuple[Fraction, Fraction]]) -> MasterCurve:
@@ -67,20 +66,15 @@ class FiniteLaw(Law):
     def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
         values, weights = self._arrays
         _, _, g, slope, _ = self._branch(z)
-        log = [np.log(z[part, None] - values) @ weights for part in self._parts(z.size)]
+        log = [np.log(z[part, None] - values) @ weights for part in batches(z.size, values.size)]
         return np.concatenate([np.empty(0, dtype=complex), *log]), g, slope, []
-
-    def _parts(self, size: int) -> list[slice]:
-        """Return blocks of so many points."""
-        step = max(1, _BLOCK // self._arrays[0].size)
-        return [slice(i, i + step) for i in range(0, size, step)]
 
     def _branch(self, at: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Return z, dz, G, dG and h; of real points in real numbers."""
         values, weights = self._arrays
         both = np.stack([weights, weights * values], axis=1).astype(at.dtype)
         g, h, slope = np.empty((3, at.size), dtype=at.dtype)
-        for part in self._parts(at.size):
+        for part in batches(at.size, values.size):
             inverse: NDArray[Any] = 1 / (at[part, None] - values)
             g[part], h[part] = (inverse @ both).T
             slope[part] = np.square(inverse, out=inverse) @ weights

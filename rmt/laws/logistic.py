@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.laws.batches import batches
+
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _CLEAR = 0.1  # of 1 + e^v: below, it is taken from i pi
 _SAFE = 300.0  # e^y and x within e^+-_SAFE multiply without leaving the range of a float
-_BLOCK = 2**15  # numbers at a time: they fit the cache
 
 
 class Logistic(NamedTuple):
@@ -106,47 +107,48 @@ def sigmoid_sums(y: ComplexArray, log_x: NDArray[Any], x: NDArray[Any],
     One exponential a point, but where it leaves the range of a float; x = e^(log_x).
     """
     found, x_weights = np.empty((3, y.size), dtype=complex), x * weights
-    for part, e, one in _blocks(y, log_x, x):
-        if one is None:
-            here, rest = sigmoids(y[part, None] + log_x)
-            found[:, part] = rest @ weights, here @ weights, (here * rest) @ weights
-        else:
+    for part, near, quick in _batches(y, log_x, x):
+        if quick:
+            e, one = quick
             rest = 1 / one
             found[:, part] = rest @ weights, e * (rest @ x_weights), e * (rest**2 @ x_weights)
+        else:
+            here, rest = sigmoids(near[:, None] + log_x)
+            found[:, part] = rest @ weights, here @ weights, (here * rest) @ weights
     return found[0], found[1], found[2]
 
 
 def angle_sums(y: ComplexArray, log_x: Array, x: Array, weights: Array) -> tuple[Array, Array]:
     """Return the sums of weights times |arg(1 + e^t)| and |arg sigmoid(t)|, t = y + log_x, as `sigmoid_sums`."""
     found = np.empty((2, y.size))
-    for part, e, one in _blocks(y, log_x, x):
-        if one is None:
-            here, rest = sigmoids(y[part, None] + log_x)
-            found[:, part] = angle(rest) @ weights, angle(here) @ weights
-        else:  # sigmoid(t) is e^t times the conjugate of 1 + e^t, but for its size
+    for part, near, quick in _batches(y, log_x, x):
+        if quick:  # sigmoid(t) is e^t times the conjugate of 1 + e^t, but for its size
+            e, one = quick
             turn = np.abs(one.imag)
             behind = np.arctan2(turn, e.real[:, None] * x * one.real + turn**2)
             found[:, part] = np.arctan2(turn, one.real) @ weights, behind @ weights
+        else:
+            here, rest = sigmoids(near[:, None] + log_x)
+            found[:, part] = angle(rest) @ weights, angle(here) @ weights
     return found[0], found[1]
 
 
-def _blocks(y: ComplexArray, log_x: NDArray[Any],
-            x: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], ComplexArray, ComplexArray | None]]:
-    """Yield numbers of points, e^y and 1 + e^y x there, None where these leave the range of a float."""
+def _batches(y: ComplexArray, log_x: NDArray[Any], x: NDArray[Any]
+            ) -> Iterator[tuple[NDArray[np.intp], ComplexArray, tuple[ComplexArray, ComplexArray] | None]]:
+    """Yield numbers of points, y there, and e^y with 1 + e^y x but where these leave the range of a float."""
     with np.errstate(invalid="ignore"):
-        fast = (np.abs(y.real) < _SAFE) & (np.abs(log_x.real).max(initial=0.0) < _SAFE)
-    step = max(1, _BLOCK // max(1, x.size))
-    for chosen, known in ((np.flatnonzero(fast), True), (np.flatnonzero(~fast), False)):
-        for i in range(0, chosen.size, step):
-            part = chosen[i : i + step]
-            if not known:
-                yield part, y[part], None
+        safe = (np.abs(y.real) < _SAFE) & (np.abs(log_x.real).max(initial=0.0) < _SAFE)
+    for chosen, quick in ((np.flatnonzero(safe), True), (np.flatnonzero(~safe), False)):
+        for batch in batches(chosen.size, x.size):
+            near = y[part := chosen[batch]]
+            if not quick:
+                yield part, near, None
                 continue
-            e = exponential(y[part])
+            e = exponential(near)
             one = 1 + e[:, None] * x
-            if np.isrealobj(x) and (beside := np.abs(y[part].imag - math.pi) < _CLEAR).any():
-                one[beside] = _taken_from_pole(one[beside], y[part][beside, None] + log_x)
-            yield part, e, one
+            if np.isrealobj(x) and (beside := np.abs(near.imag - math.pi) < _CLEAR).any():
+                one[beside] = _taken_from_pole(one[beside], near[beside, None] + log_x)
+            yield part, near, (e, one)
 
 
 def _one_plus(e: ComplexArray, v: ComplexArray) -> ComplexArray:

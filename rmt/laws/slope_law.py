@@ -86,17 +86,7 @@ class SlopeLaw(PositiveLaw):
         return 1e-15
 
     def _at(self, t: Array, state: Any = None) -> Local:
-        log, scale, times = t - self._log_scale, math.sqrt(self._local_slope[1]), self._contour.times
-        lower, upper, density = np.zeros((3, t.size))
-        for piece in self._contour.pieces:
-            fall, over, log_density = piece.parts(log, scale)
-            lower += times * fall
-            upper += times * over
-            with np.errstate(over="ignore"):
-                density += times * np.exp(log_density)
-        for x, mass in self._contour.point_masses.items():
-            lower += mass * (math.log(x) <= log)
-            upper += mass * (math.log(x) > log)
+        lower, upper, density = self._contour.parts(t - self._log_scale, math.sqrt(self._local_slope[1]))
         with np.errstate(divide="ignore"):
             return Local(lower, upper, np.log(density), [])
 

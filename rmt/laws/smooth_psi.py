@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.laws.batches import batches
 from rmt.laws.contour import REACH, UNDER, Contour, contour, live_mass
 from rmt.laws.contour_sums import ContourSums
 from rmt.laws.local_slope import LocalSlope
@@ -19,7 +20,6 @@ from rmt.laws.logistic import log_upper, sigmoid_sums, sigmoids, softplus
 from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.psi import Array, ComplexArray, ExplicitPsi, joined
 
-_BLOCK = 2**15  # numbers at a time: they fit the cache
 _FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
 _FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2); times the order of the zero of g
 _PAST = 40.0  # ln of how far behind a value what lies there is seen no more
@@ -130,9 +130,7 @@ class SmoothPsi(ExplicitPsi):
 
     def above(self, b: Array) -> Array:
         """Return P(X > e^-b), by u itself and not by the contour."""
-        scale, contour = math.sqrt(self.variance), self.contour
-        over = sum((contour.times * piece.parts(-b, scale)[1] for piece in contour.pieces), np.zeros(b.size))
-        return np.asarray(sum((mass * (math.log(x) > -b) for x, mass in contour.point_masses.items()), over))
+        return self.contour.parts(-b, math.sqrt(self.variance))[1]
 
     @property
     def connected(self) -> bool:
@@ -166,7 +164,7 @@ class SmoothPsi(ExplicitPsi):
         y = b + np.complex128(1j * math.pi if positive else 0j)
         if not self._sums.shrinks:
             log_x, _, weights = self._nodes
-            for part in self._blocks(b.size):
+            for part in batches(b.size, log_x.size):
                 up, down = sigmoids(y[part, None] + log_x)
                 low = (np.abs(s[part]) < np.abs(rest[part]))[:, None]
                 spread = np.where(low, up - s[part, None], down - rest[part, None])
@@ -174,16 +172,12 @@ class SmoothPsi(ExplicitPsi):
                 excess[part] = np.where(self._near(y[part])[1] == 0, found, excess[part])
         return s, rest, slope, excess
 
-    def _blocks(self, size: int) -> list[slice]:
-        step = max(1, _BLOCK // self._nodes[0].size)
-        return [slice(i, i + step) for i in range(0, size, step)]
-
     def mean_log(self, rows: list[ComplexArray]) -> ComplexArray:
         """Return E log(1 - zeta X) = E log(1 + e^y X)."""
         (y,), (log_x, _, weights) = rows, self._nodes
         if self._sums.shrinks:
             return self._sums.softplus(y)
-        return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in self._blocks(y.size)])
+        return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in batches(y.size, log_x.size)])
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0; their sum is known, the smaller computed."""
@@ -194,7 +188,7 @@ class SmoothPsi(ExplicitPsi):
         if self._sums.shrinks:
             small[~rises] = np.abs(self._sums.softplus(near[~rises]).imag)
             small[rises] = np.abs(self._mirrored.softplus(-near[rises]).imag)
-        for part in [] if self._sums.shrinks else self._blocks(y.size):
+        for part in [] if self._sums.shrinks else batches(y.size, log_x.size):
             small[part] = np.abs((softplus(sign[part, None] * (near[part, None] + log_x)) @ weights).imag)
         small *= np.exp(-np.abs(beyond))
         other = float(self.mass) * y.imag + (weights @ log_x).imag - small

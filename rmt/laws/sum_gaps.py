@@ -229,8 +229,7 @@ class _Margin:
     unit: float
 
     def __call__(self, log_f: Array, sides: IntArray) -> Array:
-        points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
-        rise, short = (np.array(rows) for rows in zip(*((point.rise, point.short) for point in points), strict=True))
+        _, _, rise, short = self._each(log_f, sides)
         return _relative(self.terms, rise, short)
 
     def place(self, log_f: Array, sides: IntArray) -> Array:
@@ -239,21 +238,26 @@ class _Margin:
 
     def seen(self, log_f: Array, sides: IntArray) -> tuple[Array, Array, Array]:
         """Return z, omega of every law, and dz / d ln |F|."""
-        points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
-        omega, h = (np.array([getattr(point, name) for point in points]) for name in ("omega", "h"))
-        f = np.exp(log_f) * np.array([self.terms[0].sides[k].sign for k in sides[:, 0]])
-        off = sum(term.n * point.short for term, point in zip(self.terms, points, strict=True))
-        return self.z(log_f, sides, omega, h), omega, f * (1 - off)
+        omega, h, _, short = self._each(log_f, sides)
+        off = sum(term.n * row for term, row in zip(self.terms, short, strict=True))
+        return self.z(log_f, sides, omega, h), omega, self._f(log_f, sides) * (1 - off)
 
     def points(self, log_f: Array, sides: IntArray) -> Array:
         """Return omega and h of every law."""
-        points = [term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]
-        return np.array([[point.omega for point in points], [point.h for point in points]])
+        return self._each(log_f, sides)[:2]
+
+    def _each(self, log_f: Array, sides: IntArray) -> Array:
+        """Return omega, h, 1/F' and c of every law, as a `Point` has them: (4, laws, points)."""
+        return np.array([term.at(sides[:, i], log_f) for i, term in enumerate(self.terms)]).transpose(1, 0, 2)
+
+    def _f(self, log_f: Array, sides: IntArray) -> Array:
+        """Return F with its sign."""
+        return np.exp(log_f) * np.array([self.terms[0].sides[k].sign for k in sides[:, 0]])
 
     def z(self, log_f: Array, sides: IntArray, omega: Array, h: Array) -> Array:
         """Return z from omega and h; where F is large, from the omega that is the smallest."""
         n, means = (np.array([getattr(term, name) for term in self.terms]) for name in ("n", "mean"))
-        f = np.exp(log_f) * [self.terms[0].sides[k].sign for k in sides[:, 0]]
+        f = self._f(log_f, sides)
         least = np.arange(n.size)[:, None] == np.abs(omega - means[:, None]).argmin(axis=0)
         far = np.where(least, omega, 0).sum(axis=0) + ((least - n[:, None]) * h).sum(axis=0)
         return np.where(np.abs(f) < self.unit, n @ omega - (n.sum() - 1) * f, far)

@@ -5,13 +5,12 @@ import pytest
 from numpy.testing import assert_allclose
 
 import rmt
-from benchmarks import judged
-from benchmarks.expressions import parsed
 from rmt import Bernoulli, Discrete, Empirical, FussCatalan, MarchenkoPastur, MultiplicativeBrownian, SquaredSlope
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.logistic import angle_sums, logistic, sigmoid_sums, sigmoids
 from rmt.laws.nearest import nearest
 from rmt.laws.subordination import Solution
+from tests.law_checks import the_sweep_finds_nothing
 
 # each of these raised, was wrong or took a minute
 FOUND = (
@@ -37,10 +36,7 @@ FOUND = (
 
 @pytest.mark.parametrize("text", FOUND)
 def test_what_was_found_by_the_sweep(text):
-    report = judged.Report([], [], [])
-    law = judged.queries(parsed(text), report)
-    judged.independent(parsed(text), law, report)
-    assert (report.wrong, report.raised) == ([], [])
+    the_sweep_finds_nothing(text)
 
 
 def test_a_step_toward_a_sum_is_quadratic_where_r_is_a_series():
@@ -138,11 +134,11 @@ def test_sums_of_sigmoids_are_those_of_each(shift):
     assert_allclose(behind, at.log_s.imag @ weights, rtol=1e-9, atol=1e-14)
 
 
-def test_a_finite_law_is_looked_at_in_blocks(monkeypatch):
+def test_a_finite_law_is_looked_at_in_batches(monkeypatch):
     law = Empirical(np.random.default_rng(0).normal(size=50))
     z = np.linspace(-2, 2, 400) + 0.1j
     whole = law._branch(z)
-    monkeypatch.setattr("rmt.laws.finite_law._BLOCK", 64)
+    monkeypatch.setattr("rmt.laws.batches._NUMBERS", 64)
     for part, ours in zip(law._branch(z), whole, strict=True):
         assert_allclose(part, ours, rtol=1e-13)
     assert isinstance(law, FiniteLaw)

@@ -8,8 +8,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 import rmt
-from benchmarks import judged
-from benchmarks.expressions import parsed
 from rmt import (
     Bernoulli,
     Discrete,
@@ -22,6 +20,7 @@ from rmt import (
 )
 from rmt.laws.logistic import exponential, logistic, sigmoids
 from rmt.laws.sum_psi import SumPsi
+from tests.law_checks import the_sweep_finds_nothing
 
 LEVELS = np.linspace(0.01, 0.99, 25)
 
@@ -103,10 +102,7 @@ FOUND = (
 
 @pytest.mark.parametrize("text", FOUND)
 def test_what_the_sweep_found(text):
-    report = judged.Report([], [], [])
-    law = judged.queries(parsed(text), report)
-    judged.independent(parsed(text), law, report)
-    assert (report.wrong, report.raised) == ([], [])
+    the_sweep_finds_nothing(text)
 
 
 def test_a_dear_sum_is_the_same_by_both_its_equations():
