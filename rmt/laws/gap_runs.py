@@ -194,15 +194,18 @@ def _turned(log_f: Array, whose: IntArray, margin: Array, sides: IntArray,
         return log_f, whose, is_open
     beside = [np.clip(least + step, 0, log_f.size - 1) for step in (-1, 1)]
     left, right = (log_f[np.where(whose[i] == whose[least], i, least)] for i in beside)
-    sign, each = np.where(is_open[least], -1.0, 1.0), np.arange(least.size)
+    sign, at, most = np.where(is_open[least], -1.0, 1.0), np.empty(least.size), np.empty(least.size)
+    todo = np.arange(least.size)
     for _ in range(_ZOOMS):
-        grid = left + (right - left) * np.linspace(0, 1, 9)[:, None]
-        value = sign * exact(grid.ravel(), np.tile(sides[whose[least]], (9, 1))).reshape(grid.shape)
-        best = value.argmax(axis=0)
-        at, most = grid[best, each], value[best, each]
-        if np.all(most > _OPEN):
+        grid = left[todo] + (right - left)[todo] * np.linspace(0, 1, 9)[:, None]
+        value = sign[todo] * exact(grid.ravel(), np.tile(sides[whose[least[todo]]], (9, 1))).reshape(grid.shape)
+        each, first = np.arange(todo.size), value.argmax(axis=0)
+        at[todo], most[todo], best = grid[first, each], value[first, each], np.clip(first, 1, 7)
+        left[todo], right[todo] = grid[best - 1, each], grid[best + 1, each]
+        bend = 2 * value[best, each] - value[best - 1, each] - value[best + 1, each]
+        todo = todo[(most[todo] <= _OPEN) & ~(-most[todo] > np.abs(bend))]
+        if not todo.size:
             break
-        left, right = grid[np.maximum(best - 1, 0), each], grid[np.minimum(best + 1, 8), each]
     more = most > _OPEN
     log_f, whose = np.r_[log_f, at[more]], np.r_[whose, whose[least][more]]
     is_open, order = np.r_[is_open, sign[more] > 0], np.lexsort((log_f, whose))

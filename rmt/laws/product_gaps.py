@@ -310,13 +310,13 @@ class Product:
     def _relative(self, place: Place, rise: Array, short: Array) -> tuple[Array, Array]:
         """Return d ln x / d lambda over what it is the difference of, negative inside, and that.
 
-        The greatest 1 - e may be near one: that is taken from one first.
+        The greatest 1 - e, where it may be near one, is taken from one first.
         """
         k, rho = self.k, place.rho
         with np.errstate(all="ignore"):
             own = k * np.where(np.abs(short) > 0.5, 1 - rho * rise, place.off + rho * short)
-        greatest = np.arange(len(k))[:, None] == own.argmax(axis=0)
-        first = np.where(greatest, 1 - k, 0).sum(axis=0)
+        greatest = (np.arange(len(k))[:, None] == own.argmax(axis=0)) & (np.abs(short) > 0.5)
+        first = np.where(greatest.any(axis=0), np.where(greatest, 1 - k, 0).sum(axis=0), 1.0)
         terms = [first, np.where(greatest, k * rho * rise, 0).sum(axis=0), place.rest, *np.where(greatest, 0.0, -own)]
         total = np.sum(terms, axis=0) * np.where(place.w * place.beyond > 0, 1.0, -1.0)
         size = np.sum(np.abs(terms), axis=0)

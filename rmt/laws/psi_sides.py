@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import elementwise
 
 from rmt.laws.psi import Array, ExplicitPsi
-from rmt.laws.side_coordinate import place, rate, rising
+from rmt.laws.side_coordinate import distinct, place, rate, rising
 
 IntArray = NDArray[np.intp]
 
@@ -165,12 +165,13 @@ class Factor:
 
     def at(self, sides: IntArray, odds: Array) -> Point:
         """Return the points of sides at odds, by Newton between the nodes."""
+        sides, odds, whose = distinct(sides, odds)
         b, rise, short = np.empty((3, sides.size))
         positive = np.array([side.positive for side in self.sides])[sides]
         for sign in (False, True):
             if (here := positive == sign).any():
                 b[here], rise[here], short[here] = self._at(sides[here], odds[here], sign)
-        return Point(b, rise, short)
+        return Point(b[whose], rise[whose], short[whose])
 
     def _at(self, sides: IntArray, odds: Array, positive: bool) -> Point:
         low, high = np.array([(side.low, side.high) for side in self.sides])[sides].T

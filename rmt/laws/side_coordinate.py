@@ -27,6 +27,14 @@ def rate(u: Array, low: Array, high: Array, unit: float = 1.0) -> Array:
         return np.where(np.isinf(span), np.where(np.isinf(high), above, unit * np.exp(-u)), inner)
 
 
+def distinct(sides: NDArray[np.intp], at: Array) -> tuple[NDArray[np.intp], Array, NDArray[np.intp]]:
+    """Return the points of sides that differ, and which of them every point is: combinations share most of theirs."""
+    both = np.empty(at.size, dtype=complex)
+    both.real, both.imag = sides, at
+    found, whose = np.unique(both, return_inverse=True)
+    return found.real.astype(np.intp), found.imag, whose
+
+
 def rising(values: Array) -> NDArray[np.bool_]:
     """Return where values exceed all before them."""
     return np.r_[True, values[1:] > np.maximum.accumulate(values)[:-1]][: values.size]

@@ -152,3 +152,15 @@ def test_many_values_beside_laws_with_mass_at_zero_take_little_time():
     law = (Discrete((0.0, 0.0653, 0.514, 9.12), (0.11, 0.06, 0.75, 0.08)) * Empirical(draw.lognormal(0, 0.194, 200))
            * Empirical(draw.lognormal(0, 0.449, 200)) * Bernoulli(0.7))
     assert_allclose(masses(law), [0.62, 0.08], atol=1e-9)
+
+
+def test_a_margin_does_not_fade_with_the_power():
+    """It was taken relative to k, though 1 - e is of order 1/k: each way to take the gaps of many layers was looked at.
+
+    Outside the support of a power of one law, d ln x / d ln w is no difference of larger numbers.
+    """
+    law = (Discrete((1, 3, 4), (0.4, 0.3, 0.3)) ** 300 * Discrete((1, 2, 5), (0.3, 0.3, 0.4))
+           * SquaredSlope("softplus", 400.0) ** 300 * SquaredSlope("softplus", 402.0) ** 300)
+    found = product_gaps.Product(law.curve).combinations()
+    assert [one.sides[0] for one in found] == [0, len(product_gaps.Product(law.curve).ranges) - 1]
+    assert_allclose([one.margin.max() for one in found], 1, rtol=1e-9)
