@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import airy
 
-from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Distribution
+from rmt.laws.located import Local
 
 _SCALE = {1: 1.0, 2: 1.0, 4: math.sqrt(2)}  # s per x
 _ENDS = {1: (-9.5, 20.0), 2: (-8.0, 20.0), 4: (-7.5, 14.0)}  # 5e-19 of the mass is outside
@@ -100,7 +100,7 @@ class TracyWidom(Distribution):
     def _local(self, t: Array, state: Any = None) -> Local:
         log_minus_log, log_slope = _spline(self.beta)(t).T
         minus_log = np.exp(log_minus_log)
-        return Local(np.exp(-minus_log), -np.expm1(-minus_log), log_slope - minus_log, ())
+        return Local(log_slope - minus_log, (), lambda: (np.exp(-minus_log), -np.expm1(-minus_log)))
 
     def _t(self, x: Array) -> Array:
         return x

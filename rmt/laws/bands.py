@@ -9,27 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws.band_series import TailSeries, tail_series
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.located import Local
 
 Array = NDArray[np.float64]
-
-
-class Local(NamedTuple):
-    """A distribution at points t: P(-inf < T <= t), P(T > t), the log density per t, a state to go on from.
-
-    From the state a nearby t is quicker.
-    """
-
-    lower: Array
-    upper: Array
-    log_density: Array
-    state: Any
 
 
 Locate = Callable[..., Local]
@@ -105,17 +94,16 @@ class Table:
 
         return tail_series(tails, end(self.lo, self._rate), hard=math.isinf(self.lo))
 
-    def tails(self, t: Array) -> Local:
-        """Return the distribution at points of the band; of a dear one from the series, but where a tail is small."""
+    def tails(self, t: Array) -> tuple[Array, Array]:
+        """Return the tails at points of the band; of a dear one from the series, but where one is small."""
         if not self.dear or self._series is None:
-            return self.local(t)
+            return self.local(t).tails
         lower, upper = self._series.tails(_smooth(t, self.lo, self.hi))
         lower, upper = self.below + self.mass * lower, self.above + self.mass * upper
         small = np.minimum(lower, upper) < _OWN_DIGITS
         if small.any():
-            found = self.local(t[small])
-            lower[small], upper[small] = found.lower, found.upper
-        return Local(lower, upper, np.full(t.size, np.nan), None)
+            lower[small], upper[small] = self.local(t[small]).tails
+        return lower, upper
 
     def quantile(self, q: Array) -> Array:
         """Return t with conditional cdf q inside the band."""

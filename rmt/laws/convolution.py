@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike
 
 from rmt.checks import Number, number, positive
 from rmt.laws import rational
-from rmt.laws.bands import Local
 from rmt.laws.distribution import Array
 from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.free_sum import Affine
 from rmt.laws.law import RULES, Law
+from rmt.laws.located import Local
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.named.point_mass import PointMass
 from rmt.laws.positive import PositiveLaw

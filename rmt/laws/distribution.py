@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from rmt.checks import integer
 from rmt.laws import bands, ends, upper_tail
-from rmt.laws.bands import Local
 from rmt.laws.entropy import entropy
+from rmt.laws.located import Local
 from rmt.laws.panels import Bands
 
 Array = NDArray[np.float64]
@@ -161,17 +161,17 @@ class Distribution(ABC):
     def sf(self, x: ArrayLike) -> Any:
         """Return P(X > x), near the top end with its own digits."""
         above = np.cumsum(self._pieces[1][::-1])[::-1]
-        return self._tail(x, np.r_[1.0, above[1:], 0.0], lambda local: local.upper)
+        return self._tail(x, np.r_[1.0, above[1:], 0.0], lambda _, upper: upper)
 
     def cdf(self, x: ArrayLike) -> Any:
         """Return P(X <= x), atoms included; near a hard edge without an atom with its own digits."""
-        def inside(local: Local) -> Array:  # by the smaller tail, which has its own digits
-            return np.where(local.upper < local.lower, 1 - local.upper, self._at_bottom + local.lower)
+        def inside(lower: Array, upper: Array) -> Array:  # by the smaller tail, which has its own digits
+            return np.where(upper < lower, 1 - upper, self._at_bottom + lower)
 
         below = np.cumsum(self._pieces[1])
         return self._tail(x, np.r_[0.0, below[:-1], 1.0], inside)
 
-    def _tail(self, x: ArrayLike, passed: Array, inside: Callable[[Local], Array]) -> Any:
+    def _tail(self, x: ArrayLike, passed: Array, inside: Callable[[Array, Array], Array]) -> Any:
         """Return the probability by how many pieces x has passed, and inside a band."""
         t, shape = self._coordinates(x)
         passed, tops = np.clip(passed, 0, 1), [hi for _, hi in self._pieces[0]]
@@ -181,10 +181,10 @@ class Distribution(ABC):
         for (lo, hi), table in self._tables.items() if self._by_series else ():
             within = (t > max(lo, -_FAR)) & (t < hi)
             if within.any():
-                out[within] = inside(table.tails(t[within]))
+                out[within] = inside(*table.tails(t[within]))
         within = self._inside(t)
         if within.any() and not self._by_series:
-            out[within] = inside(self._local(t[within]))
+            out[within] = inside(*self._local(t[within]).tails)
         out = np.clip(out, np.minimum(*ends), np.maximum(*ends))
         out[np.isnan(np.asarray(x, dtype=float).ravel())] = np.nan
         return out.reshape(shape)[()]
@@ -349,4 +349,4 @@ class Moved(Distribution):
         return float(self.law._rounding)
 
     def _local(self, t: Array, state: Any = None) -> Local:
-        return Local(*self.law._local(t, state))
+        return self.law._local(t, state)

@@ -15,6 +15,7 @@ from rmt.laws.batches import batches
 from rmt.laws.discrete_psi import DiscretePsi
 from rmt.laws.distribution import Array
 from rmt.laws.law import ComplexArray, Law
+from rmt.laws.located import Cauchy
 from rmt.laws.master_curve import MasterCurve
 
 
@@ -63,11 +64,16 @@ class FiniteLaw(Law):
         points = self._point_masses
         return finite_curve(points) if points[0][0] >= 0 and points[-1][0] > 0 else super().curve
 
-    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        values, weights = self._arrays
+    def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
         _, _, g, slope, _ = self._branch(z)
-        log = [np.log(z[part, None] - values) @ weights for part in batches(z.size, values.size)]
-        return np.concatenate([np.empty(0, dtype=complex), *log]), g, slope, []
+        return Cauchy(g, [], lambda: slope, lambda: self._branch_potential(z))
+
+    def _branch_potential(self, at: ComplexArray) -> ComplexArray:
+        values, weights = self._arrays
+        found = np.empty(at.size, dtype=complex)
+        for part in batches(at.size, values.size):
+            found[part] = np.log(at[part, None] - values) @ weights
+        return found
 
     def _branch(self, at: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Return z, dz, G, dG and h; of real points in real numbers."""

@@ -7,7 +7,7 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from rmt.laws.finite_law import FiniteLaw, finite_curve
 from rmt.laws.gap_runs import SAME
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.law_psi import LawPsi
+from rmt.laws.located import Cauchy
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.reflection import Reflected
 from rmt.laws.subordination import Subordination
@@ -90,10 +91,11 @@ class Affine(Moved, Law):
     def _point_masses(self) -> tuple[tuple[Fraction, Fraction], ...]:
         return tuple((Fraction(self.factor) * x + Fraction(self.shift), mass) for x, mass in self.law._point_masses)
 
-    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+    def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
         factor = float(self.factor)
-        u, g, slope, state = self.law._potential((z - float(self.shift)) / factor, state)
-        return u + math.log(factor), g / factor, slope / factor**2, state
+        found = self.law._cauchy((z - float(self.shift)) / factor, state)
+        return Cauchy(found.g / factor, found.state, lambda: found.slope / factor**2,
+                      lambda: found.u + math.log(factor))
 
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         return self.law._branch_from((omega - float(self.shift)) / float(self.factor))
@@ -189,30 +191,24 @@ class FreeSum(Law):
         curve = _joined(shift_by(self, -total), moved, 0)
         return (curve, float(total)) if curve else None
 
-    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+    def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
         outside = vars(self).get("_outside")
         if self._joint:
             known = outside.holds(z.real) & (z.imag == 0) if outside else np.zeros(z.size, dtype=bool)
             if not known.any():
-                curve, low = self._joint
                 try:
-                    return curve.cauchy(z - low, state)
+                    return self._joint[0].cauchy(z - self._joint[1], state)
                 except ConvergenceError:  # a narrow band: the sum's own equations have arcs to start from
-                    return *self._solved(z, outside)[:3], []
+                    return replace(self._solved(z, outside), state=[])
             if not known.all():
-                found = np.empty((3, z.size), dtype=complex)
-                for part in (known, ~known):
-                    found[:, part] = self._potential(z[part])[:3]
-                return *found, []
+                return Cauchy.put(known, self._cauchy(z[known]), self._cauchy(z[~known]))
         return self._solved(z, outside, state)
 
-    def _solved(self, z: ComplexArray, outside: Outside | None,
-                state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        """Return what `_potential` does, by the sum's own equations."""
+    def _solved(self, z: ComplexArray, outside: Outside | None, state: Any = None) -> Cauchy:
+        """Return what `_cauchy` does, by the sum's own equations."""
         solver = self._solver
         solved = solver.follow(z, state, outside) if state else solver.solve(z, outside)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return solver.potential(solved), solved.g, 1 / solver.slopes(solved)[0], [solved.g, *solved.at]
+        return Cauchy(solved.g, [solved.g, *solved.at], lambda: solver.slope(solved), lambda: solver.potential(solved))
 
     def _r_transform_at(self, g: ComplexArray) -> ComplexArray:
         return np.asarray(sum(float(n) * law._r_transform_at(g) for law, n in self.terms))

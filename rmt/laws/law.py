@@ -20,10 +20,10 @@ from rmt import plotting
 from rmt.checks import Number, integer
 from rmt.laws import asymptotics, bands, series, transforms
 from rmt.laws.asymptotics import Edge
-from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Distribution
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.law_psi import LawPsi
+from rmt.laws.located import Cauchy, Local
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.rational import as_float
 from rmt.laws.views import LogView, Spectrum
@@ -59,8 +59,8 @@ class Law(Distribution):
     # ---- the primitive --------------------------------------------------------------------------------
 
     @abstractmethod
-    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        """Return U, G and G' at z in the closed upper half plane, and a state from which a nearby z is quicker."""
+    def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
+        """Return G, G' and U at z in the closed upper half plane, and a state from which a nearby z is quicker."""
 
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         """Return the parameter of `_branch` at omega."""
@@ -73,8 +73,8 @@ class Law(Distribution):
 
     def _branch(self, at: ComplexArray) -> tuple[ComplexArray, ...]:
         """Return z, dz, G, dG and h = 1/G - z along a parameter that needs no root: by itself z."""
-        _, g, slope, _ = self._potential(at)
-        return at, np.ones_like(at), g, slope, 1 / g - at
+        found = self._cauchy(at)
+        return at, np.ones_like(at), found.g, found.slope, 1 / found.g - at
 
     @property
     def _searched(self) -> bool:
@@ -91,7 +91,7 @@ class Law(Distribution):
 
     def _branch_potential(self, at: ComplexArray) -> ComplexArray:
         """Return U along that parameter."""
-        return self._potential(at)[0]
+        return self._cauchy(at).u
 
     @property
     def _elementary_r(self) -> bool:
@@ -217,10 +217,14 @@ class Law(Distribution):
 
     def _at(self, t: Array, state: Any = None) -> Local:
         """Return what `_local` does, solved anew or from the state of nearby points."""
-        u, g, _, state = self._potential(t.astype(complex), state)
+        found = self._cauchy(t.astype(complex), state)
+
+        def tails() -> tuple[Array, Array]:
+            upper = found.u.imag / math.pi
+            return 1 - upper, upper
+
         with np.errstate(divide="ignore"):
-            upper, log_density = u.imag / math.pi, np.log(np.maximum(-g.imag, 0.0)) - math.log(math.pi)
-        return Local(1 - upper, upper, log_density, state)
+            return Local(np.log(np.maximum(-found.g.imag, 0.0)) - math.log(math.pi), found.state, tails)
 
     def logpdf(self, x: ArrayLike) -> Any:
         """Natural logarithm of `pdf`; -inf outside the support."""

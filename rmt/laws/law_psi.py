@@ -82,7 +82,7 @@ class LawPsi(ExplicitPsi):
         n = 64
         circle = 0.5 * math.exp(self.log_range[0]) * np.exp(2j * np.pi * (np.arange(n) + 0.5) / n)
         upper = circle[: n // 2]
-        values = upper * self.law._potential(upper)[1]
+        values = upper * self.law._cauchy(upper).g
         series = np.fft.fft(np.r_[values, values[::-1].conj()]) / n
         k = np.arange(1, _TERMS + 1)
         return (series[k] * np.exp(-1j * np.pi * k / n)).real * 2.0**k
@@ -110,7 +110,8 @@ class LawPsi(ExplicitPsi):
         between = ~(far | near | deep)
         if between.any():
             z = -exponential(-y[between])
-            _, g, slope, _ = self.law._potential(z)
+            found = self.law._cauchy(z)
+            g, slope = found.g, found.slope
             s[between], rest[between], ds[between] = 1 - z * g, z * g - zero, z * (g + z * slope)
             s[between], rest[between], ds[between] = s[between] / mass, rest[between] / mass, ds[between] / mass
             # s' - (1 - s) is known by itself where 1 - s is small
@@ -165,7 +166,7 @@ class LawPsi(ExplicitPsi):
         out[far] = _powers(-np.exp(y[far])) @ (self._at_infinity / k)
         edge = -math.log(_NEAR) - self.log_range[0]
         deepest = np.minimum(y.real, edge) + 1j * y.imag
-        out[~far] = self.law._potential(-exponential(-deepest[~far]))[0] + deepest[~far] - 1j * math.pi
+        out[~far] = self.law._cauchy(-exponential(-deepest[~far])).u + deepest[~far] - 1j * math.pi
         if near.any():  # U' = G is known from there on
             powers = [_powers(self._over_least(at)) for at in (y[near], deepest[near])]
             out[near] += float(self.mass) * (y[near].real - edge) + (powers[0] - powers[1]) @ (self._at_zero / k)

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.laws import curve_root, series
+from rmt.laws.located import Cauchy
 from rmt.laws.logistic import Logistic, angle, logistic, sigmoids
 from rmt.laws.psi import ExplicitPsi, Psi
 from rmt.laws.rational import log_of, power, shortened
@@ -311,14 +312,13 @@ class MasterCurve:
         slope = -mass * s * rest / self.log_x(v, y)[1]  # dw / d ln z
         return z_g, slope - z_g
 
-    def cauchy(self, z: ComplexArray,
-               state: Any) -> tuple[ComplexArray, ComplexArray, ComplexArray, list[ComplexArray]]:
-        """Return U = E log(z - X), G and G' at z in the closed upper half plane, and the state: v and the rows."""
+    def cauchy(self, z: ComplexArray, state: Any) -> Cauchy:
+        """Return G, G' and U = E log(z - X) at z in the closed upper half plane, and the state: v and the rows."""
         z = upper(z)
         log_z = np.log(z)
         v, y = self.root(log_z, state)
         z_g, slope = self.transform(v, y)
-        return log_z + self.potential(log_z, v, y), z_g / z, slope / z**2, [v, *y]
+        return Cauchy(z_g / z, [v, *y], lambda: slope / z**2, lambda: log_z + self.potential(log_z, v, y))
 
     def tails(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[Array, Array]:
         """Return P(0 < X <= x) and P(X > x) at the root of a real x, each with its own digits.

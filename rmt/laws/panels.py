@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rmt.laws import bands
 from rmt.laws.errors import ConvergenceError
+from rmt.laws.located import Local
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -186,7 +187,7 @@ class Bands:
         upper = self.above[band] + np.where(at_low, self.mass[band], 0.0)
         if (inner := ~(at_low | at_high)).any():
             t = bands.place(smooth[inner], self.low[band[inner]], self.high[band[inner]])[0]
-            lower[inner], upper[inner], _, _ = self._located(t, _nearest(band[inner], smooth[inner], panels))
+            lower[inner], upper[inner] = self._located(t, _nearest(band[inner], smooth[inner], panels)).tails
         less = (lower < upper).reshape(-1, 2).all(axis=1)
         lower, upper = (np.diff(tail.reshape(-1, 2))[:, 0] for tail in (lower, upper))
         return np.abs(np.where(less, lower, upper))
@@ -260,7 +261,7 @@ class Bands:
         return Panels(band, ends, np.exp(found.log_density).reshape(t.shape) * slope,
                       [row.reshape(t.shape) for row in found.state or []])
 
-    def _located(self, t: Array, state: list[NDArray[Any]] | None) -> bands.Local:
+    def _located(self, t: Array, state: list[NDArray[Any]] | None) -> Local:
         """Return what the distribution is, a block of points at a time."""
         if t.size <= _BLOCK:
             return self.local(t, state)
@@ -268,8 +269,12 @@ class Bands:
                  for i in range(0, t.size, _BLOCK)]
         rows = [part.state or [] for part in parts]
         known = zip(*rows, strict=True) if len({len(each) for each in rows}) == 1 else ()
-        lower, upper, log_density = (np.concatenate([part[i] for part in parts]) for i in range(3))
-        return bands.Local(lower, upper, log_density, [np.concatenate(each) for each in known])
+
+        def tails() -> tuple[Array, Array]:
+            return np.concatenate([part.lower for part in parts]), np.concatenate([part.upper for part in parts])
+
+        return Local(np.concatenate([part.log_density for part in parts]), [np.concatenate(each) for each in known],
+                     tails)
 
     def _settled(self, panels: Panels, values: Callable[[Panels], Array], allowed: NDArray[Any],
                  what: str) -> tuple[Panels, dict[int, str]]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from rmt.laws import series
 from rmt.laws.atoms import positive_atoms
-from rmt.laws.bands import Local
 from rmt.laws.distribution import Array
 from rmt.laws.edges import between_gaps, cut, has_gaps, is_known_outside, log_support
 from rmt.laws.law import Law
+from rmt.laws.located import Cauchy, Local
 from rmt.laws.logistic import sigmoids
 from rmt.laws.master_curve import ComplexArray, MasterCurve, upper
 from rmt.laws.product_gaps import Outside, outside
@@ -86,12 +86,14 @@ class PositiveLaw(Law):
         """Return what `_local` does; so near an atom that its w drowns the density, as a little further away."""
         step = self._away(t)
         v, y = self.curve.root((t + step).astype(complex), state)
-        lower, upper = self.curve.tails(v, y)
         log_density = self.curve.log_im_w(v) - math.log(math.pi)
-        if step.any():
-            between = np.exp(log_density) * step
-            lower, upper = lower - between, upper + between
-        return Local(lower, upper, log_density, [v, *y])
+
+        def tails() -> tuple[Array, Array]:
+            lower, upper = self.curve.tails(v, y)
+            between = np.where(step, np.exp(log_density) * step, 0.0)
+            return lower - between, upper + between
+
+        return Local(log_density, [v, *y], tails)
 
     def _away(self, t: Array) -> Array:
         """Return the step from points too near to an atom that a band reaches to where they are not; else 0."""
@@ -187,7 +189,7 @@ class PositiveLaw(Law):
         log_z = self.curve.log_x(at, [])[0]
         return log_z + self.curve.potential(log_z, at, [])
 
-    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+    def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
         return self.curve.cauchy(z, state)
 
     @property

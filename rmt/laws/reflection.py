@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, BoolArray
 from rmt.laws.law import ComplexArray, Law
+from rmt.laws.located import Cauchy, Local
 
 _SAME = 1e-14  # of a probability
 _DEEP = -80.0  # in ln x
@@ -113,14 +113,16 @@ class Reflected(Law):
     def _local(self, t: Array, state: Any = None) -> Local:
         at = self.law._t(-t)
         at = np.where(np.isneginf(at), _DEEP, at)  # at a hard edge, by rounding
-        lower, upper, log_density, state = self.law._local(at, state)
-        return Local(upper, lower + self.law._at_bottom, log_density - self.law._log_dx_dt(at), state)
+        found = self.law._local(at, state)
+        return Local(found.log_density - self.law._log_dx_dt(at), found.state,
+                     lambda: (found.upper, found.lower + self.law._at_bottom))
 
     # ---- the primitive ---------------------------------------------------------------------------------
 
-    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
-        u, g, slope, state = self.law._potential(_mirrored(z), state)
-        return np.conj(u) + 1j * math.pi, _mirrored(g), np.conj(slope), state
+    def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
+        found = self.law._cauchy(_mirrored(z), state)
+        return Cauchy(_mirrored(found.g), found.state, lambda: np.conj(found.slope),
+                      lambda: np.conj(found.u) + 1j * math.pi)
 
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         return _mirrored(self.law._branch_from(_mirrored(omega)))

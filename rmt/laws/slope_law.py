@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rmt.laws.bands import Local
 from rmt.laws.contour import FLAT, Contour
 from rmt.laws.distribution import Array
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.local_slope import localised
+from rmt.laws.located import Local
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.normal_panels import panels, rough_and_fine
 from rmt.laws.positive import PositiveLaw
@@ -88,7 +88,7 @@ class SlopeLaw(PositiveLaw):
     def _at(self, t: Array, state: Any = None) -> Local:
         lower, upper, density = self._contour.parts(t - self._log_scale, math.sqrt(self._local_slope[1]))
         with np.errstate(divide="ignore"):
-            return Local(lower, upper, np.log(density), [])
+            return Local(np.log(density), [], lambda: (lower, upper))
 
     # ---- averages --------------------------------------------------------------------------------------
 

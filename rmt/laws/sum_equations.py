@@ -103,6 +103,11 @@ class SumEquations:
             _, d_omega, _, dg, _ = seen
             return self.elementary_part(at.g)[0] + direct + (along / dg).sum(0), d_omega / dg
 
+    @np.errstate(divide="ignore", invalid="ignore")
+    def slope(self, at: Solution) -> ComplexArray:
+        """Return G'."""
+        return np.asarray(1 / self.slopes(at)[0])
+
     def seen(self, at: ComplexArray) -> ComplexArray:
         """Return omega, d omega, G, dG and h = 1/G - omega of every law along its parameter: one row per law each."""
         each = [self._near(i, p) if law._searched else law._branch(p)

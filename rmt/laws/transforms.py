@@ -43,7 +43,8 @@ def _cauchy(law: Law, z: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
     known = np.isfinite(upper)
     if known.any():
         with np.errstate(divide="ignore", invalid="ignore"):
-            g[known], slope[known] = law._potential(upper[known])[1:3]
+            found = law._cauchy(upper[known])
+            g[known], slope[known] = found.g, found.slope
     g[np.isinf(z)] = slope[np.isinf(z)] = 0
     return np.where(below, g.conj(), g), np.where(below, slope.conj(), slope)
 

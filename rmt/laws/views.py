@@ -11,8 +11,8 @@ import numpy as np
 
 from rmt import plotting
 from rmt.checks import integer, positive
-from rmt.laws.bands import Local
 from rmt.laws.distribution import Array, Moved
+from rmt.laws.located import Local
 from rmt.text import short
 
 if TYPE_CHECKING:
@@ -144,9 +144,9 @@ class LogView(_View):
         return tuple((t, mass / self._given) for (t, mass), (x, _) in pairs if x)
 
     def _local(self, t: Array, state: Any = None) -> Local:
-        lower, upper, log_density, state = self.law._local(t, state)
-        given = self._given
-        return Local((lower - self._counted) / given, upper / given, log_density - math.log(given), state)
+        found, given = self.law._local(t, state), self._given
+        return Local(found.log_density - math.log(given), found.state,
+                     lambda: ((found.lower - self._counted) / given, found.upper / given))
 
     def _t(self, x: Array) -> Array:
         with np.errstate(over="ignore"):

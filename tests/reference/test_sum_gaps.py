@@ -1,6 +1,7 @@
 """The gaps of free sums: no band is lost, every mass is known, edges meet an independent computation."""
 
 import math
+from dataclasses import replace
 
 import mpmath
 import numpy as np
@@ -142,7 +143,7 @@ def test_what_a_density_does_not_hold_is_an_error(monkeypatch):
 
     law = Semicircle() + Bernoulli(0.5)
     real = type(law)._at
-    monkeypatch.setattr(type(law), "_at", lambda self, t, state=None: real(self, t, state)._replace(
-        log_density=real(self, t, state).log_density + 1e-3))
+    monkeypatch.setattr(type(law), "_at", lambda self, t, state=None: replace(
+        found := real(self, t, state), log_density=found.log_density + 1e-3))
     with pytest.raises(panels.ConvergenceError, match="holds"):
         law.expect(np.ones_like)

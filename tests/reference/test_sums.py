@@ -71,9 +71,9 @@ def test_marchenko_pastur_of_the_curve_and_of_its_closed_form(ratio):
     law = MarchenkoPastur(ratio)
     (low, high), = law._bands
     t = np.linspace(max(low, -30), high, 40)[1:-1]
-    _, upper, log_density, _ = law._at(t)
-    assert_allclose(law.sf(np.exp(t)), upper, atol=1e-13)
-    assert_allclose(law.pdf(np.exp(t)), np.exp(log_density - t), rtol=1e-11)
+    found = law._at(t)
+    assert_allclose(law.sf(np.exp(t)), found.upper, atol=1e-13)
+    assert_allclose(law.pdf(np.exp(t)), np.exp(found.log_density - t), rtol=1e-11)
 
 
 SAME = {

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from rmt.checks import Number, positive
 from rmt.laws.distribution import Array
 from rmt.laws.law import ComplexArray, Law
+from rmt.laws.located import Cauchy
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,11 +59,15 @@ class Semicircle(Law):
         """Return P(X <= x)."""
         return self.sf(-np.asarray(x, dtype=float))
 
-    def _potential(self, z: ComplexArray, state: Any = None) -> tuple[ComplexArray, ComplexArray, ComplexArray, Any]:
+    def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
         root = np.sqrt(z - 2 * self._unit) * np.sqrt(z + 2 * self._unit)
         f = (z + root) / 2  # 1/G
-        with np.errstate(divide="ignore"):
-            return np.log(f) + (self._unit / f) ** 2 / 2, 1 / f, -1 / (f * root), []
+
+        @np.errstate(divide="ignore")
+        def slope() -> ComplexArray:
+            return -1 / (f * root)
+
+        return Cauchy(1 / f, [], slope, lambda: np.log(f) + (self._unit / f) ** 2 / 2)
 
     def _r_parts(self, g: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         variance = self._unit**2
