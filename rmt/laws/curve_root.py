@@ -7,7 +7,7 @@ Every y lies on the strip 0 <= Im <= pi.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -135,20 +135,37 @@ def _from_infinity(v: ComplexArray) -> Array:
 
 def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
     """Return the root at ln x, followed from the negative axis; raise if it is lost."""
+    v, y, _ = _negative_axis(curve, log_x.real)
+    todo = np.arange(log_x.size)
     for angles in (_ANGLES, _SMALL_STEPS):
-        v, y, _ = _negative_axis(curve, log_x.real)
-        least = log_x.imag.min(initial=math.pi)
-        last, moved = np.full(log_x.size, math.pi), np.full(log_x.size, np.inf)  # of every point: its last angle
-        for turn in (*(a for a in angles if a > least), least):
-            behind = np.maximum(turn - log_x.imag, 0.0)
-            at, rows, done = _newton(curve, log_x + 1j * behind, v, y, 1e-3 * behind)
-            if not (done | _there(curve, v, last, moved)).all():
-                break
-            moved, last = np.where(done, np.abs(at - v), moved), np.where(done, behind, last)
-            v, y = np.where(done, at, v), [np.where(done, new, old) for new, old in zip(rows, y, strict=True)]
-        else:
+        v[todo], rows, kept = _along(curve, log_x[todo], angles)
+        for row, part in zip(y, rows, strict=True):
+            row[todo] = part
+        todo = todo[~kept]
+        if not todo.size:
             return v, y
-    raise ConvergenceError(f"master curve: no root at ln x = {log_x[~done][0]:.6g}")
+    raise ConvergenceError(f"master curve: no root at ln x = {log_x[todo][0]:.6g}")
+
+
+def _along(curve: MasterCurve, log_x: ComplexArray, angles: Sequence[float]) -> tuple[ComplexArray, list[ComplexArray],
+                                                                                       BoolArray]:
+    """Return the root at ln x, followed over angles from the negative axis, and where it was not lost."""
+    v, y, _ = _negative_axis(curve, log_x.real)
+    kept, least = np.ones(log_x.size, dtype=bool), log_x.imag.min(initial=math.pi)
+    last, moved = np.full(log_x.size, math.pi), np.full(log_x.size, np.inf)  # of every point: its last angle
+    for turn in (*(a for a in angles if a > least), least):
+        behind = np.maximum(turn - log_x.imag, 0.0)[kept]
+        at, rows, done = _newton(curve, log_x[kept] + 1j * behind, v[kept], [row[kept] for row in y], 1e-3 * behind)
+        on = np.flatnonzero(kept)
+        kept[on] = done | _there(curve, v[on], last[on], moved[on])
+        new = on[done]
+        moved[new], last[new] = np.abs(at[done] - v[new]), behind[done]
+        v[new] = at[done]
+        for row, part in zip(y, rows, strict=True):
+            row[new] = part[done]
+        if not kept.any():
+            break
+    return v, y, kept
 
 
 def _there(curve: MasterCurve, v: ComplexArray, angle: Array, moved: Array) -> BoolArray:
