@@ -28,6 +28,7 @@ Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
+_STILL = 1e-3  # no step that it leaves is larger: rows that still move are no solution, however little y lacks
 _NO_ANGLE = 1e-9  # of x, over which a root may be taken for that at x,
 _MOVED, _NO_MASS = 1e-3, 1e-12  # and by how much v, and a tail, may change
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
@@ -205,7 +206,7 @@ def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[C
                             for (k, _, gain, slope, share), noise in zip(corrections, curve.noises, strict=True)),
                            tolerance)
             # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
-            settled |= (off <= rounding) & (whole >= 0.5 * last)
+            settled |= (off <= rounding) & (whole >= 0.5 * last) & (whole < _STILL)
         if i:  # the error that a quadratic convergence leaves: w turns over a length of |v - i pi|
             settled |= whole**2 * np.maximum(whole / last**2, 1 / _from_infinity(v)) <= 1e-16
         if settled.any():
