@@ -25,7 +25,7 @@ from rmt.laws.panels import Bands
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-_BELOW = 1e-5  # of the band, or of the unit of t: how near below an atom inside a band its mass is looked at
+_BELOW = 1e-7  # of the band, or of the unit of t: how near below an atom inside a band its mass is looked at
 _FEW = 8  # bands
 _FAR = 1e100  # below -_FAR the tail of a hard edge has no density that a float holds
 
