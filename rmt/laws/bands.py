@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 Locate = Callable[..., Local]
 
 NODES = 192
+_LEAST = 1e-300  # a tail that is less counts as that
 _OWN_DIGITS = 1e-3  # of a tail: below, the series has not enough of them
 
 
@@ -73,12 +74,14 @@ class Table:
     def _log_odds(self, t: Array, state: Any = None) -> tuple[Array, Array, Array, Any]:
         """Return logit of the conditional cdf, its derivative, its rounding error and the solver's state."""
         found = self.local(t, state)
-        lower, upper = (np.clip((tail - rest) / self.mass, 1e-300, 1) for tail, rest in (
+        lower, upper = (np.clip((tail - rest) / self.mass, _LEAST, 1) for tail, rest in (
             (found.lower, self.below), (found.upper, self.above)))
         unit = self.rounding
         rounding = unit / upper + (10 * unit if self._rate else unit / lower)  # at a hard edge `lower` has its digits
-        return (np.log(lower) - np.log(upper), np.exp(found.log_density) / self.mass / (lower * upper), rounding,
-                found.state)
+        known = np.minimum(lower, upper) > _LEAST  # else it has no slope
+        with np.errstate(over="ignore"):
+            slope = np.where(known, np.exp(found.log_density) / self.mass / (lower * upper), 0.0)
+        return np.log(lower) - np.log(upper), slope, rounding, found.state
 
     @cached_property
     def _start(self) -> tuple[Array, Array, Any]:

@@ -21,6 +21,7 @@ ComplexArray = NDArray[np.complex128]
 BoolArray = NDArray[np.bool_]
 
 GRAIN = 4e-15  # some units of rounding
+_APART = 1e-6  # no law's own G is off by more of itself, beyond rounding
 _KEPT = 1000  # points that a search may start from
 _NEAR_ZERO, _TERMS = 0.05, 10  # of |G| times the reach of a law: R is a series there
 
@@ -192,6 +193,8 @@ class SumEquations:
         steps = (short + step) / own
         reach = np.abs(z) + np.abs(shift) + np.abs(whole) + np.abs(part) + self.unit  # what z rounds relative to
         grain = GRAIN * np.abs(omega * dg_each / (slopes * g_each))
-        unmet = np.maximum(np.abs(short) - grain * np.abs(np.where(large, 1 / g, g)), 0).sum(0)
-        return Step(steps, step, large, steps * slopes, omega, reach, grain.max(axis=0, initial=0.0),
-                    np.abs(rest) / reach + unmet / np.where(large, reach, reach / self.unit**2))
+        value = np.abs(np.where(large, 1 / g, g))
+        beyond = np.maximum(np.abs(short) - grain * value, 0)
+        unmet = np.abs(rest) / reach + beyond.sum(0) / np.where(large, reach, reach / self.unit**2)
+        apart = np.where(beyond > _APART * value, beyond / value, 0).max(axis=0, initial=0.0)  # F may be tiny
+        return Step(steps, step, large, steps * slopes, omega, reach, grain.max(axis=0, initial=0.0), unmet + apart)
