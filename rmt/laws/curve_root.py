@@ -34,8 +34,9 @@ _MOVED, _NO_MASS = 1e-3, 1e-12  # and by how much v, and a tail, may change
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
 
 
-def solve(curve: MasterCurve, log_x: ComplexArray) -> Root:
+def solve(curve: MasterCurve, log_x: ComplexArray, *, quick: bool = False) -> Root:
     """Return v and the rows of every factor at ln x; see `MasterCurve.solve`."""
+    otherwise = _unknown if quick else _turned
     if curve.one_gaussian and np.all(np.abs(log_x.real - curve.log_scale) < 600):
         return gaussian_root(log_x - curve.log_scale, float(curve.powers[0][0])), []
     if curve.alone:
@@ -43,10 +44,10 @@ def solve(curve: MasterCurve, log_x: ComplexArray) -> Root:
         return v, [y]
     deepest = min((law.deepest for law, *_ in curve.slopes), default=math.inf)
     if deepest == math.inf:
-        return newton_or(_turned, curve, log_x, *_guess(curve, log_x))
+        return newton_or(otherwise, curve, log_x, *_guess(curve, log_x))
     v_table, log_table, rows = curve.axis_table
     below = np.maximum(np.interp(deepest, v_table, log_table) - log_x.real, 0.0)  # there all are straight lines
-    root, inner = newton_or(_turned, curve, log_x + below, *_guess(curve, log_x + below))
+    root, inner = newton_or(otherwise, curve, log_x + below, *_guess(curve, log_x + below))
     step = below / float(curve.order)
     return root + step, [row + step * (table[-1] - table[-2]) / (v_table[-1] - v_table[-2])
                          for row, table in zip(inner, rows, strict=True)]
@@ -146,6 +147,11 @@ def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
         if not todo.size:
             return v, y
     raise ConvergenceError(f"master curve: no root at ln x = {log_x[todo][0]:.6g}")
+
+
+def _unknown(curve: MasterCurve, log_x: ComplexArray) -> Root:
+    return np.full(log_x.size, np.nan, dtype=complex), [np.full(log_x.size, np.nan, dtype=complex)
+                                                        for law, *_ in curve.slopes for _ in range(law.rows)]
 
 
 def _along(curve: MasterCurve, log_x: ComplexArray, angles: Sequence[float]) -> tuple[ComplexArray, list[ComplexArray],

@@ -92,10 +92,9 @@ class Affine(Moved, Law):
         return tuple((Fraction(self.factor) * x + Fraction(self.shift), mass) for x, mass in self.law._point_masses)
 
     def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
-        factor = float(self.factor)
-        found = self.law._cauchy((z - float(self.shift)) / factor, state)
-        return Cauchy(found.g / factor, found.state, lambda: found.slope / factor**2,
-                      lambda: found.u + math.log(factor))
+        scale = float(self.factor)
+        found = self.law._cauchy((z - float(self.shift)) / scale, state)
+        return Cauchy(found.g / scale, found.state, lambda: found.slope / scale**2, lambda: found.u + math.log(scale))
 
     def _branch_from(self, omega: ComplexArray) -> ComplexArray:
         return self.law._branch_from((omega - float(self.shift)) / float(self.factor))
@@ -192,17 +191,23 @@ class FreeSum(Law):
         return (curve, float(total)) if curve else None
 
     def _cauchy(self, z: ComplexArray, state: Any = None) -> Cauchy:
-        outside = vars(self).get("_outside")
-        if self._joint:
-            known = outside.holds(z.real) & (z.imag == 0) if outside else np.zeros(z.size, dtype=bool)
-            if not known.any():
-                try:
-                    return self._joint[0].cauchy(z - self._joint[1], state)
-                except ConvergenceError:  # a narrow band: the sum's own equations have arcs to start from
-                    return replace(self._solved(z, outside), state=[])
-            if not known.all():
-                return Cauchy.put(known, self._cauchy(z[known]), self._cauchy(z[~known]))
-        return self._solved(z, outside, state)
+        outside, joined = vars(self).get("_outside"), self._joint
+        if not joined:
+            return self._solved(z, outside, state)
+        curve, low = joined
+        own = (z.imag == 0) & (outside.holds(z.real) if outside else False)
+        joint = curve.cauchy(z[~own] - low, state and [row[~own] for row in state], quick=True)
+        found = ~np.isnan(joint.g)
+        if found.all() and not own.any():
+            return joint
+        own[~own] = ~found
+        try:  # in a narrow band the sum's own equations have arcs to start from
+            here = self._solved(z[own], outside)
+        except ConvergenceError:
+            here = curve.cauchy(z[own] - low, None)
+        if own.all():
+            return replace(here, state=[])
+        return Cauchy.put(own, here, curve.cauchy(z[~own] - low, [row[found] for row in joint.state]))
 
     def _solved(self, z: ComplexArray, outside: Outside | None, state: Any = None) -> Cauchy:
         """Return what `_cauchy` does, by the sum's own equations."""
@@ -324,7 +329,7 @@ def _sum_curve(law: Law, otherwise: MasterCurve) -> MasterCurve:
 
 def _joined(law: Law, terms: Iterable[tuple[Law, Number]], shift: Number) -> MasterCurve | None:
     """Return the curve of a law, a shift and terms, by those of the terms; None where one is not on x >= 0."""
-    curves, total = list[tuple[MasterCurve, Fraction]](), Fraction(shift)
+    curves, total = [], Fraction(shift)
     for term, n in terms:
         if isinstance(term, FiniteLaw) and (least := term._point_masses[0][0]) < 0:
             term, total = term - least, total + Fraction(n) * least
@@ -361,21 +366,17 @@ def add(law: Law, other: Law) -> Law:
 
 def shift_by(law: Law, shift: Number) -> Law:
     """Return the law of X + shift."""
-    shift = number("shift", shift)
-    if isinstance(law, Affine):
-        return _affine(law.law, law.factor, law.shift + shift)
-    return _affine(law, 1, shift)
+    return _affine(law, 1, number("shift", shift))
 
 
 def dilate(law: Law, factor: Number) -> Law:
     """Return the law of factor * X, factor > 0."""
-    factor = positive("factor", factor)
-    if isinstance(law, Affine):
-        return _affine(law.law, law.factor * factor, law.shift * factor)
-    return _affine(law, factor, 0)
+    return _affine(law, positive("factor", factor), 0)
 
 
 def _affine(law: Law, factor: Number, shift: Number) -> Law:
+    if isinstance(law, Affine):
+        return _affine(law.law, law.factor * factor, law.shift * factor + shift)
     return law if factor == 1 and shift == 0 else Affine(law, factor, shift)
 
 

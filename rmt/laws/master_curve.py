@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -312,12 +312,16 @@ class MasterCurve:
         slope = -mass * s * rest / self.log_x(v, y)[1]  # dw / d ln z
         return z_g, slope - z_g
 
-    def cauchy(self, z: ComplexArray, state: Any) -> Cauchy:
-        """Return G, G' and U = E log(z - X) at z in the closed upper half plane, and the state: v and the rows."""
+    def cauchy(self, z: ComplexArray, state: Any, *, quick: bool = False) -> Cauchy:
+        """Return G, G' and U = E log(z - X) at z in the closed upper half plane, and the state: v and the rows.
+
+        Quickly: NaN where Newton does not find the root at once.
+        """
         z = upper(z)
         log_z = np.log(z)
-        v, y = self.root(log_z, state)
-        z_g, slope = self.transform(v, y)
+        v, y = self.root(log_z, state, quick=quick)
+        with np.errstate(invalid="ignore"):
+            z_g, slope = self.transform(v, y)
         return Cauchy(z_g / z, [v, *y], lambda: slope / z**2, lambda: log_z + self.potential(log_z, v, y))
 
     def tails(self, v: ComplexArray, y: list[ComplexArray]) -> tuple[Array, Array]:
@@ -353,14 +357,10 @@ class MasterCurve:
         """
         return curve_root.solve(self, log_x)
 
-    def root(self, log_x: ComplexArray, state: Any) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root at ln x, from the state, v and the rows, of nearby ones, if there is one."""
-        return self.follow(log_x, state[0], state[1:]) if state else self.solve(log_x)
-
-    def follow(self, log_x: ComplexArray, v: ComplexArray,
-               y: list[ComplexArray]) -> tuple[ComplexArray, list[ComplexArray]]:
-        """Return the root at ln x, from the root at a nearby x; anew where that is lost."""
-        return curve_root.newton_or(curve_root.solve, self, log_x, v, y)
+    def root(self, log_x: ComplexArray, state: Any, *, quick: bool = False) -> tuple[ComplexArray, list[ComplexArray]]:
+        """Return the root at ln x, from the state, v and the rows, of nearby ones, if there is one; see `cauchy`."""
+        solve = partial(curve_root.solve, quick=quick)
+        return curve_root.newton_or(solve, self, log_x, state[0], state[1:]) if state else solve(self, log_x)
 
     def follow_slopes(self, v: ComplexArray, y: list[ComplexArray]) -> list[ComplexArray]:
         """Return the rows of the factors at v, from those at a nearby v."""

@@ -177,7 +177,10 @@ class SmoothPsi(ExplicitPsi):
         (y,), (log_x, _, weights) = rows, self._nodes
         if self._sums.shrinks:
             return self._sums.softplus(y)
-        return np.concatenate([softplus(y[part, None] + log_x) @ weights for part in batches(y.size, log_x.size)])
+        found = np.empty(y.size, dtype=complex)
+        for part in batches(y.size, log_x.size):
+            found[part] = softplus(y[part, None] + log_x) @ weights
+        return found
 
     def angles(self, rows: list[ComplexArray]) -> tuple[Array, Array]:
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0; their sum is known, the smaller computed."""
