@@ -53,10 +53,27 @@ class FreeProduct(PositiveLaw):
             return self._dilated.expect(lambda x: f(scale * x))
         return super().expect(f)
 
+    @cached_property
+    def _log_scale(self) -> float:
+        return log_of(Fraction(self.scale))
+
     def _at(self, t: Array, state: Any = None) -> Local:
         if isinstance(self._dilated, PositiveLaw):
-            return self._dilated._at(t - log_of(Fraction(self.scale)), state)
+            return self._dilated._at(t - self._log_scale, state)
         return super()._at(t, state)
+
+    @cached_property
+    def _bands(self) -> tuple[tuple[float, float], ...]:
+        if isinstance(self._dilated, PositiveLaw):
+            return tuple((low + self._log_scale, high + self._log_scale) for low, high in self._dilated._bands)
+        return super()._bands
+
+    @cached_property
+    def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
+        if isinstance(self._dilated, PositiveLaw):
+            return tuple(((low + self._log_scale, high + self._log_scale), mass)
+                         for (low, high), mass in self._dilated._between)
+        return super()._between
 
     def __repr__(self) -> str:
         names = [(f"({law!r})" if " " in repr(law) else repr(law), power) for law, power in self.factors]

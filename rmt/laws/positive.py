@@ -22,8 +22,10 @@ from rmt.laws.master_curve import ComplexArray, MasterCurve, upper
 from rmt.laws.product_gaps import Outside, outside
 from rmt.laws.rational import log_of
 
-_NEAR, _FLAT = 1e-6, 1e-5  # of ln x and of a band: nearer to an atom w^2 times rounding is some density, and it is flat
-_WIDE, _BENT = 1e-3, 0.1  # a band in ln x; by how much ln of a density changes that is not flat
+_NEAR = 1e-6, 1e-7, 3e-8, 1e-8  # of a band, at most of ln x: nearer to an atom w^2 times rounding is some density
+_BENT = 0.1, 0.1, 0.3, 0.3  # by how much of itself a density changes there that is not flat: nearer, it has noise
+_WIDE = 1e-3  # a band in ln x
+_POWERS = 0.25, 2.0  # of the distance, as which a density may bend
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 
 
@@ -83,39 +85,56 @@ class PositiveLaw(Law):
         return 1e-12 if self._dear else 1e-15 * max(1.0, sum(float(k) for *_, k in self.curve.slopes) / 2)
 
     def _at(self, t: Array, state: Any = None) -> Local:
-        """Return what `_local` does; so near an atom that its w drowns the density, as a little further away."""
-        step = self._away(t)
+        """Return what `_local` does; so near an atom that its w drowns the density, from a little further away."""
+        step, more, held = self._away(t)
         v, y = self.curve.root((t + step).astype(complex), state)
         log_density = self.curve.log_im_w(v) - math.log(math.pi)
 
         def tails() -> tuple[Array, Array]:
             lower, upper = self.curve.tails(v, y)
-            between = np.where(step, np.exp(log_density) * step, 0.0)
+            between = np.where(step, np.exp(log_density) * step + held, 0.0)
             return lower - between, upper + between
 
-        return Local(log_density, [v, *y], tails)
+        with np.errstate(divide="ignore"):
+            return Local(np.where(step, np.log(np.exp(log_density) + more), log_density), [v, *y], tails)
 
-    def _away(self, t: Array) -> Array:
-        """Return the step from points too near to an atom that a band reaches to where they are not; else 0."""
-        step = np.zeros(t.size)
-        for end, near in self._atom_ends if self.curve.slopes and "_bands" in vars(self) else ():
+    def _away(self, t: Array) -> tuple[Array, Array, Array]:
+        """Return the step from points too near to an atom that a band reaches to where they are not, else 0.
+
+        And by how much the density is more at the points, and what that more holds along the step.
+        """
+        found = np.zeros((3, t.size))
+        for end, near, rise, power in self._atom_ends if self.curve.slopes and "_bands" in vars(self) else ():
             gone = (t - end) / near
-            step = np.where((gone > 0) & (gone < 1), (1 - gone) * near, step)
-        return step
+            there = (gone > 0) & (gone < 1)
+            left = 1 - gone[there]
+            held = left - (1 - gone[there] ** (power + 1)) / (power + 1)
+            found[:, there] = near * left, rise * (1 - gone[there] ** power), near * rise * held
+        return found[0], found[1], found[2]
 
     @cached_property
-    def _atom_ends(self) -> list[tuple[float, float]]:
-        """Where wide bands reach atoms, and how far (> 0: above) from these the density, there flat, has digits."""
-        atoms = {place for place, _ in self._points if math.isfinite(place)}
-        ends = [(end, side * min(_NEAR, _FLAT * (high - low))) for low, high in self._bands if high - low > _WIDE
+    def _atom_ends(self) -> list[tuple[float, float, float, float]]:
+        """Where wide bands reach atoms, how far (> 0: above) from these the density, there nearly flat, has digits.
+
+        And rise and power: at a share s of that distance it is more by rise (1 - s^power), as it is two and four times
+        as far.
+        """
+        atoms, found = {place for place, _ in self._points if math.isfinite(place)}, []
+        ends = [(end, side * min(1.0, high - low)) for low, high in self._bands if high - low > _WIDE
                 for end, side in ((low, 1.0), (high, -1.0)) if end in atoms]
-        if not ends:
-            return []
-        at, near = np.array(ends).T
-        log_density = [self.curve.log_im_w(self.curve.solve((at + far * near).astype(complex))[0]) for far in (1, 2)]
-        with np.errstate(invalid="ignore"):
-            flat = np.abs(log_density[1] - log_density[0]) < _BENT
-        return [one for one, keep in zip(ends, flat, strict=True) if keep]
+        for near, bent in zip(_NEAR, _BENT, strict=True) if ends else ():
+            at, steps = np.array(ends).T * np.array([[1.0], [near]])
+            roots = [self.curve.solve((at + far * steps).astype(complex))[0] for far in (1, 2, 4)]
+            once, twice, again = (np.exp(self.curve.log_im_w(v)) / math.pi for v in roots)
+            with np.errstate(all="ignore"):
+                power = np.clip(np.nan_to_num(np.log2((again - twice) / (twice - once)), nan=1.0), *_POWERS)
+            rise, flat = (once - twice) / (2**power - 1), np.abs(twice - once) < bent * once
+            found += list(zip(at[flat].tolist(), steps[flat].tolist(), rise[flat].tolist(), power[flat].tolist(),
+                              strict=True))
+            ends = [one for one, keep in zip(ends, flat, strict=True) if not keep]
+            if not ends:
+                break
+        return found
 
     # The parameter is v, along which a curve without slopes is explicit; of a law that is given by its psi alone it is
     # y, of a curve with more no parameter saves the root, and it is z.
