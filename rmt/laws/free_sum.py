@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import numbers
 import operator
@@ -16,21 +15,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rmt.checks import Number, number, positive
-from rmt.laws.atoms import at_place, combined
+from rmt.laws.atoms import combined
 from rmt.laws.distribution import Array, BoolArray, Moved
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.finite_law import FiniteLaw, finite_curve
-from rmt.laws.gap_runs import SAME
 from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.law_psi import LawPsi
 from rmt.laws.located import Cauchy
 from rmt.laws.master_curve import MasterCurve
 from rmt.laws.reflection import Reflected
 from rmt.laws.subordination import Subordination
+from rmt.laws.sum_bands import between, pieces
 from rmt.laws.sum_gaps import Outside, outside
 from rmt.laws.sum_psi import SumPsi
-
-_ROUNDING = 1e-13  # of a place: nearer to each other they are the same
 
 
 @dataclass(frozen=True, repr=False)
@@ -250,37 +247,13 @@ class FreeSum(Law):
 
     @cached_property
     def _between(self) -> tuple[tuple[tuple[float, float], float], ...]:
-        """The intervals between the gaps, exact where an atom or an edge at a known place is, and their masses."""
-        known = np.array([float(x) for x, _ in self._candidates])
-        low, high = (sum(float(n) * law._ends[side] for law, n in self.terms) for side in (0, 1))
-
-        def exact(x: float) -> float:
-            if x < low < _ROUNDING * self._unit:  # above zero by less than there are digits
-                return min(low, 0.0)
-            x = min(max(x, low), high)
-            return at_place(x, known, _ROUNDING * (self._unit + abs(x)))
-
-        return tuple(((exact(a.right), exact(b.left)), a.above - b.above)
-                     for a, b in itertools.pairwise(self._outside.gaps))
+        """The intervals between the gaps, and their masses."""
+        return between(self.terms, self._outside.gaps, np.array([float(x) for x, _ in self._candidates]), self._unit)
 
     @cached_property
     def _bands(self) -> tuple[tuple[float, float], ...]:
-        return tuple(band for (low, high), mass in self._between for band in self._pieces_between(low, high, mass))
-
-    def _pieces_between(self, low: float, high: float, mass: float) -> list[tuple[float, float]]:
-        """Return the bands in an interval of a mass, cut at its atoms; what is within rounding of these holds nothing.
-
-        Raises `ConvergenceError` where a band is narrower than the rounding of its place.
-        """
-        atoms = {x: share for x, share in self.atoms.items() if low <= x <= high}
-        pieces = list(itertools.pairwise([low, *(x for x in atoms if low < x < high), high]))
-        wide = [(left, right) for left, right in pieces if right - left > _ROUNDING * (self._unit + abs(left))]
-        if wide or (lacks := mass - sum(atoms.values())) <= SAME:
-            return wide
-        if high - low <= _ROUNDING * abs(low):
-            raise ConvergenceError(f"free sum: floats do not tell apart the places of a band, {low!r} to {high!r}, "
-                                   f"that has a mass of {lacks:.6g}")
-        return [(left, right) for left, right in pieces if left < right]
+        return tuple(band for (low, high), mass in self._between
+                     for band in pieces(low, high, mass, self.atoms, self._unit))
 
 
 @dataclass(frozen=True, repr=False)
