@@ -163,8 +163,10 @@ def _monotone(node: Node, x: Any, cdf: Any, atoms: dict[float, float], support: 
 
 
 def _narrowest(node: Node, support: tuple[tuple[float, float], ...]) -> float:
-    """Return what the rounding of a place is of the narrowest band."""
-    return max((float(blur(node, np.array(high))) / (high - low) for low, high in support if high > low), default=0.0)
+    """Return what the rounding of a place is of the narrowest band, and of the narrowest slope: psi knows ln x."""
+    bands = [float(blur(node, np.array(high))) / (high - low) for low, high in support if high > low]
+    slopes = [known.mean / math.sqrt(known.var) for known in map(facts, node.leaves) if known.var > 0]
+    return max([*bands, *(3e-15 * ratio for ratio in slopes)], default=0.0)
 
 
 def _steps(node: Node, x: Any, cdf: Any, atoms: dict[float, float], report: Report) -> None:

@@ -106,7 +106,8 @@ def _slope(name: str, variance: float, flat: float) -> Facts:
         atoms = {mean: Fraction(1)}
     elif not atoms and flat:
         atoms = _flat(name, variance, flat)
-    top = max(x.max(), *SLOPES[name](np.array([-1e-300, 1e-300])) ** 2)
+    ends = REACH * math.sqrt(variance)
+    top = max(x.max(), *SLOPES[name](np.array([-ends, -1e-300, 1e-300, ends])) ** 2)
     return Facts(mean, float((x - mean) ** 2 @ weights), {u: m for u, m in atoms.items() if m}, 0.0,
                  float(top) * (1 + 1e-4) + 0.2 * (name in ("gelu", "silu")))
 
@@ -236,11 +237,13 @@ def _rounded(node: Node) -> float:
             return float(_of_a_logarithm(np.array(size)))
         case "dilate":
             return max(1e-15 * size, node.numbers[0] * _rounded(node.parts[0]))
+        case "compress":  # t times 1/t copies, each of which is known at z/t
+            return max(1e-15 * size / node.numbers[0], _rounded(node.parts[0]))
     return 1e-15 * size
 
 
 def _has_sum(node: Node) -> bool:
-    return node.name in ("+", "shift") or any(map(_has_sum, node.parts))
+    return node.name in ("+", "shift", "compress") or any(map(_has_sum, node.parts))
 
 
 @functools.cache

@@ -29,7 +29,8 @@ _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
 _STILL = 0.3  # no step that it leaves is larger: rows that still move are no solution, however little y lacks
-_THIN, _NOISE = 1e-3, 1e-11  # Im v that noise might be, and that of ln x by a contour
+_THIN, _NOISE = 1e-3, 1e-11  # Im v that noise might be, and that of ln x by a contour,
+_CLEAR = 1e-5  # and how far from i pi, at an atom: nearer, v moves ln x by less
 _NO_ANGLE = 1e-9  # of x, over which a root may be taken for that at x,
 _MOVED, _NO_MASS = 1e-3, 1e-12  # and by how much v, and a tail, may change
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
@@ -118,7 +119,8 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
         inside &= y_l.imag + log_x.imag <= math.pi + 1e-9
         inside &= law.valid(inner)
     nearly, off = _REAL if curve.noisy else 1e-14, np.minimum(v.imag, math.pi - v.imag)
-    if curve.noisy and (thin := inside & (off < _THIN)).any():  # noise over the slope may be that far off the axis
+    thin = inside & (off < _THIN) & (_from_infinity(v) > _CLEAR)
+    if curve.noisy and thin.any():  # noise over the slope may be that far off the axis
         slope = curve.system(logistic(v[thin]), [row[thin] for row in y])[1]
         inside[thin] = off[thin] * np.abs(slope) > _NOISE
     real = turned <= nearly

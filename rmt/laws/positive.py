@@ -24,6 +24,7 @@ from rmt.laws.rational import log_of
 
 _NEAR = 1e-6, 1e-7, 3e-8, 1e-8  # of a band, at most of ln x: nearer to an atom w^2 times rounding is some density
 _BENT = 0.1, 0.1, 0.3, 0.3  # by how much of itself a density changes there that is not flat: nearer, it has noise
+_NO_MASS = 1e-8  # next to an atom, however the density bends
 _WIDE = 1e-3  # a band in ln x
 _POWERS = 0.25, 2.0  # of the distance, as which a density may bend
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
@@ -128,7 +129,9 @@ class PositiveLaw(Law):
             once, twice, again = (np.exp(self.curve.log_im_w(v)) / math.pi for v in roots)
             with np.errstate(all="ignore"):
                 power = np.clip(np.nan_to_num(np.log2((again - twice) / (twice - once)), nan=1.0), *_POWERS)
-            rise, flat = (once - twice) / (2**power - 1), np.abs(twice - once) < bent * once
+            empty = np.maximum(once, twice) * np.abs(steps) < _NO_MASS
+            flat = (np.abs(twice - once) < bent * once) | empty
+            rise = np.where(empty, 0.0, (once - twice) / (2**power - 1))
             found += list(zip(at[flat].tolist(), steps[flat].tolist(), rise[flat].tolist(), power[flat].tolist(),
                               strict=True))
             ends = [one for one, keep in zip(ends, flat, strict=True) if not keep]

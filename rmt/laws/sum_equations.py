@@ -21,7 +21,7 @@ ComplexArray = NDArray[np.complex128]
 BoolArray = NDArray[np.bool_]
 
 GRAIN = 4e-15  # some units of rounding
-_APART = 1e-6  # no law's own G is off by more of itself, beyond rounding
+_APART = 1e-2  # no law's own G is off by more of itself, beyond rounding, where the sum is solved
 _KEPT = 1000  # points that a search may start from
 _NEAR_ZERO, _TERMS = 0.05, 10  # of |G| times the reach of a law: R is a series there
 
