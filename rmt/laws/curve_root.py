@@ -28,7 +28,7 @@ Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
-_STILL = 0.3  # no step that it leaves is larger: rows that still move are no solution, however little y lacks
+_STILL = 1e-3  # of a real root: rows that still move are no solution, however little y lacks
 _THIN, _NOISE = 1e-3, 1e-11  # Im v that noise might be, and that of ln x by a contour,
 _CLEAR = 1e-5  # and how far from i pi, at an atom: nearer, v moves ln x by less
 _NO_ANGLE = 1e-9  # of x, over which a root may be taken for that at x,
@@ -133,6 +133,8 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
             real &= (math.pi - rows[0].imag <= nearly) & (correction.gain[0].real / slope.real <= -1 + 1e-9)
             for row, gain in zip(rows[1:], correction.gain[1:], strict=True):  # of a stream some have no such proof
                 real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
+            for shift in correction.shift[1:]:
+                real &= np.abs(shift) < _STILL
     return inside | real
 
 
@@ -218,7 +220,7 @@ def _newton(curve: MasterCurve, target: ComplexArray, v: ComplexArray, y: list[C
                             for (k, _, gain, slope, share), noise in zip(corrections, curve.noises, strict=True)),
                            tolerance)
             # next to an edge a residual that is rounding leaves a step that is not: it goes on while it shrinks
-            settled |= (off <= rounding) & (whole >= 0.5 * last) & (whole < _STILL)
+            settled |= (off <= rounding) & (whole >= 0.5 * last)
         if i:  # the error that a quadratic convergence leaves: w turns over a length of |v - i pi|
             settled |= whole**2 * np.maximum(whole / last**2, 1 / _from_infinity(v)) <= 1e-16
         if settled.any():

@@ -28,6 +28,22 @@ FOUND = (
     "103.0 * SquaredSlope('selu', 0.00821)",
     "SquaredSlope('silu', 157.0) + SquaredSlope('sigmoid', 1.06e-09)",
     "SquaredSlope('silu', 300.0) * Discrete((1.0, 2.0), (0.5, 0.5))",
+    "SquaredSlope('silu', 601.0) * Discrete((0.18, 0.00284), (0.9979, 0.0021)) "
+    "* Discrete((3.34, 4.06, 72.2, 329.0, 24.6, 122.0), (0.0809, 0.8498, 0.023, 0.0014, 0.0012, 0.0437))",
+    "0.00809 * (Discrete((0.0, 12.7), (0.0115, 0.9885)) * SquaredSlope('silu', 106.0))",
+    "Bernoulli(0.66) * SquaredSlope('elu', 4.31e-05)",
+    # an infinite density at an atom of the sum, where one term's rounding is all of the other
+    "(MarchenkoPastur(0.489) * (MarchenkoPastur(84.3) ** 4)) "
+    "+ (157.0 * Discrete((-0.0388, 1.51, -0.001, -0.0186, 0.0449), "
+    "(0.0245, 0.3653, 0.0022, 0.5682, 0.0398))).compress(0.79)",
+    # bands a few floats wide, and one of which half of the mass lies within a float of its end
+    "Discrete((8.73e-08, 8.32e-08), (0.001, 0.999)) "
+    "+ Discrete((98.8, -145.0, 81.4, -265.0, 222.0), (0.0024, 0.0133, 0.9776, 0.0001, 0.0066))",
+    "Bernoulli(0.77) + SquaredSlope('sigmoid', 386.0)",
+    "(SquaredSlope('leaky_relu(0.01)', 2.46e-09) ** 20) "
+    "+ (0.00169 * Discrete((38.4, 135.0, 31.0, 95.0), (0.0268, 0.0015, 0.9713, 0.0004)))",
+    # a dilation, whose top was found by a search
+    "4.69 * SquaredSlope('tanh', 6.22e-10)",
     # terms whose g are bounded at scales far apart
     "((MultiplicativeBrownian(0.0543) + 1.0) * Discrete((0.0562, 84.6), (0.13, 0.87))) "
     "+ (1e22 * (MarchenkoPastur(0.2) + 1.0))",
@@ -154,3 +170,41 @@ def test_a_solution_is_put_in_place():
     one.put(np.array([1]), Solution(np.ones(1, complex), np.full((2, 1), 2.0 + 0j)))
     assert one.g.tolist() == [0, 1, 0]
     assert one.at[:, 1].tolist() == [2, 2]
+
+
+def test_beside_an_atom_a_diverging_density_keeps_its_power_to_the_last_float():
+    """Next to an atom of a sum there is the hard edge of four matrices of the same rank: d^(-3/4), d from 1e-3 on."""
+    law = MarchenkoPastur(3) ** 4 + Discrete((-2.0, 300.0), (0.8, 0.2))
+    low = max(band[0] for band in law.support if band[0] < 0)
+    d = 10.0 ** -np.arange(3, 15)
+    local = law._at(low + d)
+    scaled = local.log_density + 0.75 * np.log(d)
+    assert low == -2
+    assert_allclose(scaled[3:-1], scaled[5], atol=0.03)
+    held = local.lower - local.lower[-1]
+    assert_allclose(held[3:-2], 4 * np.exp(scaled[5]) * (d**0.25 - d[-1] ** 0.25)[3:-2], rtol=0.03)
+
+
+def test_real_rows_that_still_move_are_no_root():
+    """Inside a band of a sum of sums, from states nearby, rows drifted by 3 a step while y was right to rounding."""
+    law = ((SquaredSlope("sigmoid", 4.45e-09) + MarchenkoPastur(27.7))
+           * Discrete((0.0889, 1.41, 98.5, 20.8), (0.0735, 0.7665, 0.0006, 0.1594))
+           + (26.7 * Discrete((0.0111, 0.00463, 0.00901), (0.26, 0.4, 0.34))).compress(0.98))
+    curve, _ = law._joint
+    low, high = max(law._bands, key=lambda band: law.cdf(band[1]) - law.cdf(band[0]))
+    z = np.linspace(low, high, 42)[1:-1].astype(complex)
+    first = curve.cauchy(z, None)
+    for shift in (1, 7, 20):
+        again = curve.cauchy(z, [np.roll(row, shift) for row in first.state])
+        assert_allclose(again.g, first.g, rtol=1e-6)
+
+
+def test_noise_of_a_contour_does_not_pass_for_a_complex_root():
+    """Beside a gap, from a state in it, a real solution is complex by the noise of psi over a small slope."""
+    law = SquaredSlope("tanh", 0.00321) * Empirical(np.random.default_rng(616).lognormal(0, 0.117, 60))
+    for (_, low), (high, _) in zip(law._bands[:-1], law._bands[1:], strict=True):
+        inside = np.array([low - 1e-6, high + 1e-6]).astype(complex)
+        true = law.curve.solve(inside)[0]
+        gap = law.curve.solve(np.full(2, (low + high) / 2, dtype=complex))
+        found = law.curve.root(inside, [gap[0], *gap[1]])[0]
+        assert_allclose(found, true, atol=1e-6)
