@@ -28,7 +28,7 @@ Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
-_STILL = 1e-3  # of a real root: rows that still move are no solution, however little y lacks
+_STILL = 1e-3  # rows that still move are no solution, however little y lacks
 _THIN, _NOISE = 1e-3, 1e-11  # Im v that noise might be, and that of ln x by a contour,
 _CLEAR = 1e-5  # and how far from i pi, at an atom: nearer, v moves ln x by less
 _NO_ANGLE = 1e-9  # of x, over which a root may be taken for that at x,
@@ -133,9 +133,14 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
             real &= (math.pi - rows[0].imag <= nearly) & (correction.gain[0].real / slope.real <= -1 + 1e-9)
             for row, gain in zip(rows[1:], correction.gain[1:], strict=True):  # of a stream some have no such proof
                 real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
-            for shift in correction.shift[1:]:
-                real &= np.abs(shift) < _STILL
+        real &= _still(corrections)
     return inside | real
+
+
+def _still(corrections: list[Any]) -> BoolArray:
+    """Return where no row but the first of each factor moves."""
+    shifts = [np.abs(shift) for correction in corrections for shift in correction.shift[1:]]
+    return np.asarray(np.all(np.less(shifts, _STILL), axis=0))
 
 
 def _from_infinity(v: ComplexArray) -> Array:
@@ -151,6 +156,8 @@ def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
         v[todo], rows, kept = _along(curve, log_x[todo], angles)
         for row, part in zip(y, rows, strict=True):
             row[todo] = part
+        if angles is _ANGLES and len(rows) > len(curve.slopes):  # from a step too far rows may end at their strips
+            kept &= _still(curve.system(logistic(v[todo]), rows)[2])
         todo = todo[~kept]
         if not todo.size:
             return v, y
