@@ -151,16 +151,23 @@ def _from_infinity(v: ComplexArray) -> Array:
 def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
     """Return the root at ln x, followed from the negative axis; raise if it is lost."""
     v, y, _ = _negative_axis(curve, log_x.real)
-    todo = np.arange(log_x.size)
+    last, todo = np.full(log_x.size, math.pi), np.arange(log_x.size)
     for angles in (_ANGLES, _SMALL_STEPS):
-        v[todo], rows, kept = _along(curve, log_x[todo], angles)
+        at, rows, last, kept = _along(curve, log_x[todo], angles, v[todo], [row[todo] for row in y], last)
+        v[todo] = at
         for row, part in zip(y, rows, strict=True):
             row[todo] = part
         if angles is _ANGLES and len(rows) > len(curve.slopes):  # from a step too far rows may end at their strips
-            kept &= _still(curve.system(logistic(v[todo]), rows)[2])
-        todo = todo[~kept]
-        if not todo.size:
+            kept &= _still(curve.system(logistic(at), rows)[2])
+        if kept.all():
             return v, y
+        # in small steps, from where the root was last proved, or anew
+        sure = (_proved(curve, log_x[todo] + 1j * last, at, rows) & (last > 0))[~kept]
+        todo, last = todo[~kept], np.where(sure, last[~kept], math.pi)
+        anew = todo[~sure]
+        v[anew], rows, _ = _negative_axis(curve, log_x[anew].real)
+        for row, part in zip(y, rows, strict=True):
+            row[anew] = part
     raise ConvergenceError(f"master curve: no root at ln x = {log_x[todo][0]:.6g}")
 
 
@@ -169,25 +176,24 @@ def _unknown(curve: MasterCurve, log_x: ComplexArray) -> Root:
                                                         for law, *_ in curve.slopes for _ in range(law.rows)]
 
 
-def _along(curve: MasterCurve, log_x: ComplexArray, angles: Sequence[float]) -> tuple[ComplexArray, list[ComplexArray],
-                                                                                       BoolArray]:
-    """Return the root at ln x, followed over angles from the negative axis, and where it was not lost."""
-    v, y, _ = _negative_axis(curve, log_x.real)
-    kept, least = np.ones(log_x.size, dtype=bool), log_x.imag.min(initial=math.pi)
-    last, moved = np.full(log_x.size, math.pi), np.full(log_x.size, np.inf)  # of every point: its last angle
+def _along(curve: MasterCurve, log_x: ComplexArray, angles: Sequence[float], v: ComplexArray, y: list[ComplexArray],
+           last: Array) -> tuple[ComplexArray, list[ComplexArray], Array, BoolArray]:
+    """Return the root at ln x, followed over angles from (v, y) at the last, there; and where it was not lost."""
+    kept, moved, least = np.ones(log_x.size, dtype=bool), np.full(log_x.size, np.inf), log_x.imag.min(initial=math.pi)
     for turn in (*(a for a in angles if a > least), least):
-        behind = np.maximum(turn - log_x.imag, 0.0)[kept]
-        at, rows, done = _newton(curve, log_x[kept] + 1j * behind, v[kept], [row[kept] for row in y], 1e-3 * behind)
-        on = np.flatnonzero(kept)
+        behind = np.maximum(turn - log_x.imag, 0.0)
+        on = np.flatnonzero(kept & (behind < last))
+        if not on.size:
+            continue
+        behind = behind[on]
+        at, rows, done = _newton(curve, log_x[on] + 1j * behind, v[on], [row[on] for row in y], 1e-3 * behind)
         kept[on] = done | _there(curve, v[on], last[on], moved[on])
         new = on[done]
         moved[new], last[new] = np.abs(at[done] - v[new]), behind[done]
         v[new] = at[done]
         for row, part in zip(y, rows, strict=True):
             row[new] = part[done]
-        if not kept.any():
-            break
-    return v, y, kept
+    return v, y, last, kept
 
 
 def _there(curve: MasterCurve, v: ComplexArray, angle: Array, moved: Array) -> BoolArray:
