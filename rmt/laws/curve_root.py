@@ -29,7 +29,7 @@ _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
 _STILL = 1e-3  # rows that still move are no solution, however little y lacks
-_THIN, _NOISE = 1e-3, 1e-11  # Im v that noise might be, and that of ln x by a contour,
+_THIN, _NOISE = 1e-3, 1e-12  # Im v that noise might be, and that of ln x by a contour,
 _CLEAR = 1e-5  # and how far from i pi, at an atom: nearer, v moves ln x by less
 _NO_ANGLE = 1e-9  # of x, over which a root may be taken for that at x,
 _MOVED, _NO_MASS = 1e-3, 1e-12  # and by how much v, and a tail, may change
@@ -107,6 +107,7 @@ def _guess(curve: MasterCurve, log_x: ComplexArray) -> Root:
     return v + move, _kept(curve, y, [rate * move for rate in rates])
 
 
+@np.errstate(all="ignore")  # what is no root may be anything
 def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[ComplexArray]) -> BoolArray:
     """Return where a solution is certainly the root.
 
@@ -126,14 +127,12 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
     real = turned <= nearly
     if not real.any():
         return inside
-    with np.errstate(all="ignore"):
-        _, slope, corrections = curve.system(logistic(v), y)
-        real &= slope.real < 0
-        for correction, rows in zip(corrections, curve.rows(y), strict=True):
-            real &= (math.pi - rows[0].imag <= nearly) & (correction.gain[0].real / slope.real <= -1 + 1e-9)
-            for row, gain in zip(rows[1:], correction.gain[1:], strict=True):  # of a stream some have no such proof
-                real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
-        real &= _still(corrections)
+    _, slope, corrections = curve.system(logistic(v), y)
+    real &= (slope.real < 0) & _still(corrections)
+    for correction, rows in zip(corrections, curve.rows(y), strict=True):
+        real &= (math.pi - rows[0].imag <= nearly) & (correction.gain[0].real / slope.real <= -1 + 1e-9)
+        for row, gain in zip(rows[1:], correction.gain[1:], strict=True):  # of a stream some have no such proof
+            real &= (math.pi - np.abs(row.imag) <= nearly) & (row.imag * gain.real / slope.real <= 0)
     return inside | real
 
 
@@ -148,6 +147,7 @@ def _from_infinity(v: ComplexArray) -> Array:
     return np.clip(np.abs(v - 1j * math.pi), 1e-300, 1.0)
 
 
+@np.errstate(all="ignore")
 def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
     """Return the root at ln x, followed from the negative axis; raise if it is lost."""
     v, y, _ = _negative_axis(curve, log_x.real)
@@ -172,6 +172,7 @@ def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
 
 
 def _unknown(curve: MasterCurve, log_x: ComplexArray) -> Root:
+    """Return NaN: no root is followed."""
     return np.full(log_x.size, np.nan, dtype=complex), [np.full(log_x.size, np.nan, dtype=complex)
                                                         for law, *_ in curve.slopes for _ in range(law.rows)]
 

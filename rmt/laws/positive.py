@@ -25,6 +25,7 @@ from rmt.laws.rational import log_of
 _NEAR = 1e-6, 1e-7, 3e-8, 1e-8  # of a band, at most of ln x: nearer to an atom w^2 times rounding is some density
 _BENT = 0.1, 0.1, 0.3, 0.3  # by how much of itself a density changes there that is not flat: nearer, it has noise
 _NO_MASS = 1e-8  # next to an atom, however the density bends
+_MOST = 0.9  # of a density that is lost toward the atom: it stays one
 _WIDE = 1e-3  # a band in ln x
 _POWERS = 0.25, 2.0  # of the distance, as which a density may bend
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
@@ -131,7 +132,7 @@ class PositiveLaw(Law):
                 power = np.clip(np.nan_to_num(np.log2((again - twice) / (twice - once)), nan=1.0), *_POWERS)
             empty = np.maximum(once, twice) * np.abs(steps) < _NO_MASS
             flat = (np.abs(twice - once) < bent * once) | empty
-            rise = np.where(empty, 0.0, (once - twice) / (2**power - 1))
+            rise = np.where(empty, 0.0, np.maximum((once - twice) / (2**power - 1), -_MOST * once))
             found += list(zip(at[flat].tolist(), steps[flat].tolist(), rise[flat].tolist(), power[flat].tolist(),
                               strict=True))
             ends = [one for one, keep in zip(ends, flat, strict=True) if not keep]
