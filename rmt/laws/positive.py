@@ -91,6 +91,8 @@ class PositiveLaw(Law):
         step, more, held = self._away(t)
         v, y = self.curve.root((t + step).astype(complex), state)
         log_density = self.curve.log_im_w(v) - math.log(math.pi)
+        if not step.any():
+            return Local(log_density, [v, *y], lambda: self.curve.tails(v, y))
 
         def tails() -> tuple[Array, Array]:
             lower, upper = self.curve.tails(v, y)
