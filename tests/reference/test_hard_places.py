@@ -186,25 +186,24 @@ def test_beside_an_atom_a_diverging_density_keeps_its_power_to_the_last_float():
 
 
 def test_real_rows_that_still_move_are_no_root():
-    """Inside a band of a sum of sums, from states nearby, rows drifted by 3 a step while y was right to rounding."""
+    """Inside a band of a sum of sums two rows drifted by 3 a step, far from 0, while y was right to rounding."""
     law = ((SquaredSlope("sigmoid", 4.45e-09) + MarchenkoPastur(27.7))
            * Discrete((0.0889, 1.41, 98.5, 20.8), (0.0735, 0.7665, 0.0006, 0.1594))
-           + (26.7 * Discrete((0.0111, 0.00463, 0.00901), (0.26, 0.4, 0.34))).compress(0.98))
+           + (26.7 * Discrete((0.0111, 0.00463, 0.00543, 0.00901, 0.00436, 0.00354),
+                              (0.26, 0.02, 0.34, 0.095, 0.03, 0.255))).compress(0.98))
     curve, _ = law._joint
-    low, high = max(law._bands, key=lambda band: law.cdf(band[1]) - law.cdf(band[0]))
-    z = np.linspace(low, high, 42)[1:-1].astype(complex)
-    first = curve.cauchy(z, None)
-    for shift in (1, 7, 20):
-        again = curve.cauchy(z, [np.roll(row, shift) for row in first.state])
-        assert_allclose(again.g, first.g, rtol=1e-6)
+    rows = (-0.93628945, 0.66846873, -1603.66951732, -1605.1650963, -0.48821907, -3.29844783, -0.52585911, 2.83321335,
+            -0.94861965, 3.94080207)
+    z = np.array([0.5124927408353654 + 0j])
+    found = curve.cauchy(z, [np.array([row + 1j * np.pi]) for row in rows])
+    assert_allclose(found.g, curve.cauchy(z, None).g, rtol=1e-9)
+    assert found.g.imag < -0.1
 
 
 def test_noise_of_a_contour_does_not_pass_for_a_complex_root():
     """Beside a gap, from a state in it, a real solution is complex by the noise of psi over a small slope."""
-    law = SquaredSlope("tanh", 0.00321) * Empirical(np.random.default_rng(616).lognormal(0, 0.117, 60))
-    for (_, low), (high, _) in zip(law._bands[:-1], law._bands[1:], strict=True):
-        inside = np.array([low - 1e-6, high + 1e-6]).astype(complex)
-        true = law.curve.solve(inside)[0]
-        gap = law.curve.solve(np.full(2, (low + high) / 2, dtype=complex))
-        found = law.curve.root(inside, [gap[0], *gap[1]])[0]
-        assert_allclose(found, true, atol=1e-6)
+    law = SquaredSlope("tanh", 0.00321) * Empirical(np.random.default_rng(616).lognormal(0, 0.117, 300))
+    t = law._bands[30][1] - np.array([1e-6, 2e-6])
+    alone, among = law._at(t), law._local(np.repeat(t, 200))
+    assert_allclose(among.lower[[0, -1]], alone.lower, atol=1e-9)
+    assert_allclose(among.log_density[[0, -1]], alone.log_density, atol=1e-3)
