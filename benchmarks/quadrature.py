@@ -13,6 +13,7 @@ _NODE, _WEIGHT = np.polynomial.legendre.leggauss(12)
 _DEEPEST = 30  # halvings of a panel
 _MOST = 20_000  # evaluations of a density
 _LOOSE = 1e-5  # of the mass, what may be unsettled
+_PEAK = 1e-7  # of the mass, what a panel may lack that looks settled
 WIDE = 100.0  # ends of a positive band further apart than that: the logarithm is its coordinate
 _LEVELS = np.array([1e-7, 1e-5, 1e-3, 0.01])  # of quantiles, from either side, at which panels begin
 _BOTTOM = 1e-11  # what may lie between zero and where a hard edge is cut
@@ -22,10 +23,12 @@ class Unsettled(ArithmeticError):
     """The rule did not settle."""
 
 
-def adaptive(f: Callable[[Array], Array], cuts: Array, tolerance: float) -> tuple[Array, float]:
+def adaptive(f: Callable[[Array], Array], cuts: Array, tolerance: float,
+             below: Callable[[Array], Array]) -> tuple[Array, float]:
     """Return the integral of each row of f, by panels that are halved until both halves give what the whole gave.
 
-    And by how much they may be off: what was not settled when it cost too much.
+    And by how much they may be off: what was not settled when it cost too much. The first row is a density, `below`
+    what it integrates to: a panel is halved where the two differ, too, for a peak may lie between nodes.
     """
     low, high = cuts[:-1], cuts[1:]
     whole, total, spent = _panels(f, low, high), 0.0, 0
@@ -34,7 +37,7 @@ def adaptive(f: Callable[[Array], Array], cuts: Array, tolerance: float) -> tupl
         left, right = _panels(f, low, middle), _panels(f, middle, high)
         spent += 2 * low.size * _NODE.size
         miss = np.max(np.abs(whole - left - right), axis=0)
-        bad = miss > tolerance
+        bad = (miss > tolerance) | (np.abs((left + right)[0] - (below(high) - below(low))) > _PEAK)
         total = total + (left + right)[:, ~bad].sum(axis=1)
         if not bad.any():
             return np.asarray(total), 0.0
@@ -88,7 +91,7 @@ class Measure:
 
         inside = self.law.ppf(ends[0] + (ends[1] - ends[0]) * levels)
         cuts = np.arccos(np.clip((middle - inside) / half, -1, 1))
-        return adaptive(rows, np.unique(np.r_[0.0, cuts, math.pi]), tolerance)
+        return adaptive(rows, np.unique(np.r_[0.0, cuts, math.pi]), tolerance, lambda angle: self.law.cdf(x_of(angle)))
 
     def _logarithmic(self, low: float, high: float, ends: Array, functions: Callable[[Array], Array],
                      tolerance: float) -> tuple[Array, float]:
@@ -104,6 +107,9 @@ class Measure:
             def density(t: Array) -> Array:
                 return (1 - zero) * view.pdf(t)
 
+            def below(t: Array) -> Array:
+                return (1 - zero) * view.cdf(t)
+
             def place(q: Array) -> Array:
                 return view.ppf(np.clip((q - zero) / (1 - zero), 0, 1))
         else:
@@ -111,6 +117,9 @@ class Measure:
                 x = np.exp(t)
                 found = self.law.pdf(x) * x
                 return np.where(np.isfinite(found), found, 0.0)
+
+            def below(t: Array) -> Array:
+                return self.law.cdf(np.exp(t))
 
             def place(q: Array) -> Array:
                 return np.log(self.law.ppf(q))
@@ -120,14 +129,17 @@ class Measure:
         levels = np.r_[1e-9, _LEVELS, 0.2, 0.5, 0.8, 1 - _LEVELS[::-1]]
         half, middle = (top - bottom) / 2, (top + bottom) / 2
 
+        def t_of(angle: Array) -> Array:
+            return np.where(angle < math.pi / 2, bottom + 2 * half * np.sin(angle / 2) ** 2,
+                            top - 2 * half * np.cos(angle / 2) ** 2)
+
         def rows(angle: Array) -> Array:
-            t = middle - half * np.cos(angle)
-            t = np.where(angle < math.pi / 2, bottom + 2 * half * np.sin(angle / 2) ** 2,
-                         top - 2 * half * np.cos(angle / 2) ** 2)
+            t = t_of(angle)
             with np.errstate(over="ignore", under="ignore"):
                 return density(t) * half * np.sin(angle) * np.concatenate([np.ones((1, t.size)), functions(np.exp(t))])
 
         cuts = np.arccos(np.clip((middle - place(ends[0] + (ends[1] - ends[0]) * levels)) / half, -1, 1))
-        found, missing = adaptive(rows, np.unique(np.r_[0.0, cuts, math.pi]), tolerance)
+        found, missing = adaptive(rows, np.unique(np.r_[0.0, cuts, math.pi]), tolerance,
+                                  lambda angle: below(t_of(angle)))
         found = found + cut * np.concatenate([np.ones((1, 1)), functions(np.zeros(1))])[:, 0]
         return found, missing

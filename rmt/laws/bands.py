@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from rmt.laws.band_series import TailSeries, tail_series
 from rmt.laws.errors import ConvergenceError
@@ -71,13 +72,14 @@ class Table:
         self._rate = rate if math.isinf(lo) else 0.0
         self._unit = unit
 
-    def _log_odds(self, t: Array, state: Any = None) -> tuple[Array, Array, Array, Any]:
-        """Return logit of the conditional cdf, its derivative, its rounding error and the solver's state."""
+    def _log_odds(self, t: Array, state: Any = None, goal: Array | float = 0.0) -> tuple[Array, Array, Array, Any]:
+        """Return logit of the conditional cdf, its derivative, its rounding next to a goal and the solver's state."""
         found = self.local(t, state)
         lower, upper = (np.clip((tail - rest) / self.mass, _LEAST, 1) for tail, rest in (
             (found.lower, self.below), (found.upper, self.above)))
-        unit = self.rounding
-        rounding = unit / upper + (10 * unit if self._rate else unit / lower)  # at a hard edge `lower` has its digits
+        # of the greater tail: where one rounds to nothing the other may not; at a hard edge `lower` has its digits
+        unit, low, high = self.rounding, np.maximum(lower, expit(goal)), np.maximum(upper, expit(-goal))
+        rounding = unit / high + (10 * unit if self._rate else unit / low)
         known = np.minimum(lower, upper) > _LEAST  # else it has no slope
         with np.errstate(over="ignore"):
             slope = np.where(known, np.exp(found.log_density) / self.mass / (lower * upper), 0.0)
@@ -133,7 +135,7 @@ class Table:
         state = [part[near] for part in states]
         todo = np.arange(open_.size)
         for i in range(100):
-            value, slope, rounding, state = self._log_odds(t[todo], state)
+            value, slope, rounding, state = self._log_odds(t[todo], state, goal[todo])
             # A law may round more than the estimate: after ten steps what is left may grow, to 1e-10 at the most.
             rounding = rounding * min(4.0 ** max(0, i - 10), 1e5)
             miss = goal[todo] - value

@@ -35,6 +35,7 @@ _GRAIN = 4e-15  # some units of rounding
 _NARROW, _MOST_NOISE = 1e-15, 1e-6  # over width^2: a master curve's noise in a band narrow in ln x, at the most
 _OF_NOISE = 1e-2  # of the law's noise: what it may come to over a panel
 _LOST_NEAR = 0.3  # relative error of a density that is not known
+_LITTLE = 1e-6  # of a band: so near to an end a function is what it is there
 _NOTHING = 1e-30  # of the mass: f need not be finite there
 _UNSEEN = 32  # panels of a band that may hold what no node saw: more say that the tails are no better known
 _LOST = 1e-8  # of the mass: a density that holds less or more is wrong
@@ -158,10 +159,14 @@ class Bands:
         """Where the smooth coordinate of every band ends."""
         return np.where(np.isinf(self.low), bands.end(-math.inf, self.rate), math.pi)
 
+    @property
+    def _room(self) -> Array:
+        """How far the mass of a panel may be off."""
+        return np.maximum(np.maximum(_AVERAGE, self.noise), self.grain) * self.mass
+
     def _holding(self, panels: Panels, allowed: Array) -> tuple[Panels, dict[int, str]]:
         """Return the panels, halved where the tails at the ends of one say that it holds another mass."""
-        room = np.maximum(np.maximum(_AVERAGE, self.noise), self.grain) * self.mass
-        done, lost = panels.part([]), dict[int, str]()
+        room, done, lost = self._room, panels.part([]), dict[int, str]()
         for _ in range(_LEVELS):
             missed = (np.abs(panels.held - self._between(panels)) > room[panels.band]) & ~self._unresolved(panels)
             missed &= np.bincount(panels.band[missed], minlength=room.size)[panels.band] <= _UNSEEN
@@ -214,18 +219,18 @@ class Bands:
         return (panels.ends[:, 0] == 0) | (panels.ends[:, 1] == self._ends[panels.band])
 
     def _with_ends(self, panels: Panels) -> Panels:
-        """Return the panels with the mass that lies within the rounding of an end: next to an atom, it may be much."""
-        near, held, n = self._unresolved(panels), panels.held, self.low.size
-        missing = self.mass - np.bincount(panels.band[~near], held[~near], n)
-        near &= missing[panels.band] >= 0
-        if not near.any():
-            return panels
-        band = panels.band[near]
-        seen, count = np.bincount(band, held[near], n), np.bincount(band, minlength=n)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(seen[band] > 0, held[near] / seen[band], 1 / count[band])
+        """Return the panels with the mass that lies next to an end as the tails have it: by an atom it may be much.
+
+        Within the rounding of an end, and in what is little of the band, where the density that G has lacks it.
+        """
+        off = np.abs(panels.held - (between := self._between(panels)))
+        low, high = self.low[panels.band], self.high[panels.band]
+        places = bands.place(panels.ends, low[:, None], high[:, None])[0]
+        little = np.abs(np.diff(places)[:, 0]) < _LITTLE * np.where(np.isinf(low), 1.0, high - low)
+        lacks = self._at_end(panels) & little & (off > self._room[panels.band])
+        near = self._unresolved(panels) | lacks
         density = panels.density.copy()
-        density[near] = (missing[band] * share)[:, None] / np.diff(panels.ends[near])
+        density[near] = between[near, None] / np.diff(panels.ends[near])
         return replace(panels, density=density)
 
     def integral(self, f: Values) -> float:

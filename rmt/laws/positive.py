@@ -26,7 +26,7 @@ _NEAR = 1e-6, 1e-7, 3e-8, 1e-8  # of a band, at most of ln x: nearer to an atom 
 _BENT = 0.1, 0.1, 0.3, 0.3  # by how much of itself a density changes there that is not flat: nearer, it has noise
 _NO_MASS = 1e-8  # next to an atom, however the density bends
 _MOST = 0.9  # of a density that is lost toward the atom: it stays one
-_WIDE = 1e-3  # a band in ln x
+_WIDE = 1e-6  # a band in ln x
 _POWERS = 0.25, 2.0  # of the distance, as which a density may bend
 _SHEET = 1e-6  # how far rounding may carry arg x out of [0, pi]; the next sheet is pi away
 

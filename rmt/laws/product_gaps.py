@@ -188,7 +188,9 @@ def outside(curve: MasterCurve) -> Outside:
     product = Product(curve)
     runs = open_runs(product.combinations(), product)
     found = joined((run.gap for run in runs), product.total)
-    hard = curve.order > 1
+    # that of a sum may lie above zero by less than it has digits
+    hard = curve.order > 1 or any(law.log_range[0] == -math.inf for law, m, _ in curve.explicit
+                                  if m * law.mass == curve.mass)
     if (not found or found[-1].right < math.inf or (found[0].left > -math.inf and not hard)
             or not in_order(found, 1.0) or (len(found) == 1 and not hard)):
         raise ConvergenceError(f"free product: its gaps {found} do not account for its mass")

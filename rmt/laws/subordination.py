@@ -39,6 +39,8 @@ _NO_MASS = 1e-11
 _JUMP = 4e-8  # from here Newton mostly reaches the axis; next to an edge it may not
 _CLEAR = 1e-5  # of a margin that no density under _REAL has moved
 _BESIDE = 1e-3  # by how much G may change, relatively, over the last height
+_LARGE, _BESIDE_STRIP = 1e3, 32 * np.spacing(math.pi)  # |G| times the reach of z: an atom may be near
+_GRAINY = 1e-6  # of G, where noise may hold more than a density that it hides
 _ROUNDING, _SMALL, _REAL = 1e-15, 1e-9, 1e-7
 
 
@@ -79,11 +81,11 @@ class Subordination(SumEquations):
                 found.put(todo[there[done]], end[done])
                 todo = np.delete(todo, there[done])
             if todo.size == 0:
-                return found
+                return self._without_noise(z, found)
             outside = None  # it is tried once
         if todo.size:
             found.put(todo, self._followed_down(z[todo]))
-        return found
+        return self._without_noise(z, found)
 
     @np.errstate(all="ignore")  # what strays is not proved; between floats z has no distance from an end
     def _from_the_middle(self, outside: Outside, z: Array) -> tuple[Solution, BoolArray]:
@@ -144,6 +146,22 @@ class Subordination(SumEquations):
         done &= self._proved(z, found)
         if not done.all():
             found.put(~done, self.solve(z[~done], outside))
+        return self._without_noise(z, found)
+
+    def _without_noise(self, z: ComplexArray, found: Solution) -> Solution:
+        """Return solutions, real where next to an atom the rounding of a parameter is all of their imaginary parts.
+
+        Next to the far side of its strip a parameter rounds as that does.
+        """
+        beside = ((found.at.imag < self.strips) & (self.strips - found.at.imag < _BESIDE_STRIP)).any(axis=0)
+        near = beside & (z.imag == 0) & (np.abs(found.g) * (np.abs(z) + self.unit) > _LARGE)
+        if near.any():
+            g, at = found.g[near], found.at[:, near]
+            with np.errstate(all="ignore"):
+                grain = self.step(z[near], g, at).grain
+            near[near] = noise = (grain > _GRAINY) & (-g.imag <= grain * np.abs(g))
+            at.imag = np.where(at.imag > self.strips / 2, self.strips, 0.0)
+            found.put(near, Solution(g[noise].real + 0j, at[:, noise]))
         return found
 
     def _guess(self, z: ComplexArray) -> Solution:

@@ -119,7 +119,8 @@ class Outside:
         with np.errstate(all="ignore"):
             g = (1 - share) / nodes.f[i - 1] + share / nodes.f[i]  # where F is large that is nearly straight
             f = np.where(np.minimum(np.abs(nodes.f[i - 1]), np.abs(nodes.f[i])) > self.margin.unit, 1 / g, f)
-            return 1 / f, np.where(np.abs(omega) < np.abs(h), omega, f - h)
+            size, h_size = (np.abs(part[:, i - 1]) + np.abs(part[:, i]) for part in (nodes.omega, nodes.h))
+            return 1 / f, np.where(size < h_size, omega, f - h)  # past a zero of G the greater changes its sign
 
     def holds(self, z: Array) -> BoolArray:
         """Return where points lie between two nodes of one gap."""

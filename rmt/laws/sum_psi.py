@@ -34,6 +34,7 @@ _STEP = 2.0  # of Newton on the negative axis, at most
 _BOTTOM = 30.0  # of the logit of -psi, where 1 + psi has no digits of its own: beyond, the rows are straight lines
 _ROUNDED = 1e-14  # over what v moves psi by
 _ROUNDING = 1e-9  # no residual of rounding is larger
+_OWN = 4.0  # roundings of y, over the slope of the logit
 _CLEAR = 0.5  # of psi: below, ln(1 + psi) is known by it
 
 
@@ -136,7 +137,7 @@ class SumPsi(Psi):
             near = np.abs(at.rest) < np.abs(at.s)
             lack = np.where(near, mass * at.rest + self._overlap, lack)
             left = np.where(near, 1 - mass - self._overlap, left)
-        found, unmet = [], np.zeros_like(y)
+        found, unmet, rounds = [], np.zeros_like(y), np.zeros(y.shape)
         for curve, n, c, v, others in self._each(inner):
             _, _, log_u, d_log_u, log_x, d_log_x, *moves = seen(curve, v, others)
             s, rest = sigmoids(v)
@@ -146,6 +147,7 @@ class SumPsi(Psi):
             change = -n * c * s * rest / rate
             left = left + n * c * np.where(near, rest + s * rest / rate, s * (rest / rate - 1))
             whole, unmet = whole + change, unmet + change * miss
+            rounds += np.abs(change) * (np.abs(log_u) + np.abs(log_x))
             found.append((miss, rate, moves))
         step, gain = (lack + unmet) / whole, -mass * at.s * at.rest * goal_slope / whole
         # psi is that of the goal, but for the rounding of v, which next to an atom is all that the rows lack of it
@@ -157,7 +159,8 @@ class SumPsi(Psi):
             steps += [step_v, *(move + g * step_v for move, g in zip(moves[::2], moves[1::2], strict=True))]
             gains += [gain_v, *(g * gain_v for g in moves[1::2])]
         with np.errstate(divide="ignore", invalid="ignore"):  # where y has stopped to move
-            return steps, gains, goal_slope / first
+            slope = goal_slope / first  # less by what the logarithms round, next to an atom more than y itself
+            return steps, gains, slope / (1 + np.abs(slope / whole) * rounds / _OWN)
 
     @np.errstate(all="ignore")
     def valid(self, inner: list[ComplexArray]) -> BoolArray | bool:

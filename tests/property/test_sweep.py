@@ -9,6 +9,7 @@ from benchmarks import judged, matrices, sweep
 from benchmarks.expressions import expression, parsed
 from benchmarks.iterated import Transform, has_power
 from benchmarks.known import facts
+from benchmarks.quadrature import adaptive
 
 TEXTS = (
     "MarchenkoPastur(0.3) * Discrete((0.5, 2.0, 30.0), (0.5, 0.3, 0.2)) * Bernoulli(0.6)",
@@ -114,3 +115,18 @@ def test_a_hundred_expressions():
     results = list(sweep.sweep({i: expression(7, i) for i in range(100)}, 2, limit=12.0, matrices=0.15))
     assert [(r.text, r.wrong) for r in results if r.wrong] == []
     assert len([r.text for r in results if r.over or r.raised]) <= 12
+
+
+def test_the_quadrature_finds_a_peak_between_its_nodes():
+    """A mass of 1e-4 over 1e-7 of the band, which no node sees: the cdf says that it is there."""
+    def density(x):
+        return np.array([1 - 1e-4 + 1e-4 * np.exp(-(((x - 0.3) / 1e-7) ** 2)) / (1e-7 * math.sqrt(math.pi))])
+
+    def below(x):
+        return (1 - 1e-4) * x + 1e-4 * (x > 0.3)
+
+    cuts = np.linspace(0, 1, 5)
+    total, missing = adaptive(density, cuts, 1e-8, below)
+    assert total[0] == pytest.approx(1, abs=1e-7)
+    assert missing < 1e-8
+    assert adaptive(lambda x: 0.9 * density(x), cuts, 1e-8, below)[0][0] == pytest.approx(0.9, abs=2e-4)

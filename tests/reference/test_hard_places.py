@@ -47,6 +47,10 @@ FOUND = (
     # terms whose g are bounded at scales far apart
     "((MultiplicativeBrownian(0.0543) + 1.0) * Discrete((0.0562, 84.6), (0.13, 0.87))) "
     "+ (1e22 * (MarchenkoPastur(0.2) + 1.0))",
+    # next to an atom: mass at one end of a band of two, a density that noise drowns in a narrow band, or to nothing
+    "(MarchenkoPastur(120.0) + SquaredSlope('softplus', 122.0)).compress(0.95)",
+    "SquaredSlope('elu', 3.26e-12) * Bernoulli(0.52)",
+    "0.00264 * (SquaredSlope('elu', 0.000573) + Discrete((0.0, -0.484), (0.125, 0.875)))",
 )
 
 
@@ -207,3 +211,31 @@ def test_noise_of_a_contour_does_not_pass_for_a_complex_root():
     alone, among = law._at(t), law._local(np.repeat(t, 200))
     assert_allclose(among.lower[[0, -1]], alone.lower, atol=1e-9)
     assert_allclose(among.log_density[[0, -1]], alone.log_density, atol=1e-3)
+
+
+def test_a_quantile_is_not_found_where_the_cdf_has_no_digits():
+    """The lower edge lies at 7e-14, the table of the band begins at 7e-5: Newton passes places with a cdf of 0."""
+    law, q = Bernoulli(0.246) + FussCatalan(18), np.array([0.001, 0.01, 0.02, 0.03, 0.05, 0.2])
+    x = law.ppf(q)
+    assert np.all(np.diff(x) > 0)
+    assert_allclose(law.cdf(x[1:]), q[1:], rtol=1e-3)  # x rounds by 1e-15
+
+
+def test_next_to_an_atom_the_rounding_of_a_parameter_is_no_density():
+    """The gap around an atom of .0446 is some 1e-8 wide: on either side the cdf is constant, to the last float."""
+    law = Discrete((0.00371, 0.001), (0.2442, 0.7558)).compress(0.774) + SquaredSlope("gelu", 282.0)
+    ((place, mass),) = law.atoms.items()
+    d = 10.0 ** -np.arange(9, 14.6, 0.5)
+    assert mass == pytest.approx(0.04459658584160928, rel=1e-9)
+    assert_allclose(law.cdf(place + d), law.cdf(place), rtol=0, atol=1e-8)
+    assert_allclose(law.cdf(place - d), law.cdf(place) - mass, rtol=0, atol=1e-8)
+
+
+def test_a_narrow_band_of_a_power_has_roots_though_the_logarithms_of_g_round_more_than_y():
+    """4e-10 of ln x is wide what a squared slope of variance 1.4e-7 smears an atom to."""
+    law = (Discrete((6.82, 8.3, 9.61, 9.18, 12.8, 13.7), (0.0449, 0.0044, 0.0051, 0.5018, 0.0008, 0.443))
+           + MarchenkoPastur(2.15) + SquaredSlope("sigmoid", 1.38e-07)) ** 1.03
+    low, high = law._bands[2]
+    assert high - low < 1e-9
+    v, _ = law.curve.solve((low + (high - low) * np.linspace(0.6, 0.98, 20)).astype(complex))
+    assert np.all(law.curve.log_im_w(v) > 0)

@@ -164,3 +164,14 @@ def test_a_margin_does_not_fade_with_the_power():
     found = product_gaps.Product(law.curve).combinations()
     assert [one.sides[0] for one in found] == [0, len(product_gaps.Product(law.curve).ranges) - 1]
     assert_allclose([one.margin.max() for one in found], 1, rtol=1e-9)
+
+
+def test_a_sum_that_reaches_down_to_zero_beside_an_atom_there_has_no_lowest_gap():
+    """Where its lowest band begins lies below what floats tell from zero, and so with any product of it."""
+    law = ((MarchenkoPastur(3.21) * MarchenkoPastur(1.17)) + (Bernoulli(0.054) ** 1.28)) * Discrete(
+        (0.329, 535.0), (0.9, 0.1))
+    assert law.support[0][0] == 0
+    assert len(law.support) == 2
+    assert law.expect(np.ones_like) == pytest.approx(1, abs=1e-9)
+    assert law.expect(lambda x: x) == pytest.approx(law.mean(), rel=1e-9)
+    assert_allclose(law.log.cdf(law.log.ppf([1e-6, 0.01, 0.5])), [1e-6, 0.01, 0.5], rtol=1e-7)

@@ -7,6 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize import brentq
 
 from rmt import (
     Bernoulli,
@@ -147,3 +148,15 @@ def test_what_a_density_does_not_hold_is_an_error(monkeypatch):
         found := real(self, t, state), log_density=found.log_density + 1e-3))
     with pytest.raises(panels.ConvergenceError, match="holds"):
         law.expect(np.ones_like)
+
+
+def test_past_a_zero_of_g_in_a_gap_every_omega_keeps_to_its_side():
+    """One omega is infinite there, the other stays in its gap: G is straight through zero, its slope does not jump."""
+    law = Discrete((0.0, 0.00276, 0.0206, 0.00475, 0.0127, 0.001), (0.9647, 0.0008, 0.0152, 0.0079, 0.0083, 0.0031)
+                   ) + Bernoulli(0.0631)
+    _ = law.support
+    zero = brentq(lambda x: law.stieltjes(x), 0.9, 0.97, xtol=1e-15)
+    step = np.r_[-(10.0 ** -np.arange(6, 13, 0.25)), 10.0 ** -np.arange(6, 13, 0.25)]
+    found = law._cauchy(zero + step + 0j)
+    assert_allclose(found.slope, found.slope[0], rtol=1e-4)
+    assert_allclose(found.g.real, found.slope[0].real * step, rtol=1e-4, atol=1e-8)
