@@ -105,7 +105,8 @@ class Measure:
             bottom = view.support[0][0]
 
             def density(t: Array) -> Array:
-                return (1 - zero) * view.pdf(t)
+                found = (1 - zero) * view.pdf(t)
+                return np.where(np.isfinite(found), found, 0.0)
 
             def below(t: Array) -> Array:
                 return (1 - zero) * view.cdf(t)

@@ -27,6 +27,7 @@ Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 # Angles of x: steps of at most .4 while the root moves, then down to the axis, where an edge may be near.
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
+_SMALLEST = (*np.linspace(math.pi, 0.1, 161)[1:], *(0.1 / 1.1 ** np.arange(1, 294)), 0.0)
 _SMALL = 1e-6  # no residual of rounding is larger
 _STILL = 1e-3  # rows that still move are no solution, however little y lacks
 _THIN, _NOISE = 1e-3, 1e-12  # Im v that noise might be, and that of ln x by a contour,
@@ -152,7 +153,7 @@ def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
     """Return the root at ln x, followed from the negative axis; raise if it is lost."""
     v, y, _ = _negative_axis(curve, log_x.real)
     last, todo = np.full(log_x.size, math.pi), np.arange(log_x.size)
-    for angles in (_ANGLES, _SMALL_STEPS):
+    for angles in (_ANGLES, _SMALL_STEPS, _SMALLEST):
         at, rows, last, kept = _along(curve, log_x[todo], angles, v[todo], [row[todo] for row in y], last)
         v[todo] = at
         for row, part in zip(y, rows, strict=True):

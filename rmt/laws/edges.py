@@ -38,15 +38,18 @@ _NARROW = 1e-12  # of ln x: nearer to each other two places are the same
 
 
 def is_known_outside(curve: MasterCurve) -> bool:
-    """Return whether all that is outside the support is known: the psi are explicit, and not all is atoms."""
-    if not curve.slopes or curve.implicit:
+    """Return whether all that is outside the support is known: the psi are explicit, and not all is atoms.
+
+    Without slopes, where projections take part: else there is one band, known at once.
+    """
+    if curve.implicit or not (curve.slopes or any(k < 0 for _, k in curve.powers)):
         return False
     return sum((mass for _, mass in positive_atoms(curve)), Fraction(0)) < curve.mass
 
 
 def has_gaps(curve: MasterCurve) -> bool:
     """Return whether there may be gaps between the ends, all of which are known."""
-    return is_known_outside(curve) and not all(law.connected for law, *_ in curve.slopes)
+    return is_known_outside(curve) and not (curve.slopes and all(law.connected for law, *_ in curve.slopes))
 
 
 def between_gaps(curve: MasterCurve, gaps: Sequence[Gap]) -> tuple[tuple[tuple[float, float], float], ...]:
@@ -98,10 +101,6 @@ def log_support(curve: MasterCurve) -> tuple[tuple[float, float], ...]:
         if all(law.connected for law, *_ in curve.slopes):
             return cut((bottom, top), [x for x, mass in singular if mass > 0])
         return _bands(curve, bottom, top, thin_bottom, thin_top)
-    if top is None:  # an atom, and the rest of the law below it; or an edge at w = inf
-        top = _branch_end(curve, below)[0] if singular[-1][1] else singular[-1][0]
-    if bottom is None:
-        bottom = singular[0][0] if singular and not singular[0][1] else None
     if top is None or bottom is None:
         raise ConvergenceError(f"no edge found for {curve}")
     return ((bottom, top),)

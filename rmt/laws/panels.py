@@ -33,6 +33,7 @@ _BLOCK = 2**12  # points at a time
 _DENSITY, _AVERAGE = 1e-11, 1e-10  # errors allowed, of the mass and of E |f|
 _GRAIN = 4e-15  # some units of rounding
 _NARROW, _MOST_NOISE = 1e-15, 1e-6  # over width^2: a master curve's noise in a band narrow in ln x, at the most
+_HARMLESS, _ROUGH = 1e-11, 0.1  # an error times the width of a band, in units; and an error, at the most
 _OF_NOISE = 1e-2  # of the law's noise: what it may come to over a panel
 _LOST_NEAR = 0.3  # relative error of a density that is not known
 _LITTLE = 1e-6  # of a band: so near to an end a function is what it is there
@@ -97,6 +98,8 @@ class Bands:
         What the density of each must hold, P(-inf < T <= low) and P(T > high).
     noise, grain : float, array
         Relative errors: of the density, and of t in units of the band, which moves it by as much of its greatest value.
+    rough : array
+        Relative errors of the density that are harmless: over a narrow band no function changes by more.
     panels : Panels
         On which the density is known.
     """
@@ -110,6 +113,7 @@ class Bands:
     above: Array
     noise: float
     grain: Array
+    rough: Array
     panels: Panels
 
     @staticmethod
@@ -122,9 +126,9 @@ class Bands:
         below, mass, above = masses.T
         hard, start = np.isinf(low), np.where(np.isinf(low), high - 1, low)
         width = (high - start) / (unit + np.maximum(np.abs(start), np.abs(high)))
-        grain = np.where(hard, 0.0, _GRAIN / width)
+        grain, rough = np.where(hard, 0.0, np.array([[_GRAIN], [_HARMLESS]]) / width)
         empty = Panels(np.empty(0, dtype=np.intp), np.empty((0, 2)), np.empty((0, _N)), [])
-        found = Bands(local, low, high, rate, mass, below, above, noise, grain, empty)
+        found = Bands(local, low, high, rate, mass, below, above, noise, grain, np.minimum(rough, _ROUGH), empty)
         panels, lost = found._resolved(np.arange(low.size))
         if lost:
             more = np.where(hard, 0.0, np.minimum(_NARROW / width**2, _MOST_NOISE))
@@ -133,7 +137,9 @@ class Bands:
             panels = panels.joined(again)
         if lost:
             raise ConvergenceError(next(iter(lost.values())))
-        return replace(found, panels=panels)
+        share = np.bincount(panels.band, panels.held, low.size) / mass
+        share = np.where(np.maximum(found.grain, found.rough) > _LOST, share, 1.0)[panels.band]
+        return replace(found, panels=replace(panels, density=panels.density / share[:, None]))
 
     def _resolved(self, chosen: IntArray) -> tuple[Panels, dict[int, str]]:
         """Return panels of some bands, and of those where the density is not resolved, why."""
@@ -142,13 +148,14 @@ class Bands:
         step = np.concatenate([np.arange(n) / n for n in count])
         width = self._ends[band]
         start = self._at(band, np.c_[step * width, (step + 1 / np.repeat(count, count)) * width], None)
-        allowed = np.maximum(_DENSITY * self.mass, _OF_NOISE * self.noise)  # next to an atom, G's error is not its own
+        # next to an atom, G's error is not its own
+        allowed = np.maximum(np.maximum(_DENSITY, self.rough) * self.mass, _OF_NOISE * self.noise)
         found, lost = self._settled(start, lambda panels: panels.density, allowed, "density")
         found, more = self._holding(found, allowed)
-        found = self._with_ends(found)
+        found = self._with_tails(found)
         lost |= more
         total = np.bincount(found.band, found.held, self.low.size)
-        room = np.maximum(np.maximum(_LOST, self.noise), self.grain) * self.mass + 1e-9
+        room = np.maximum(self._room, _LOST * self.mass) + 1e-9
         for i in chosen[~(np.abs(total - self.mass) <= room)[chosen]].tolist():
             lost.setdefault(i, f"the density between {float(self.low[i])!r} and {float(self.high[i])!r} holds "
                                f"{float(total[i])!r}, not {float(self.mass[i])!r}")
@@ -162,7 +169,7 @@ class Bands:
     @property
     def _room(self) -> Array:
         """How far the mass of a panel may be off."""
-        return np.maximum(np.maximum(_AVERAGE, self.noise), self.grain) * self.mass
+        return np.maximum(np.maximum(_AVERAGE, self.noise), np.maximum(self.grain, self.rough)) * self.mass
 
     def _holding(self, panels: Panels, allowed: Array) -> tuple[Panels, dict[int, str]]:
         """Return the panels, halved where the tails at the ends of one say that it holds another mass."""
@@ -206,49 +213,61 @@ class Bands:
             found = self.grain[panels.band] * (high - low) / np.maximum(nearest, 1e-300)
         return np.where(np.isinf(low), 0.0, found)
 
+    def _widths(self, panels: Panels) -> Array:
+        """Return the lengths of panels in t."""
+        low, high = (end[panels.band, None] for end in (self.low, self.high))
+        return np.abs(np.diff(bands.place(panels.ends, low, high)[0])[:, 0])
+
     def _places(self, panels: Panels) -> tuple[Array, Array]:
         """Return t and dt/d(smooth) at the nodes."""
         return bands.place(panels.smooth, self.low[panels.band, None], self.high[panels.band, None])
 
     def _unresolved(self, panels: Panels) -> BoolArray:
-        """Return which panels lie at an end of the band, where that is all of the density."""
-        return self._at_end(panels) & (self._rounding(panels) > _LOST_NEAR)
+        """Return which panels have no density for rounding: at an end of the band, and where they are as small."""
+        band = panels.band
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = self.grain[band] * (self.high - self.low)[band] / self._widths(panels)
+        small = ~np.isinf(self.low[band]) & (share > _LOST_NEAR)
+        return small | (self._at_end(panels) & (self._rounding(panels) > _LOST_NEAR))
 
     def _at_end(self, panels: Panels) -> BoolArray:
         """Return which panels touch an end of their band."""
         return (panels.ends[:, 0] == 0) | (panels.ends[:, 1] == self._ends[panels.band])
 
-    def _with_ends(self, panels: Panels) -> Panels:
-        """Return the panels with the mass that lies next to an end as the tails have it: by an atom it may be much.
+    def _with_tails(self, panels: Panels) -> Panels:
+        """Return the panels with masses as the tails have them within rounding of an end, where it may be much.
 
-        Within the rounding of an end, and in what is little of the band, where the density that G has lacks it.
+        And in what is little of the band at an end, where the density that G has there holds another.
         """
         off = np.abs(panels.held - (between := self._between(panels)))
         low, high = self.low[panels.band], self.high[panels.band]
-        places = bands.place(panels.ends, low[:, None], high[:, None])[0]
-        little = np.abs(np.diff(places)[:, 0]) < _LITTLE * np.where(np.isinf(low), 1.0, high - low)
-        lacks = self._at_end(panels) & little & (off > self._room[panels.band])
-        near = self._unresolved(panels) | lacks
+        little = self._widths(panels) < _LITTLE * np.where(np.isinf(low), 1.0, high - low)
+        near = self._unresolved(panels) | (self._at_end(panels) & little & (off > self._room[panels.band]))
         density = panels.density.copy()
         density[near] = between[near, None] / np.diff(panels.ends[near])
         return replace(panels, density=density)
 
     def integral(self, f: Values) -> float:
         """Return the integral of f(t) times the density; raise `ConvergenceError` where it does not settle."""
-        def average(panels: Panels) -> Array:
+        def average(panels: Panels) -> tuple[Array, BoolArray]:
             value = np.asarray(f(self._places(panels)[0].ravel()), dtype=float).reshape(panels.density.shape)
             counts = panels.density * panels.lengths > _NOTHING * self.mass[panels.band, None]
-            return np.multiply(value, panels.density, out=np.zeros(value.shape), where=counts)
+            return np.where(counts, value, 0.0), counts
 
-        found = average(self.panels)
+        def varying(panels: Panels) -> Array:  # what f does over a panel, whose mass is known, decides
+            value, counts = average(panels)
+            middle = value.sum(axis=1, keepdims=True) / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            return np.where(counts, value - middle, 0.0) * panels.density
+
+        found = average(self.panels)[0] * self.panels.density
         size = np.bincount(self.panels.band, (np.abs(found) * self.panels.lengths).sum(axis=1), self.low.size)
         if not np.isfinite(size).all():
             raise ConvergenceError(f"expectation did not settle (about {size.sum()!r}): f must be finite on the band")
         self._check_bottom(found, size)
-        panels, lost = self._settled(self.panels, average, _AVERAGE * size, "expectation")
+        panels, lost = self._settled(self.panels, varying, _AVERAGE * size, "expectation", keep=True)
         if lost:
             raise ConvergenceError(next(iter(lost.values())))
-        return float((average(panels) * panels.lengths).sum())
+        return float((average(panels)[0] * panels.density * panels.lengths).sum())
 
     def _check_bottom(self, found: Array, size: NDArray[Any]) -> None:
         """Raise where what is left below a hard edge's last node counts."""
@@ -282,8 +301,11 @@ class Bands:
                      tails)
 
     def _settled(self, panels: Panels, values: Callable[[Panels], Array], allowed: NDArray[Any],
-                 what: str) -> tuple[Panels, dict[int, str]]:
-        """Return the panels halved until the values on each are a polynomial, and the bands where they are not."""
+                 what: str, *, keep: bool = False) -> tuple[Panels, dict[int, str]]:
+        """Return the panels halved until the values on each are a polynomial, and the bands where they are not.
+
+        To `keep` the mass of a panel, in both of its halves together.
+        """
         done, lost = panels.part([]), dict[int, str]()
         greatest = np.zeros(self.low.size)
         why = f"{what} did not settle: it must be finite and piecewise smooth on the band"
@@ -304,6 +326,10 @@ class Bands:
             if not wide.band.size:
                 return done, lost
             panels = self._at(*wide.halved(), wide)
+            if keep:
+                total = panels.held.reshape(2, -1).sum(axis=0)
+                share = np.divide(wide.held, total, out=np.ones(total.size), where=total > 0)
+                panels = replace(panels, density=panels.density * np.r_[share, share][:, None])
         return done, lost | dict.fromkeys(panels.band.tolist(), why)
 
 

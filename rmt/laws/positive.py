@@ -23,6 +23,7 @@ from rmt.laws.product_gaps import Outside, outside
 from rmt.laws.rational import log_of
 
 _NEAR = 1e-6, 1e-7, 3e-8, 1e-8  # of a band, at most of ln x: nearer to an atom w^2 times rounding is some density
+_LEAST, _PART = 4e-9, 1e-3  # of ln x: nearer, a sum as a factor has no digits; and of the band, at most
 _BENT = 0.1, 0.1, 0.3, 0.3  # by how much of itself a density changes there that is not flat: nearer, it has noise
 _NO_MASS = 1e-8  # next to an atom, however the density bends
 _MOST = 0.9  # of a density that is lost toward the atom: it stays one
@@ -126,8 +127,10 @@ class PositiveLaw(Law):
         atoms, found = {place for place, _ in self._points if math.isfinite(place)}, []
         ends = [(end, side * min(1.0, high - low)) for low, high in self._bands if high - low > _WIDE
                 for end, side in ((low, 1.0), (high, -1.0)) if end in atoms]
+        least = _LEAST if any(law.rows > 1 for law, *_ in self.curve.slopes) else 0.0
         for near, bent in zip(_NEAR, _BENT, strict=True) if ends else ():
-            at, steps = np.array(ends).T * np.array([[1.0], [near]])
+            at, width = np.array(ends).T
+            steps = np.sign(width) * np.maximum(near * np.abs(width), np.minimum(least, _PART * np.abs(width)))
             roots = [self.curve.solve((at + far * steps).astype(complex))[0] for far in (1, 2, 4)]
             once, twice, again = (np.exp(self.curve.log_im_w(v)) / math.pi for v in roots)
             with np.errstate(all="ignore"):

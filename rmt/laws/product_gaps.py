@@ -42,6 +42,7 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
+_NODES = np.arange(-60.0, 60.1, 0.25)  # of a parameter, without factors
 _WHOLE = 1e-9  # of arguments over pi, and of masses
 _VANISHED = 1e-12  # of all that a margin is the difference of, at a cut of w: it has no sign of its own
 
@@ -209,7 +210,7 @@ class Product:
             powers[m] -= k
         self.powers = [(float(m), float(k)) for m, k in powers.items() if k]
         self.kappa = float(sum((k for _, k in curve.powers), Fraction(0)))
-        self.noise = max(factor.k * factor.law.axis_noise for factor in self.factors)
+        self.noise = max((factor.k * factor.law.axis_noise for factor in self.factors), default=0.0)
         self.k = np.array([factor.k for factor in self.factors])[:, None]
 
     @cached_property
@@ -228,7 +229,9 @@ class Product:
             turn = float(within.holds(1.0)) - sum(k for m, k in self.powers if self._passed(within, m))
             turn -= sum(factor.k for factor in self.factors if not within.positive)
             above = sum(k * m for m, k in [(1.0, 1.0), *self.powers] if self._passed(within, m))
-            found = [(Combination((r,), 1 if not within.positive else -1, above, np.empty(0), np.empty(0)), turn)]
+            at = np.empty(0) if self.factors else _NODES
+            margin = self._relative(self._place(r, at), *np.empty((2, 0, at.size)))[0] if at.size else at
+            found = [(Combination((r,), 1 if not within.positive else -1, above, at, margin), turn)]
             for i, factor in enumerate(self.factors):
                 kind = -1 if within.positive else 0 if within.holds(factor.reach) else 1
                 short = sum(later.k for later in self.factors[i + 1 :]) + _WHOLE  # the others turn by that at the most
@@ -300,9 +303,10 @@ class Product:
             rest -= k * w * (1 - m) / self._plus(within, at, m)
         reach = [factor.reach for factor in self.factors]
         plus = [self._plus(within, at, c) for c in reach]
-        return Place(w, beyond, np.array([within.odds(at, c) for c in reach]),
-                     np.array([c * beyond / there for c, there in zip(reach, plus, strict=True)]),
-                     np.array([(1 - c) * w / there for c, there in zip(reach, plus, strict=True)]), rest)
+        odds, rho, off = (np.array(rows).reshape(-1, at.size) for rows in (
+            [within.odds(at, c) for c in reach], [c * beyond / there for c, there in zip(reach, plus, strict=True)],
+            [(1 - c) * w / there for c, there in zip(reach, plus, strict=True)]))
+        return Place(w, beyond, odds, rho, off, rest)
 
     @staticmethod
     def _plus(within: Range, at: Array, c: float) -> Array:
@@ -317,7 +321,8 @@ class Product:
         k, rho = self.k, place.rho
         with np.errstate(all="ignore"):
             own = k * np.where(np.abs(short) > 0.5, 1 - rho * rise, place.off + rho * short)
-        greatest = (np.arange(len(k))[:, None] == own.argmax(axis=0)) & (np.abs(short) > 0.5)
+        most = own.argmax(axis=0) if len(k) else 0
+        greatest = (np.arange(len(k))[:, None] == most) & (np.abs(short) > 0.5)
         first = np.where(greatest.any(axis=0), np.where(greatest, 1 - k, 0).sum(axis=0), 1.0)
         terms = [first, np.where(greatest, k * rho * rise, 0).sum(axis=0), place.rest, *np.where(greatest, 0.0, -own)]
         total = np.sum(terms, axis=0) * np.where(place.w * place.beyond > 0, 1.0, -1.0)
@@ -353,7 +358,8 @@ class Product:
             place = self._place(int(r), at)
             points = [factor.at(sides[here, i + 1], odds)
                       for i, (factor, odds) in enumerate(zip(self.factors, place.odds, strict=True))]
-            rise, short = (np.array(rows) for rows in zip(*((p.rise, p.short) for p in points), strict=True))
+            rise, short = (np.array(rows).reshape(-1, at.size)
+                           for rows in ([p.rise for p in points], [p.short for p in points]))
             margin[here], size = self._relative(place, rise, short)
             log_x = self.curve.log_scale - within.odds(at, 1.0) + self.drift * place.w
             if self.kappa:

@@ -22,6 +22,7 @@ from rmt.laws.psi import Array, ComplexArray, ExplicitPsi, joined
 
 _FAR = 600.0  # |ln e^y X| beyond which one end of the law decides
 _FAR_ZERO = 100.0  # the same where the density of X begins like x^(-1/2); times the order of the zero of g
+_REAL = 1e-13  # Im y on the negative axis, where psi is real
 _PAST = 40.0  # ln of how far behind a value what lies there is seen no more
 _THIN = 36.0  # logit of what is left of the law
 
@@ -150,6 +151,8 @@ class SmoothPsi(ExplicitPsi):
         """Return logit(-psi / mass) and its derivative in y."""
         near, beyond = self._near(y)
         down, up, both = self._sums.sigmoids(near) if self._sums.shrinks else sigmoid_sums(near, *self._nodes)
+        if (real := np.abs(y.imag) < _REAL).any():
+            down, up, both = (np.where(real, part.real, part) for part in (down, up, both))
         odds = log_upper(up / down)  # but for the contour's error it is there
         return odds + beyond, (both / up) * (float(self.mass) / down)
 

@@ -51,6 +51,12 @@ FOUND = (
     "(MarchenkoPastur(120.0) + SquaredSlope('softplus', 122.0)).compress(0.95)",
     "SquaredSlope('elu', 3.26e-12) * Bernoulli(0.52)",
     "0.00264 * (SquaredSlope('elu', 0.000573) + Discrete((0.0, -0.484), (0.125, 0.875)))",
+    # a root lost in steps of a third of the angle, and on the negative axis to what a contour leaves of Im psi
+    "(MarchenkoPastur(0.000393) + Discrete((0.0, 4.9, 0.466), (0.5167, 0.019, 0.4643))) "
+    "* (3.07 * MarchenkoPastur(0.000237))",
+    "Discrete((-0.3, 0.2), (0.4, 0.6)) + (SquaredSlope('silu', 14.8) * MarchenkoPastur(0.0326))",
+    # two bands of a product of projections
+    "(MarchenkoPastur(0.0259) * MultiplicativeBrownian(0.0333)) * (Bernoulli(0.96) * SquaredSlope('hardtanh', 0.0464))",
 )
 
 
@@ -239,3 +245,13 @@ def test_a_narrow_band_of_a_power_has_roots_though_the_logarithms_of_g_round_mor
     assert high - low < 1e-9
     v, _ = law.curve.solve((low + (high - low) * np.linspace(0.6, 0.98, 20)).astype(complex))
     assert np.all(law.curve.log_im_w(v) > 0)
+
+
+def test_averages_over_many_narrow_bands_need_their_masses():
+    """Forty bands, each some 1e-8 of its place wide: no function changes over one by more than that."""
+    factor = Empirical(np.random.default_rng(99).lognormal(0, 0.25, 40))
+    law = factor * SquaredSlope("erf", 3.5e-9)
+    peak = SquaredSlope("erf", 3.5e-9).mean()
+    assert len(law.support) == 40
+    for f in (np.ones_like, np.log, lambda x: x**2, lambda x: 1.0 * (x < 1.1)):
+        assert law.expect(f) == pytest.approx(factor.expect(lambda x, f=f: f(peak * x)), rel=2e-8)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from rmt import Bernoulli, Discrete, Empirical, FussCatalan, MarchenkoPastur, SquaredSlope
+from rmt import (
+    Bernoulli,
+    Discrete,
+    Empirical,
+    FussCatalan,
+    MarchenkoPastur,
+    MultiplicativeBrownian,
+    SquaredSlope,
+)
 from rmt.laws import edges, product_gaps
 from rmt.laws.law_psi import LawPsi
 from rmt.laws.psi_sides import Factor
@@ -175,3 +183,15 @@ def test_a_sum_that_reaches_down_to_zero_beside_an_atom_there_has_no_lowest_gap(
     assert law.expect(np.ones_like) == pytest.approx(1, abs=1e-9)
     assert law.expect(lambda x: x) == pytest.approx(law.mean(), rel=1e-9)
     assert_allclose(law.log.cdf(law.log.ppf([1e-6, 0.01, 0.5])), [1e-6, 0.01, 0.5], rtol=1e-7)
+
+
+@pytest.mark.parametrize("law", [MultiplicativeBrownian(0.01), MarchenkoPastur(0.001) ** 2], ids=str)
+def test_projections_leave_a_gap_below_what_all_of_them_keep(law):
+    """.7 of the space is kept by both and .1 by one of the two; as beside two values that are nearly one."""
+    found = law * Bernoulli(0.9) * Bernoulli(0.8)
+    near = law * Bernoulli(0.9) * Discrete((0, 1 - 1e-10, 1 + 1e-10), (0.2, 0.4, 0.4))
+    assert_allclose(masses(found)[-2:], [0.1, 0.7], rtol=1e-9)
+    assert_allclose(np.ravel(found.support), np.ravel(near.support), rtol=1e-8)
+    (_, low), (high, _) = found.support
+    assert found.cdf(low) == found.cdf(0.5 * (low + high)) == pytest.approx(0.3, abs=1e-12)
+    assert found.expect(lambda x: x) == pytest.approx(0.72 * law.mean(), rel=1e-9)
