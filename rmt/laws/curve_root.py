@@ -28,6 +28,7 @@ Root = tuple[ComplexArray, list[ComplexArray]]  # v and the rows
 _ANGLES = (*np.linspace(math.pi, 0.4, 8)[1:], *(0.4 / 4.0 ** np.arange(1, 22)), 0.0)
 _SMALL_STEPS = (*np.linspace(math.pi, 0.1, 41)[1:], *(0.1 / 1.5 ** np.arange(1, 69)), 0.0)
 _SMALLEST = (*np.linspace(math.pi, 0.1, 161)[1:], *(0.1 / 1.1 ** np.arange(1, 294)), 0.0)
+_MANY, _EVERY = 64, 8  # of so many points without a root nearby one in some is followed first
 _SMALL = 1e-6  # no residual of rounding is larger
 _STILL = 1e-3  # rows that still move are no solution, however little y lacks
 _THIN, _NOISE = 1e-3, 1e-12  # Im v that noise might be, and that of ln x by a contour,
@@ -60,16 +61,18 @@ def newton_or(otherwise: Callable[[MasterCurve, ComplexArray], Root], curve: Mas
               v: ComplexArray, y: list[ComplexArray]) -> Root:
     """Return the root at ln x by Newton from (v, y) or from the nearest root, and otherwise where neither is proved."""
     v, y, done = _tried(curve, log_x, v, y)
-    if done.any() and not done.all():
-        left, found = np.flatnonzero(~done), np.flatnonzero(done)
-        near = found[nearest(log_x[left], log_x[found])]
-        v[left], rows, done[left] = _tried(curve, log_x[left], v[near], [row[near] for row in y])
-        for row, part in zip(y, rows, strict=True):
-            row[left] = part
-    if not done.all():
-        v[~done], rows = otherwise(curve, log_x[~done])
-        for row, part in zip(y, rows, strict=True):
-            row[~done] = part
+    for every in (_EVERY, 1) if done.size > _MANY and otherwise is _turned else (1,):
+        if done.any() and not done.all():
+            left, found = np.flatnonzero(~done), np.flatnonzero(done)
+            near = found[nearest(log_x[left], log_x[found])]
+            v[left], rows, done[left] = _tried(curve, log_x[left], v[near], [row[near] for row in y])
+            for row, part in zip(y, rows, strict=True):
+                row[left] = part
+        if (some := np.flatnonzero(~done)[::every]).size:  # then the others start from those
+            v[some], rows = otherwise(curve, log_x[some])
+            for row, part in zip(y, rows, strict=True):
+                row[some] = part
+            done[some] = True
     return v, y
 
 

@@ -109,7 +109,7 @@ class LawPsi(ExplicitPsi):
             excess[deep] = ds[deep] - s[deep] * rest[deep]
         between = ~(far | near | deep)
         if between.any():
-            z = -exponential(-y[between])
+            z = _inverse(y[between])
             found = self.law._cauchy(z)
             g, slope = found.g, found.slope
             s[between], rest[between], ds[between] = 1 - z * g, z * g - zero, z * (g + z * slope)
@@ -135,7 +135,7 @@ class LawPsi(ExplicitPsi):
 
     def _over_least(self, y: ComplexArray) -> ComplexArray:
         """Return z over the least value, which in powers of its own would leave the range of a float."""
-        return -exponential(-y - self.log_range[0])
+        return _inverse(y + self.log_range[0])
 
     def logit(self, y: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         """Return logit(-psi / mass) and its derivative in y."""
@@ -166,7 +166,7 @@ class LawPsi(ExplicitPsi):
         out[far] = _powers(-np.exp(y[far])) @ (self._at_infinity / k)
         edge = -math.log(_NEAR) - self.log_range[0]
         deepest = np.minimum(y.real, edge) + 1j * y.imag
-        out[~far] = self.law._cauchy(-exponential(-deepest[~far])).u + deepest[~far] - 1j * math.pi
+        out[~far] = self.law._cauchy(_inverse(deepest[~far])).u + deepest[~far] - 1j * math.pi
         if near.any():  # U' = G is known from there on
             powers = [_powers(self._over_least(at)) for at in (y[near], deepest[near])]
             out[near] += float(self.mass) * (y[near].real - edge) + (powers[0] - powers[1]) @ (self._at_zero / k)
@@ -176,6 +176,11 @@ class LawPsi(ExplicitPsi):
         """Return E arg(1 + e^y X) and E arg sigmoid(y + ln X) over X > 0."""
         first = self.mean_log(rows).imag
         return first, float(self.mass) * rows[0].imag - first
+
+
+def _inverse(y: ComplexArray) -> ComplexArray:
+    """Return z = 1/zeta = -e^-y, of which 0 <= Im z: not even a zero is negative."""
+    return np.asarray(0.0 - exponential(-y))
 
 
 def _powers(x: ComplexArray) -> ComplexArray:

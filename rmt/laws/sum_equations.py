@@ -98,7 +98,7 @@ class SumEquations:
 
     def slopes(self, at: Solution) -> tuple[ComplexArray, ComplexArray]:
         """Return dz/dG, which vanishes at an edge, and d omega_i / dG."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # at a zero of G omega is infinite
             seen = self.seen(at.at)
             _, _, along, direct = self.place(at.g, seen)
             _, d_omega, _, dg, _ = seen

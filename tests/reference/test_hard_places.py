@@ -57,6 +57,10 @@ FOUND = (
     "Discrete((-0.3, 0.2), (0.4, 0.6)) + (SquaredSlope('silu', 14.8) * MarchenkoPastur(0.0326))",
     # two bands of a product of projections
     "(MarchenkoPastur(0.0259) * MultiplicativeBrownian(0.0333)) * (Bernoulli(0.96) * SquaredSlope('hardtanh', 0.0464))",
+    # a zero of G, where one omega is infinite; the mass above a point in a gap of a shifted law
+    "(SquaredSlope('erf', 105.0) + SquaredSlope('leaky_relu(0.01)', 1.55e-08)) "
+    "* (MarchenkoPastur(1600.0) * MarchenkoPastur(0.347)).compress(0.45)",
+    "Discrete((56.1, 51.7, 52.8, 54.1), (0.49, 0.035, 0.35, 0.125)) * (1.15 * (Bernoulli(0.002) + PointMass(0.0827)))",
 )
 
 
