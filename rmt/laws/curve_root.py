@@ -33,6 +33,7 @@ _SMALL = 1e-6  # no residual of rounding is larger
 _STILL = 1e-3  # rows that still move are no solution, however little y lacks
 _THIN, _NOISE = 1e-3, 1e-12  # Im v that noise might be, and that of ln x by a contour,
 _CLEAR = 1e-5  # and how far from i pi, at an atom: nearer, v moves ln x by less
+_ON_AXIS = 1e-9  # Im of what rounding leaves of rows that are real
 _NO_ANGLE = 1e-9  # of x, over which a root may be taken for that at x,
 _MOVED, _NO_MASS = 1e-3, 1e-12  # and by how much v, and a tail, may change
 _REAL = 1e-7  # Im v of a root inside a band, at least: nearer to an edge it is not told from a real one
@@ -116,8 +117,10 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
     """Return where a solution is certainly the root.
 
     The y inside the strip that are turned at least as far as x are unique (Belinschi and Bercovici 2007), and
-    so is v inside the strip without them. A real solution is the root if x + i0 moves it into the strip.
+    so is v inside the strip without them. A real solution is the root if x + i0 moves it into the strip, and on the
+    negative axis.
     """
+    on_axis = (log_x.imag == math.pi) & np.all([np.abs(row.imag) < _ON_AXIS for row in (v, *y)], axis=0)
     turned = (math.pi - v.imag) / _from_infinity(v)
     inside = np.minimum(v.imag, turned) > _REAL
     for (y_l, *inner), (law, *_) in zip(curve.rows(y), curve.slopes, strict=True):
@@ -128,6 +131,7 @@ def _proved(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray, y: list[Co
     if curve.noisy and thin.any():  # noise over the slope may be that far off the axis
         slope = curve.system(logistic(v[thin]), [row[thin] for row in y])[1]
         inside[thin] = off[thin] * np.abs(slope) > _NOISE
+    inside |= on_axis
     real = turned <= nearly
     if not real.any():
         return inside

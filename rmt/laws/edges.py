@@ -4,7 +4,7 @@ Outside the support w is real, on v = a + i pi: from w = 0+ at x = inf (a = -inf
 w = -c at the bottom (a = inf), and x falls with a as long as it is outside. So the top edge is the first
 turn of x(a) from the left, the bottom edge the first from the right; later turns are not reached. Where a slope law
 has little mass at its end, psi is finite there and may end the branch before it turns: there the law ends thin. Gaps
-between bands can only come from laws with several non-zero values. Where their psi are explicit all gaps are known
+between bands come from laws with several non-zero values, and from projections. Where psi are explicit all are known
 (`product_gaps`). Of others they are looked for on a grid of ln x, refined wherever P(X > x) differs across what should
 be a gap, and wherever the curve dips toward the real axis.
 """

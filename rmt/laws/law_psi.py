@@ -112,11 +112,12 @@ class LawPsi(ExplicitPsi):
             z = _inverse(y[between])
             found = self.law._cauchy(z)
             g, slope = found.g, found.slope
-            s[between], rest[between], ds[between] = 1 - z * g, z * g - zero, z * (g + z * slope)
-            s[between], rest[between], ds[between] = s[between] / mass, rest[between] / mass, ds[between] / mass
-            # s' - (1 - s) is known by itself where 1 - s is small
-            small = (z**2 * slope + zero) / mass + rest[between] ** 2
-            excess[between] = np.where(np.abs(rest[between]) < 0.5, small, ds[between] - s[between] * rest[between])
+            with np.errstate(invalid="ignore"):  # at an atom all are infinite
+                s[between], rest[between], ds[between] = 1 - z * g, z * g - zero, z * (g + z * slope)
+                s[between], rest[between], ds[between] = s[between] / mass, rest[between] / mass, ds[between] / mass
+                # s' - (1 - s) is known by itself where 1 - s is small
+                small = (z**2 * slope + zero) / mass + rest[between] ** 2
+                excess[between] = np.where(np.abs(rest[between]) < 0.5, small, ds[between] - s[between] * rest[between])
         return s, rest, ds, excess
 
     def _beyond(self, y: ComplexArray) -> tuple[BoolArray, BoolArray]:

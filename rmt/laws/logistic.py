@@ -66,8 +66,10 @@ def logistic(v: ComplexArray) -> Logistic:
 
 def exponential(v: ComplexArray) -> ComplexArray:
     """Return e^v, real where Im v is the float next to +-pi."""
-    e = np.exp(v)
-    return np.where(np.abs(v.imag) == math.pi, e.real + 0j, e)
+    e = np.asarray(np.exp(v))
+    if (real := np.abs(v.imag) == math.pi).any():
+        e.imag[real] = 0.0
+    return e
 
 
 def softplus(v: ComplexArray) -> ComplexArray:
