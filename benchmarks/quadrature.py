@@ -59,6 +59,12 @@ def _panels(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
     return (values.reshape(values.shape[0], *at.shape) @ _WEIGHT) * half
 
 
+def _place(angle: Array, low: float, high: float) -> Array:
+    """Return the place at an angle from 0 to pi, from whichever end is nearer."""
+    return np.where(angle < math.pi / 2, low + (high - low) * np.sin(angle / 2) ** 2,
+                    high - (high - low) * np.cos(angle / 2) ** 2)
+
+
 class Measure:
     """A law as nodes and weights: its bands by panels, its atoms; integrals are of a list of functions at once."""
 
@@ -79,19 +85,16 @@ class Measure:
             return self._logarithmic(low, high, ends, functions, tolerance)
         half, middle = (high - low) / 2, (high + low) / 2
 
-        def x_of(angle: Array) -> Array:  # from whichever end is nearer
-            return np.where(angle < math.pi / 2, low + 2 * half * np.sin(angle / 2) ** 2,
-                            high - 2 * half * np.cos(angle / 2) ** 2)
-
         def rows(angle: Array) -> Array:
-            x = x_of(angle)
+            x = _place(angle, low, high)
             density = self.law.pdf(np.clip(x, low, high)) * half * np.sin(angle)
             density[~np.isfinite(density)] = 0.0  # x was rounded to an end where it is infinite
             return density * np.concatenate([np.ones((1, x.size)), functions(x)])
 
         inside = self.law.ppf(ends[0] + (ends[1] - ends[0]) * levels)
         cuts = np.arccos(np.clip((middle - inside) / half, -1, 1))
-        return adaptive(rows, np.unique(np.r_[0.0, cuts, math.pi]), tolerance, lambda angle: self.law.cdf(x_of(angle)))
+        return adaptive(rows, np.unique(np.r_[0.0, cuts, math.pi]), tolerance,
+                        lambda angle: self.law.cdf(_place(angle, low, high)))
 
     def _logarithmic(self, low: float, high: float, ends: Array, functions: Callable[[Array], Array],
                      tolerance: float) -> tuple[Array, float]:
@@ -105,8 +108,7 @@ class Measure:
             bottom = view.support[0][0]
 
             def density(t: Array) -> Array:
-                found = (1 - zero) * view.pdf(t)
-                return np.where(np.isfinite(found), found, 0.0)
+                return (1 - zero) * view.pdf(t)
 
             def below(t: Array) -> Array:
                 return (1 - zero) * view.cdf(t)
@@ -116,8 +118,7 @@ class Measure:
         else:
             def density(t: Array) -> Array:
                 x = np.exp(t)
-                found = self.law.pdf(x) * x
-                return np.where(np.isfinite(found), found, 0.0)
+                return self.law.pdf(x) * x
 
             def below(t: Array) -> Array:
                 return self.law.cdf(np.exp(t))
@@ -130,17 +131,15 @@ class Measure:
         levels = np.r_[1e-9, _LEVELS, 0.2, 0.5, 0.8, 1 - _LEVELS[::-1]]
         half, middle = (top - bottom) / 2, (top + bottom) / 2
 
-        def t_of(angle: Array) -> Array:
-            return np.where(angle < math.pi / 2, bottom + 2 * half * np.sin(angle / 2) ** 2,
-                            top - 2 * half * np.cos(angle / 2) ** 2)
-
         def rows(angle: Array) -> Array:
-            t = t_of(angle)
+            t = _place(angle, bottom, top)
             with np.errstate(over="ignore", under="ignore"):
-                return density(t) * half * np.sin(angle) * np.concatenate([np.ones((1, t.size)), functions(np.exp(t))])
+                found = density(t)
+                found = np.where(np.isfinite(found), found, 0.0) * half * np.sin(angle)
+                return found * np.concatenate([np.ones((1, t.size)), functions(np.exp(t))])
 
         cuts = np.arccos(np.clip((middle - place(ends[0] + (ends[1] - ends[0]) * levels)) / half, -1, 1))
         found, missing = adaptive(rows, np.unique(np.r_[0.0, cuts, math.pi]), tolerance,
-                                  lambda angle: below(t_of(angle)))
+                                  lambda angle: below(_place(angle, bottom, top)))
         found = found + cut * np.concatenate([np.ones((1, 1)), functions(np.zeros(1))])[:, 0]
         return found, missing

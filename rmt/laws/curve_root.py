@@ -67,14 +67,18 @@ def newton_or(otherwise: Callable[[MasterCurve, ComplexArray], Root], curve: Mas
             left, found = np.flatnonzero(~done), np.flatnonzero(done)
             near = found[nearest(log_x[left], log_x[found])]
             v[left], rows, done[left] = _tried(curve, log_x[left], v[near], [row[near] for row in y])
-            for row, part in zip(y, rows, strict=True):
-                row[left] = part
+            _put(y, left, rows)
         if (some := np.flatnonzero(~done)[::every]).size:  # then the others start from those
             v[some], rows = otherwise(curve, log_x[some])
-            for row, part in zip(y, rows, strict=True):
-                row[some] = part
+            _put(y, some, rows)
             done[some] = True
     return v, y
+
+
+def _put(y: list[ComplexArray], at: NDArray[np.intp], rows: list[ComplexArray]) -> None:
+    """Overwrite rows at some of the points."""
+    for row, part in zip(y, rows, strict=True):
+        row[at] = part
 
 
 def _tried(curve: MasterCurve, log_x: ComplexArray, v: ComplexArray,
@@ -163,8 +167,7 @@ def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
     for angles in (_ANGLES, _SMALL_STEPS, _SMALLEST):
         at, rows, last, kept = _along(curve, log_x[todo], angles, v[todo], [row[todo] for row in y], last)
         v[todo] = at
-        for row, part in zip(y, rows, strict=True):
-            row[todo] = part
+        _put(y, todo, rows)
         if angles is _ANGLES and len(rows) > len(curve.slopes):  # from a step too far rows may end at their strips
             kept &= _still(curve.system(logistic(at), rows)[2])
         if kept.all():
@@ -174,8 +177,7 @@ def _turned(curve: MasterCurve, log_x: ComplexArray) -> Root:
         todo, last = todo[~kept], np.where(sure, last[~kept], math.pi)
         anew = todo[~sure]
         v[anew], rows, _ = _negative_axis(curve, log_x[anew].real)
-        for row, part in zip(y, rows, strict=True):
-            row[anew] = part
+        _put(y, anew, rows)
     raise ConvergenceError(f"master curve: no root at ln x = {log_x[todo][0]:.6g}")
 
 
@@ -200,8 +202,7 @@ def _along(curve: MasterCurve, log_x: ComplexArray, angles: Sequence[float], v: 
         new = on[done]
         moved[new], last[new] = np.abs(at[done] - v[new]), behind[done]
         v[new] = at[done]
-        for row, part in zip(y, rows, strict=True):
-            row[new] = part[done]
+        _put(y, new, [row[done] for row in rows])
     return v, y, last, kept
 
 

@@ -175,7 +175,8 @@ class Bands:
         """Return the panels, halved where the tails at the ends of one say that it holds another mass."""
         room, done, lost = self._room, panels.part([]), dict[int, str]()
         for _ in range(_LEVELS):
-            missed = (np.abs(panels.held - self._between(panels)) > room[panels.band]) & ~self._unresolved(panels)
+            off = np.abs(panels.held - self._between(panels, panels))
+            missed = (off > room[panels.band]) & ~self._unresolved(panels)
             missed &= np.bincount(panels.band[missed], minlength=room.size)[panels.band] <= _UNSEEN
             done = done.joined(panels.part(~missed))
             if not missed.any():
@@ -189,8 +190,8 @@ class Bands:
             done, panels = done.joined(panels.part(idle)), panels.part(~idle)
         return done, lost
 
-    def _between(self, panels: Panels) -> Array:
-        """Return the mass between the ends of panels, by the smaller tail."""
+    def _between(self, panels: Panels, near: Panels) -> Array:
+        """Return the mass between the ends of panels, by the smaller tail, from the states of those nearby."""
         band, smooth = np.repeat(panels.band, 2), panels.ends.ravel()
         deep = np.isinf(self.low[band])
         at_low, at_high = np.where(deep, smooth == self._ends[band], smooth == 0), np.where(
@@ -199,7 +200,7 @@ class Bands:
         upper = self.above[band] + np.where(at_low, self.mass[band], 0.0)
         if (inner := ~(at_low | at_high)).any():
             t = bands.place(smooth[inner], self.low[band[inner]], self.high[band[inner]])[0]
-            lower[inner], upper[inner] = self._located(t, _nearest(band[inner], smooth[inner], panels)).tails
+            lower[inner], upper[inner] = self._located(t, _nearest(band[inner], smooth[inner], near)).tails
         less = (lower < upper).reshape(-1, 2).all(axis=1)
         lower, upper = (np.diff(tail.reshape(-1, 2))[:, 0] for tail in (lower, upper))
         return np.abs(np.where(less, lower, upper))
@@ -239,12 +240,16 @@ class Bands:
 
         And in what is little of the band at an end, where the density that G has there holds another.
         """
-        off = np.abs(panels.held - (between := self._between(panels)))
         low, high = self.low[panels.band], self.high[panels.band]
         little = self._widths(panels) < _LITTLE * np.where(np.isinf(low), 1.0, high - low)
-        near = self._unresolved(panels) | (self._at_end(panels) & little & (off > self._room[panels.band]))
-        density = panels.density.copy()
-        density[near] = between[near, None] / np.diff(panels.ends[near])
+        unresolved = self._unresolved(panels)
+        chosen = np.flatnonzero(unresolved | (self._at_end(panels) & little))
+        if not chosen.size:
+            return panels
+        some, density = panels.part(chosen), panels.density.copy()
+        between = self._between(some, panels)
+        known = ~unresolved[chosen] & (np.abs(some.held - between) <= self._room[some.band])
+        density[chosen] = np.where(known[:, None], some.density, between[:, None] / np.diff(some.ends))
         return replace(panels, density=density)
 
     def integral(self, f: Values) -> float:
