@@ -23,7 +23,7 @@ from empirical.graded import log_singular_values_of_graded, padded
 from empirical.jacobian import as_found, memory_limit
 from empirical.measurement import Measurement
 from empirical.sequential import slopes_of
-from empirical.singular_values import measured
+from empirical.singular_values import as_it_is
 from empirical.task import Task
 from empirical.underflow import smallest
 from rmt.networks.layers import Activation, Dense
@@ -84,7 +84,7 @@ def _ended_one(scales: Array, rows: Array) -> Array:
 
 
 def _alone(module: nn.Module, x: torch.Tensor) -> Array:
-    return measured(module, x[None]).logs[0]
+    return as_it_is(module, x[None]).logs[0]
 
 
 def _fitting(task: Task) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import cast
 
 import torch
 from torch import nn
+
+from empirical.copies import copied
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -28,7 +29,7 @@ def calibrated(module: nn.Module, x: torch.Tensor) -> nn.Module:
     they are.
     """
     names = set(untrained(module))
-    twin = copy.deepcopy(module)
+    twin = copied(module)
     parts = [part for name, part in twin.named_modules()
              if isinstance(part, _BatchNorm) and (name or "module") in names]
     momenta = [part.momentum for part in parts]

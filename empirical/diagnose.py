@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,24 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from empirical.advice import Change, Numbers, advice, changed
+from empirical.anatomy import Anatomy, anatomy
 from empirical.calibration import calibrated, untrained
 from empirical.calls import like, ran
 from empirical.cut import Between, part, picked
-from empirical.describe import NORMS, Description, described, sizes
+from empirical.describe import Description, described, sizes
 from empirical.jacobian import Output, as_found, evaluating
 from empirical.matrix_free import SpectralDensity, spectral_density
-from empirical.singular_values import COARSE, measured
-from empirical.underflow import Underflow
+from empirical.singular_values import COARSE, Values, measured
 from empirical.weights import Weights, weights
 from rmt import plotting
 from rmt.agreement import Agreement, compare
 from rmt.checks import integer
 from rmt.laws.errors import ConvergenceError
-from rmt.networks.layers import Activation, Layer, UnsupportedStructure
-from rmt.networks.meanfield import NoFixedPoint, critical_point
+from rmt.networks.layers import UnsupportedStructure
 from rmt.networks.predict import Prediction, predict
-from rmt.networks.residual import Residual
-from rmt.networks.sequence import every
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +37,7 @@ Array = NDArray[np.float64]
 
 _LARGEST = 1024  # values of a Jacobian that is formed
 _CALIBRATION = 256  # inputs
-_GROWTH, _ALL = 0.1, math.log(10)  # of ln |J^T g|^2, a layer and in all: less is no trouble
-_SPREAD = 2.0  # standard deviation of ln s: more is far from an isometry
-_DEAD = 0.02  # of the directions, beyond those that the shape takes
+_PATIENCE = 10.0  # seconds for the accurate chain
 
 
 @dataclass(frozen=True)
@@ -61,14 +56,22 @@ class Diagnosis:
         Outputs and inputs of the Jacobian.
     log_singular_values : array (samples, inputs) or None
         ln s of the Jacobian at every sample; None where it was too large to form.
+    log_resolution : array (samples,) or None
+        What lies at or under it, in ln s, is only known to be that small; -inf where all values are accurate.
+    unresolved_because : str
+        Why some are not resolved; empty where all are.
     density : SpectralDensity or None
         Its spectrum then, matrix-free.
     agreement : Agreement or None
         Measured against predicted, one network.
     warnings : tuple of str
         What description and prediction leave out, and that statistics were calibrated.
-    normalized : bool
-        Whether there are normalizations in it.
+    anatomy : Anatomy
+        What the measured part does to any signal.
+    whole_module : bool
+        Whether the measured part is the whole module.
+    advice : tuple of str
+        What to change, each with the number that it rests on.
     """
 
     weights: tuple[Weights, ...]
@@ -77,14 +80,33 @@ class Diagnosis:
     obstacle: str
     shape: tuple[int, int]
     log_singular_values: Array | None
+    log_resolution: Array | None
+    unresolved_because: str
     density: SpectralDensity | None
     agreement: Agreement | None
     warnings: tuple[str, ...]
-    normalized: bool
+    anatomy: Anatomy
+    whole_module: bool
+    advice: tuple[str, ...] = ()
+
+    @property
+    def unresolved(self) -> float:
+        """The share of the values that lie at or under the resolution of an SVD; exact zeros are not among them."""
+        return 0.0 if self.log_singular_values is None else float(np.mean(self._under))
+
+    @property
+    def _under(self) -> NDArray[np.bool_]:
+        assert self.log_singular_values is not None
+        assert self.log_resolution is not None
+        logs = self.log_singular_values
+        return np.isfinite(logs) & (logs <= self.log_resolution[:, None])
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The measured spectrum in a few numbers: ln of its ends and median, the share of zeros, gradient growth."""
+        """The measured spectrum in a few numbers: ln of its ends and median, the share of zeros, gradient growth.
+
+        Where values are not resolved there is no smallest, and the median is that of the others.
+        """
         if self.log_singular_values is None:
             assert self.density is not None
             share, ends = float(self.density.cdf[0]), self.density.extremes
@@ -93,14 +115,29 @@ class Diagnosis:
             square = float(np.sum(np.exp(2 * places) * mass)) * self.shape[1]
             return {"log_largest_s": ends.largest.log_value, "log_median_s": middle,
                     "log_smallest_s": ends.smallest.log_value if ends.smallest.converged else None,
-                    "mass_at_zero": share, "gradient_growth": square / self.shape[0]}
+                    "mass_at_zero": share, "unresolved": 0.0, "gradient_growth": square / self.shape[0]}
         logs = self.log_singular_values
-        finite = logs[np.isfinite(logs)]
+        seen = logs[np.isfinite(logs) & ~self._under]
         with np.errstate(over="ignore"):
-            growth = float(np.mean(np.sum(np.exp(2 * logs), axis=1))) / self.shape[0]
-        low, middle, high = np.quantile(finite, [0, 0.5, 1]) if finite.size else (-math.inf,) * 3
-        return {"log_largest_s": float(high), "log_median_s": float(middle), "log_smallest_s": float(low),
-                "mass_at_zero": float(np.mean(np.isneginf(logs))), "gradient_growth": growth}
+            growth = float(np.mean(np.sum(np.exp(2 * logs), axis=1, where=~self._under))) / self.shape[0]
+        low, middle, high = np.quantile(seen, [0, 0.5, 1]) if seen.size else (-math.inf,) * 3
+        return {"log_largest_s": float(high), "log_median_s": float(middle),
+                "log_smallest_s": None if self.unresolved else float(low),
+                "mass_at_zero": float(np.mean(np.isneginf(logs))), "unresolved": self.unresolved,
+                "gradient_growth": growth}
+
+    @property
+    def numbers(self) -> Numbers:
+        """What advice looks at; no spread where values are not resolved."""
+        growth = float(self.summary["gradient_growth"]) / self.anatomy.averaging
+        log_growth = math.log(growth) if growth > 0 else -math.inf
+        if self.log_singular_values is not None:
+            logs = self.log_singular_values[np.isfinite(self.log_singular_values)]
+            return Numbers(log_growth, None if self.unresolved else float(np.std(logs)) if logs.size else 0.0)
+        assert self.density is not None
+        places, mass = _masses(self.density)
+        mean = float(np.average(places, weights=mass))
+        return Numbers(log_growth, math.sqrt(float(np.average((places - mean) ** 2, weights=mass))))
 
     @property
     def predicted(self) -> dict[str, Any] | None:
@@ -122,21 +159,16 @@ class Diagnosis:
         assert self.log_singular_values is not None
         return plotting.measured(self.log_singular_values, ax)
 
-    @property
-    def advice(self) -> tuple[str, ...]:
-        """What to change, each with the number that it rests on."""
-        return tuple(_advice(self))
-
 
 def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: int = 2, seed: int = 0,
              tokens: int | None = None, between: Between | None = None, output: Output = None) -> Diagnosis:
-    """Return what a module is, what the theory says of it and what is measured.
+    """Return what a module is, what the theory says of it, what is measured, and what to change.
 
     Parameters
     ----------
     module : torch.nn.Module
         Left as it is. It is measured in evaluation mode; batch normalizations without statistics have those of random
-        inputs, on a copy.
+        inputs, on a copy. What is advised was tried on copies.
     input_shape : int or tuple of int
         Of one input, without the batch axis.
     samples, seed : int
@@ -153,22 +185,38 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
     with evaluating(module):
         many = _CALIBRATION if any(untrained(module)) else 0
         x = _drawn(module, (samples + many, *shape), tokens, generator)
-        with as_found(module, x):
-            taken = calibrated(module, x[samples:]) if many else module
+        x, others = x[:samples], x[samples:]
+
+        def ready(one: nn.Module) -> nn.Module:
+            with as_found(one, x):
+                return calibrated(one, others) if many else one
+
+        taken = ready(module)
         size = _size(taken, x[:1], between, output)
-        formed = min(size) <= _LARGEST
-        logs, lost = _measured(taken, x[:samples], between, output, max(COARSE, *size)) if formed else (None, "")
-        density = None if formed else spectral_density(taken, x[:samples], seed=seed, between=between, output=output)
-    whole = prediction is not None and logs is not None and between is None and output is None
-    agreement = compare(prediction, logs[None]) if whole and logs is not None else None
-    notes = (*(description.warnings if description else ()), *(prediction.warnings if prediction else ()))
-    if many:
-        notes += (f"batch normalizations without statistics were given those of {many} random inputs, on a copy",)
-    if lost:
-        notes += (f"its own forward underflows, and a copy in double precision was measured: {lost}",)
-    normalized = any(isinstance(layer, (*NORMS, nn.LocalResponseNorm)) for layer in module.modules())
-    rows = description.weights if description else weights(module)
-    return Diagnosis(rows, description, prediction, obstacle, size, logs, density, agreement, notes, normalized)
+        body = anatomy(taken, x, between, output)
+        values, density = _measured(taken, x, between, output, size, body, seed)
+        logs = None if values is None else values.logs
+        whole = between is None and output is None
+        agreement = None
+        if prediction is not None and values is not None and whole:
+            agreement = replace(compare(prediction, values.logs[None]), censored=values.resolution[None])
+        notes = (*(description.warnings if description else ()), *(prediction.warnings if prediction else ()))
+        if many:
+            notes += (f"batch normalizations without statistics were given those of {many} random inputs, on a copy",)
+        if values is not None and values.underflow:
+            notes += (f"its own forward underflows, and a copy in double precision was measured: {values.underflow}",)
+        found = Diagnosis(description.weights if description else weights(module), description, prediction, obstacle,
+                          size, logs, None if values is None else values.resolution,
+                          values.whole if values is not None and values.unresolved.any() else "", density, agreement,
+                          notes, body, whole)
+
+        def again(change: Change) -> Numbers:
+            twin = ready(changed(module, change))
+            seen, free = _measured(twin, x, between, output, size, body, seed)
+            return replace(found, log_singular_values=None if seen is None else seen.logs, density=free,
+                           log_resolution=None if seen is None else seen.resolution).numbers
+
+        return replace(found, advice=tuple(advice(found, again)))
 
 
 def _predicted(module: nn.Module, shape: tuple[int, ...]) -> tuple[Description | None, Prediction | None, str]:
@@ -184,16 +232,14 @@ def _predicted(module: nn.Module, shape: tuple[int, ...]) -> tuple[Description |
         return found, None, f"{found.parts[int(place[1])].at}: {str(error)[place.end():]}" if place else str(error)
 
 
-def _measured(module: nn.Module, x: torch.Tensor, between: Between | None, output: Output,
-              units: float) -> tuple[Array, str]:
-    """Return ln s; of a copy in double precision where single is too small for a signal, and what is said of that."""
-    try:
-        return measured(module, x, between, output, units=units).logs, ""
-    except Underflow as error:
-        if like(module).dtype != torch.float32:
-            raise
-        x = x.double() if x.is_floating_point() else x
-        return measured(copy.deepcopy(module).double(), x, between, output, units=units).logs, str(error)
+def _measured(module: nn.Module, x: torch.Tensor, between: Between | None, output: Output, size: tuple[int, int],
+              body: Anatomy, seed: int) -> tuple[Values | None, SpectralDensity | None]:
+    """Return the singular values, or their density where the Jacobian is too large to form."""
+    if body.detached:  # autograd sees no dependence: all is zero
+        return Values(np.full((len(x), size[1]), -np.inf), np.full(len(x), -np.inf), ""), None
+    if min(size) <= _LARGEST:
+        return measured(module, x, between, output, units=max(COARSE, *size), seconds=_PATIENCE), None
+    return None, spectral_density(module, x, seed=seed, between=between, output=output)
 
 
 def _drawn(module: nn.Module, shape: tuple[int, ...], tokens: int | None, generator: torch.Generator) -> torch.Tensor:
@@ -207,63 +253,6 @@ def _size(module: nn.Module, x: torch.Tensor, between: Between | None, output: O
     with as_found(module, x), part(module, between) as through:
         start, found = through(lambda at: ran(module, at), x, None)
     return picked(found, output).numel(), start.numel()
-
-
-# ---- what to change -----------------------------------------------------------------------------------
-
-
-def _advice(found: Diagnosis) -> Iterator[str]:
-    summary = found.summary
-    layers = [*every(found.description.network.layers)] if found.description else []
-    depth = max(1, sum(row.kind in ("Linear", "Conv2d", "Conv1d", "projections") for row in found.weights))
-    growth = summary["gradient_growth"]
-    rate = math.log(growth) / depth if 0 < growth < math.inf else math.copysign(math.inf, growth - 1)
-    if abs(rate) > max(_GROWTH, _ALL / depth):
-        yield (f"squared gradients {'grow' if rate > 0 else 'shrink'} by a factor of {growth:.3g} over {depth} layers "
-               f"of weights: {_remedy(found, layers, rate)}")
-    dead = summary["mass_at_zero"] - max(0.0, 1 - found.shape[0] / found.shape[1])
-    if dead > _DEAD:
-        yield (f"{100 * dead:.0f} % of the directions of the input do not reach the output: wider layers, a leaky "
-               "activation or shortcuts keep them")
-    spread = _spread(found)
-    if spread > _SPREAD:
-        yield (f"ln s has a standard deviation of {spread:.2g}, some directions are learned e^{2 * spread:.0f} times "
-               "faster than others: orthogonal weights (with a linear or tanh-like activation), shortcuts with small "
-               "branches, or fewer layers bring them together")
-
-
-def _remedy(found: Diagnosis, layers: list[Layer], rate: float) -> str:
-    """Return what brings the growth of gradients to 1."""
-    most = sorted(found.weights, key=lambda row: math.copysign(row.sigma_w, rate), reverse=True)[:2]
-    if found.normalized:
-        return (f"the scale of weights before a normalization changes nothing; that of those behind the last does, as "
-                f"do shortcuts and fewer layers ({'largest' if rate > 0 else 'smallest'} sigma_w: "
-                f"{', '.join(f'{row.name} {row.sigma_w:.2g}' for row in most)})")
-    if any(isinstance(layer, Residual) for layer in layers):
-        return "scale the branches by 1/sqrt(number of blocks)"
-    functions = {layer.phi for layer in layers if isinstance(layer, Activation)}
-    used = [row.sigma_w for row in found.weights if row.entries != "zero"]
-    if len(functions) == 1 and used:
-        bias = math.sqrt(sum(row.bias_std**2 for row in found.weights) / len(found.weights))
-        phi = functions.pop()
-        try:
-            point = critical_point(phi, bias_std=bias)
-            return (f"{phi} with biases of {bias:.2g} is critical at sigma_w = {point.sigma_w:.4g}, these weights have "
-                    f"{min(used):.3g} to {max(used):.3g}")
-        except NoFixedPoint:
-            pass
-    return f"weights {math.exp(-rate / 2):.3g} times as large" if math.isfinite(rate) else "other weights"
-
-
-def _spread(found: Diagnosis) -> float:
-    """Return the standard deviation of ln s given s > 0."""
-    if found.log_singular_values is not None:
-        logs = found.log_singular_values[np.isfinite(found.log_singular_values)]
-        return float(np.std(logs)) if logs.size else 0.0
-    assert found.density is not None
-    places, mass = _masses(found.density)
-    mean = float(np.average(places, weights=mass))
-    return math.sqrt(float(np.average((places - mean) ** 2, weights=mass)))
 
 
 def _masses(density: SpectralDensity) -> tuple[Array, Array]:

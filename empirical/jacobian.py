@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from empirical import sequential, underflow
 from empirical.calibration import untrained
 from empirical.calls import Batch, arguments, each, entry, ran
+from empirical.columns import by_columns, tall
 from empirical.cut import Between, Run, part, picked
 from empirical.underflow import Underflow
 
@@ -22,6 +23,7 @@ Output = str | int | None
 Function = Callable[[Batch, torch.Tensor], torch.Tensor]
 
 _WORKING = 8  # numbers in flight for a row of the Jacobian and an entry of the largest activation
+_NEAR = 2**19  # numbers in flight that a processor has at hand: more rows at once are slower
 _SHARE = 0.5  # of the free memory
 
 
@@ -57,12 +59,12 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
     MemoryError
         If the Jacobian itself is larger than `memory`; nothing was allocated.
     """
-    return formed(module, x, between, output, memory, wrt, vanishing=False)
+    return formed(module, x, between, output, memory, wrt, beyond=False)
 
 
 def formed(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
-           memory: float | None = None, wrt: str | None = None, vanishing: bool = True) -> torch.Tensor:
-    """Return what `jacobian` does; with `vanishing` also where it underflows."""
+           memory: float | None = None, wrt: str | None = None, beyond: bool = True) -> torch.Tensor:
+    """Return what `jacobian` does; with `beyond` also where it leaves the range of floats, at either end."""
     check(module, x, wrt, whole=between is None or between[0] is None)
     key, signals = entry(x, wrt)
     with as_found(module, signals), part(module, between, wrt) as through:
@@ -80,8 +82,10 @@ def formed(module: nn.Module, x: Batch, between: Between | None = None, output: 
                 [through(run, each(samples, lambda value, i=i: value[i : i + 1]), None)[0].detach().clone()
                  for i in range(len(signals))])
             rows = _rows(one, samples, starts, module, memory)
+        if beyond:
+            return rows
         _finite(rows, module, x)
-        for i in [] if vanishing else torch.nonzero(rows.abs().amax((1, 2)) < underflow.smallest(rows.dtype)).flatten():
+        for i in torch.nonzero(rows.abs().amax((1, 2)) < underflow.smallest(rows.dtype)).flatten():
             sample = each(samples, lambda value, i=int(i): value[i])
             _not_vanished(rows[i], module, each(sample, _alone), partial(one, sample), starts[i])
     return rows
@@ -170,7 +174,13 @@ def _rows(one: Function, samples: Batch, starts: torch.Tensor, module: nn.Module
         raise MemoryError(f"the Jacobian of {len(starts)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
                           f"of {limit:.3g} (memory=): fewer samples, or a part of the module with between=")
     at_once = max(1, int((limit - needed) / (_WORKING * size * max(largest, n_inputs))))
-    group, chunk = max(1, at_once // n_outputs), min(at_once, n_outputs)
+    near = max(1, _NEAR // max(largest, n_inputs))
+    group, chunk = max(1, min(at_once, near) // n_outputs), min(at_once, near, n_outputs)
+    if tall(n_outputs, n_inputs):
+        columns = [by_columns(partial(one, each(samples, lambda value, i=i: value[i])), start,
+                              max(1, min(at_once // 2, near // 4))) for i, start in enumerate(starts)]
+        if all(matrix is not None for matrix in columns):
+            return torch.stack(cast(list[torch.Tensor], columns))
     if group >= len(starts):
         return _together(one, samples, starts, chunk).flatten(2)
     found = starts.new_empty(len(starts), n_outputs, n_inputs)

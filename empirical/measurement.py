@@ -22,7 +22,7 @@ from rmt.text import exp_text
 Array = NDArray[np.float64]
 
 # Raised whenever the same question may get another answer, in its last digits too: files of both are not mixed.
-NUMERICS = 5
+NUMERICS = 6
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from empirical.calibration import calibrated, untrained
+from empirical.copies import copied
 from empirical.describe import describe
 from empirical.jacobian import as_found
 from empirical.singular_values import COARSE, measured
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
+_PATIENCE = 2.0  # seconds for the accurate chain: training waits for it
 _SNAP = {torch.float64: 1e-8, torch.float32: 1e-5}  # values this near an atom of the law, in ln s, are on it
 
 
@@ -37,13 +38,13 @@ class Record:
     step : int
         Calls of `SpectrumMonitor.step` so far.
     log_largest, log_median, log_smallest : float
-        ln s: the largest, the median of s > 0, the smallest that is resolved; -inf where all are zero.
+        ln s: the largest, and of those that are resolved the median and the smallest; -inf where all are zero.
     log_condition_number : float
         ln of largest over smallest, a lower bound where some are unresolved; inf where all are zero.
     gradient_growth : float
         E |J^T g|^2 / |g|^2 = sum s^2 / n_outputs; inf above every float.
     mass_at_zero, unresolved : float
-        Share of the n_inputs values that are zero, and that may be (the median has them at the resolution).
+        Share of the n_inputs values that are zero, and that may be: no other number rests on these.
     distance : float or None
         Largest distance between the cdfs of s given s > 0, of all inputs and of the law; None without a law.
     """
@@ -74,8 +75,9 @@ class SpectrumMonitor:
     inputs : tensor (batch, *input_shape)
         A few samples, always the same, of the module's precision and on its device. Copied.
     every : int
-        The first call of `step` measures, and every so many-th. A measurement costs an `empirical.jacobian`; and
-        `log_singular_values`, often a hundred times that, where its SVD does not see every value (dead units, deep).
+        The first call of `step` measures, and every so many-th. A measurement costs a Jacobian in double precision and
+        its SVD; the accurate chain is taken where that does not see every value (dead units, deep) and takes two
+        seconds at most.
     law : Spectrum, Law (of x = s^2), Prediction, None or "predicted"
         What to compare with. "predicted": what `rmt.predict` says of the module as it is now, at initialization, for
         inputs of this mean square and mean cosine. None: nothing.
@@ -86,6 +88,8 @@ class SpectrumMonitor:
     ----------
     law, why : Spectrum or None, str
         The law at initialization, and why there is none.
+    unresolved_because : str
+        Why some values of the last record are not resolved; empty where all are.
     records : tuple of Record
         The measurements so far.
     """
@@ -104,6 +108,7 @@ class SpectrumMonitor:
         self.law, self.why = _law(law, module, self.inputs)
         self._writer, self._calls = writer, 0
         self.records: tuple[Record, ...] = ()
+        self.unresolved_because = ""
 
     def step(self) -> Record | None:
         """Count a training step; measure at the first and at every `every`-th."""
@@ -115,7 +120,10 @@ class SpectrumMonitor:
         with as_found(self.module, self.inputs):
             module = _in_evaluation(self.module, self.inputs)
             n_outputs = module(self.inputs.clone()).flatten(1).shape[1]
-            logs, resolution, _ = measured(module, self.inputs, units=max(COARSE, self.inputs[0].numel(), n_outputs))
+            values = measured(module, self.inputs, units=max(COARSE, self.inputs[0].numel(), n_outputs),
+                              seconds=_PATIENCE)
+        logs, resolution = values.logs, values.resolution
+        self.unresolved_because = values.whole if values.unresolved.any() else ""
         distance = None if self.law is None else Agreement(
             self.law, logs[None], resolution[None], 1.0, None, None, _SNAP[self.inputs.dtype]).discrepancy
         record = _record(self._calls, logs, resolution, n_outputs, distance)
@@ -162,7 +170,7 @@ def _predicted(module: nn.Module, inputs: torch.Tensor) -> Spectrum:
 def _in_evaluation(module: nn.Module, x: torch.Tensor) -> nn.Module:
     """Return the module, or a copy in which batch normalizations have statistics and use them."""
     training = [name for name, part in module.named_modules() if isinstance(part, _BatchNorm) and part.training]
-    module = copy.deepcopy(module) if training else module
+    module = copied(module) if training else module
     for norm in (cast(_BatchNorm, module.get_submodule(name)).eval() for name in training):
         mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
         if mean is not None and variance is not None and batches and norm.momentum:
@@ -177,8 +185,8 @@ def _record(step: int, logs: np.ndarray, resolution: np.ndarray, n_outputs: int,
     """Summarize ln s (inputs, n_inputs) and the ln of its resolution (inputs); ends are means over the inputs' own."""
     alive, seen = logs > -np.inf, logs > resolution[:, None]
     with np.errstate(over="ignore"):
-        growth = float(np.exp(2 * logs).sum(1).mean()) / n_outputs
-    ends = [(row.max(), np.median(row[row > -np.inf]), row[is_seen].min())
+        growth = float(np.exp(2 * logs).sum(1, where=seen).mean()) / n_outputs
+    ends = [(row.max(), np.median(row[is_seen]), row[is_seen].min())
             for row, is_seen in zip(logs, seen, strict=True) if is_seen.any()] or [(-np.inf, -np.inf, -np.inf)]
     largest, median, smallest = map(float, np.mean(ends, axis=0))
     condition = largest - smallest if seen.any() else float("inf")

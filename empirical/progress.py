@@ -1,7 +1,8 @@
-"""A progress bar on standard error for long work."""
+"""What is said on standard error of long work: a progress bar, or how long it takes."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -24,3 +25,20 @@ def progress(items: Iterable[T], total: int, text: str, show: bool = True) -> It
         for item in items:
             yield item
             bar.advance(task)
+
+
+_LONG = 10.0  # seconds that pass without a word
+
+
+def announce(what: str, seconds: float) -> None:
+    """Say on standard error that something takes a while, if it does."""
+    if seconds > _LONG:
+        print(f"{what}: {duration(seconds)}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Return about how long some seconds are, in words."""
+    for unit, size in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:,.0f} {unit}s"
+    return f"about {max(1.0, seconds):.0f} seconds"

@@ -13,6 +13,11 @@ from empirical.modules import Elementwise, Scaling
 # Modules that act on every entry alone: their Jacobian is a diagonal.
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
               Elementwise)
+# The same, of those whose slopes are only found by differentiation, and of what multiplies every entry.
+ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+              nn.Mish, nn.Hardswish, nn.ReLU6, nn.Softsign, nn.LogSigmoid, nn.CELU, nn.PReLU, nn.Hardsigmoid,
+              nn.Tanhshrink, nn.Softshrink, nn.Hardshrink)
+LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)  # one Jacobian at every sample
 
 
 def product(module: nn.Module, x: torch.Tensor) -> torch.Tensor | None:

@@ -12,13 +12,14 @@ from torch.nn.utils import parametrize
 
 from empirical import graph, underflow
 from empirical.calls import Batch, each, entry, ran
+from empirical.cost import chain_seconds
 from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import Output, as_found, check, memory_limit
-from empirical.modules import Scaling
+from empirical.progress import announce, duration
 from empirical.qr_chain import full_rank
-from empirical.sequential import POINTWISE, altered, slopes_of
+from empirical.sequential import LINEAR, ONE_BY_ONE, POINTWISE, altered, slopes_of
 from empirical.trace import traced
 from empirical.underflow import Underflow, smallest
 
@@ -30,22 +31,25 @@ _WIDEST = 2**14  # entries of a signal
 _AT_ONCE = 2**24  # numbers of a Jacobian
 # Of a vector-Jacobian product: what the module and its chain may differ by. Autograd's slopes of saturated units round.
 _ALIKE = {torch.float64: 1e-8, torch.float32: 1e-3}
-_ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-               nn.Mish, nn.Hardswish, nn.ReLU6, nn.Softsign, nn.LogSigmoid, nn.CELU, nn.PReLU, nn.Hardsigmoid,
-               nn.Tanhshrink, nn.Softshrink, nn.Hardshrink)
-_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+
+class TooLong(ValueError):
+    """A chain would take longer than it may; the message says how long."""
 
 
 def factors(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
-            wrt: str | None = None) -> tuple[int, list[list[Array]]]:
+            wrt: str | None = None, seconds: float = math.inf) -> tuple[int, list[list[Array]]]:
     """Return the number of inputs, and every sample's factors, the first to act first.
 
-    Matrices, and vectors for diagonals. Arguments are those of `empirical.jacobian`.
+    Matrices, and vectors for diagonals. Arguments are those of `empirical.jacobian`; `seconds` is what all may take,
+    by `cost.chain_seconds`. What takes over ten says so first.
 
     Raises
     ------
     Untraceable
         If the module cannot be split; the message names what stands in the way.
+    TooLong
+        If it would take longer than `seconds`.
     Underflow
         If a signal is too small for its precision where a slope depends on it; the message names the layer.
     """
@@ -59,6 +63,8 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
         for i in range(len(signals)):
             sample = each(x, lambda value, i=i: value[i : i + 1].detach().clone())
             if known is not None:
+                if i == 0:
+                    _in_time(module, known, sample, len(signals), seconds)
                 found.append(_through(known, sample, kept)[0])
                 continue
             with as_found(module, signals):
@@ -67,8 +73,10 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
             if len(path) == 1 and isinstance(path[0], Stage) and path[0].parts:
                 raise Untraceable(f"{path[0].name} reads what all the rest computes")
             with as_found(module, signals):
-                start, direction, pulled = _pulled(module, sample, between, output, wrt)
+                start, direction, pulled = product(module, sample, between, output, wrt)
             n_inputs = start.numel()
+            if i == 0:
+                _in_time(module, path, start, len(signals), seconds)
             chain, _ = _through(path, start, kept)
             if not _alike(chain, direction, pulled, _ALIKE[start.dtype]):
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
@@ -76,9 +84,21 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
     return n_inputs, found
 
 
-def _pulled(module: nn.Module, sample: Batch, between: Between | None, output: Output,
+def _in_time(module: nn.Module, path: Steps, signal: torch.Tensor, samples: int, seconds: float) -> None:
+    """Raise if the chains of all samples would take too long; say so where they take a while."""
+    with as_found(module, signal):
+        needed = samples * chain_seconds(path, signal.clone())
+    if needed > seconds:
+        raise TooLong(f"the accurate chain would take {duration(needed)}")
+    announce("accurate singular values", needed)
+
+
+def product(module: nn.Module, sample: Batch, between: Between | None, output: Output,
             wrt: str | None) -> tuple[torch.Tensor, Array, Array]:
-    """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian."""
+    """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian.
+
+    At one sample (batch axis of one), under `as_found`.
+    """
     def run(at: Batch) -> object:
         return ran(module, at)
 
@@ -123,7 +143,7 @@ def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",
             if underflow.largest(signal) * torch.finfo(signal.dtype).eps > smallest(signal.dtype):
                 unseen = []
         else:
-            if lost and not isinstance(stage.module, _LINEAR) and underflow.sensitive(stage.call, signal):
+            if lost and not isinstance(stage.module, LINEAR) and underflow.sensitive(stage.call, signal):
                 unseen.append(f"{lost}, and {stage.name} depends on them")
             more, signal = _factor(stage, signal, kept)
         if unseen and held is None:
@@ -155,13 +175,13 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
     with torch.enable_grad():
         leaf = signal.clone().requires_grad_(True)
         out = stage.call(leaf.clone())
-    if (plain and type(module) in _ONE_BY_ONE) or (stage.function in ELEMENTWISE and out.shape == signal.shape):
+    if (plain and type(module) in ONE_BY_ONE) or (stage.function in ELEMENTWISE and out.shape == signal.shape):
         return [_numpy(_backward(out, leaf, torch.ones_like(out))).ravel()], out.detach()
     if stage.function in REARRANGING:
         order = stage.call(torch.arange(signal.numel(), dtype=torch.float64).reshape(signal.shape))
         index = order.flatten().long().numpy()
         return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
-    linear = plain and module is not None and type(module) in _LINEAR
+    linear = plain and module is not None and type(module) in LINEAR
     if not linear:
         return full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps)), out.detach()
     assert module is not None

@@ -18,7 +18,7 @@ from empirical.inputs import Inputs
 from empirical.jacobian import as_found
 from empirical.measurement import Measurement
 from empirical.modules import build, torch_dtype
-from empirical.singular_values import measured
+from empirical.singular_values import as_it_is
 from empirical.threads import one_blas_thread
 from empirical.underflow import in_forward
 from rmt.networks.network import Network
@@ -78,7 +78,7 @@ class Task:
             own = _own_forward(module, x) if single and self.dtype == "float64" else ""
             with torch.random.fork_rng([x.device] if x.is_cuda else []):  # what the module itself draws, too
                 torch.manual_seed(self.module_seed)
-                values, resolution, _ = measured(module, x)
+                values, resolution, *_ = as_it_is(module, x)
                 before = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
                 with torch.no_grad():
                     n_outputs = module(x).flatten(1).shape[1]

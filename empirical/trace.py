@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import operator
 import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -124,7 +125,7 @@ def _quietly() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     was, log.disabled = log.disabled, True
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # where it prints what it had so far
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ from figures.options import DONE, PICTURES, check_out, json_number, save, shared
 from rmt.text import exp_text
 
 _NAMES = {"log_largest_s": "largest s", "log_median_s": "median s", "log_smallest_s": "smallest s",
-          "mass_at_zero": "mass at zero", "gradient_growth": "gradient growth"}
+          "mass_at_zero": "mass at zero", "unresolved": "not resolved", "gradient_growth": "gradient growth"}
+_WIDTH = 80
 
 
 @click.command()
@@ -129,7 +131,8 @@ def _content(found: Diagnosis) -> dict[str, Any]:
              "scheme": None if row.scheme is None else str(row.scheme), "not_random": row.odd} for row in found.weights]
     return {"outputs": found.shape[0], "inputs": found.shape[1], "weights": rows,
             "network": None if found.description is None else str(found.description.network),
-            "obstacle": found.obstacle, "warnings": found.warnings,
+            "obstacle": found.obstacle, "warnings": found.warnings, "unresolved_because": found.unresolved_because,
+            "averaging": found.anatomy.averaging,
             "measured": {key: json_number(value) for key, value in found.summary.items()},
             "predicted": None if found.predicted is None else {
                 key: json_number(value) for key, value in found.predicted.items()},
@@ -140,19 +143,38 @@ def _content(found: Diagnosis) -> dict[str, Any]:
 def _text(found: Diagnosis) -> str:
     lines = [weights_table(found.weights), "", f"Jacobian: {found.shape[0]} outputs, {found.shape[1]} inputs"]
     if found.description is not None:
-        lines.append(f"network: {found.description.network}")
-    lines += [f"left out: {warning}" for warning in found.warnings]
+        lines.append(_wrapped(f"network: {found.description.network}"))
+    lines += [_wrapped(f"left out: {warning}") for warning in found.warnings]
     if found.obstacle:
-        lines.append(f"no prediction: {found.obstacle}")
+        lines.append(_wrapped(f"no prediction: {found.obstacle}"))
     lines += ["", f"{'':18} {'measured':>14} {'predicted':>14}"]
     predicted = found.predicted or {}
     for key, value in found.summary.items():
-        lines.append(f"{_NAMES[key]:18} {_cell(key, value):>14} {_cell(key, predicted.get(key)):>14}".rstrip())
+        if key != "unresolved" or value:
+            shown = "not resolved" if value is None and found.unresolved else _cell(key, value)
+            lines.append(f"{_NAMES[key]:18} {shown:>14} {_cell(key, predicted.get(key)):>14}".rstrip())
+    if found.anatomy.averaging < 1:
+        lines.append(f"{'by averages alone':18} {found.anatomy.averaging:14.4g}")
+    if found.unresolved:
+        assert found.log_resolution is not None
+        lines.append(_wrapped(f"{100 * found.unresolved:.3g} % of the values lie at or under "
+                              f"{exp_text(float(found.log_resolution.max()))}, which is all that is known of them, for "
+                              f"the module was measured whole: {found.unresolved_because}"))
     if found.agreement is not None:
-        lines.append(f"distance of the cdfs of {min(found.shape)} values: {found.agreement.discrepancy:.3f}"
-                     f"{_expected(found)}")
-    advice = found.advice or ("nothing to change: gradients neither grow nor vanish",)
-    return "\n".join([*lines, "", *(f"- {line}" for line in advice)])
+        lines.append(_wrapped(f"distance of the cdfs of {min(found.shape)} values: "
+                              f"{found.agreement.discrepancy:.3f}{_expected(found)}"))
+    return "\n".join([*lines, "", *(_wrapped(f"- {line}") for line in found.advice or (_nothing(found),))])
+
+
+def _nothing(found: Diagnosis) -> str:
+    """Return what is true where nothing is advised."""
+    if found.unresolved:
+        return "gradients neither grow nor vanish; of the values that are not resolved nothing is known"
+    return "nothing to change: gradients neither grow nor vanish"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _expected(found: Diagnosis) -> str:

@@ -373,11 +373,12 @@ def _array(values: ArrayLike, n_inputs: int | None) -> Array:
         raise TypeError("measured values must not be a masked array: a value that is not known has no place in a cdf")
     try:
         array = np.asarray(values)
-        array = array.astype(float) if not np.iscomplexobj(array) else array
-    except (TypeError, ValueError):
+    except ValueError:  # rows of different lengths
         raise ValueError(f"measured values must be an array {shape}, got {values!r:.80}") from None
-    if np.iscomplexobj(array):
-        raise TypeError("measured values must be real, got a complex array")
+    if array.dtype.kind not in "iuf":
+        kind = "a complex array" if np.iscomplexobj(array) else f"an array of {array.dtype}"
+        raise TypeError(f"measured values must be real numbers, ln s in an array {shape}, got {kind}")
+    array = array.astype(float)
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"measured values must be an array {shape}, got shape {array.shape}")
     if np.isnan(array).any() or np.any(array == np.inf):

@@ -23,6 +23,7 @@ from rmt.laws.law import RULES, ComplexArray, Law
 from rmt.laws.law_psi import LawPsi
 from rmt.laws.located import Cauchy
 from rmt.laws.master_curve import MasterCurve
+from rmt.laws.positive import PositiveLaw
 from rmt.laws.reflection import Reflected
 from rmt.laws.subordination import Subordination
 from rmt.laws.sum_bands import between, pieces
@@ -350,6 +351,8 @@ def dilate(law: Law, factor: Number) -> Law:
 def _affine(law: Law, factor: Number, shift: Number) -> Law:
     if isinstance(law, Affine):
         return _affine(law.law, law.factor * factor, law.shift * factor + shift)
+    if factor != 1 and isinstance(law, PositiveLaw):  # which has a scale of its own: one law, one form
+        law, factor = law * factor, 1
     return law if factor == 1 and shift == 0 else Affine(law, factor, shift)
 
 

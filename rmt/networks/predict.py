@@ -24,6 +24,8 @@ from rmt.networks.signal import Border, Signal
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
 _LONGEST = 44  # name of a layer in the table
+_NARROW = 10  # entries of the narrowest signal, under which the law is not that of networks
+_OFF = 0.2, 0.5  # times 1/(width + 1): what simulated cdfs are off by, from linear layers to ReLU
 _MANY = 1000  # inputs, whose directions make a variance over them a number
 
 
@@ -190,7 +192,7 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
         rows.append(LayerRow(name, step.after.size, step.after.mean_square, step.after.correlation, chi,
                              _exp(log_mean), _exp(2 * log_mean) * spread if spread else 0.0))
     warnings = [f"{_listed(places)}: {note.format(value)}" for note, (value, places) in notes.items()]
-    warnings += _left_out(network, factors, float(border.gain.mean()))
+    warnings += _left_out(network, factors, float(border.gain.mean()), min([n_inputs, *widths]))
     by_sign = all(layer.phi.by_sign for layer in network.layers if isinstance(layer, Activation))
     jacobian = expression.Product(tuple(factors))
     rank = RankDistribution(n_inputs, expression.units(factors), by_sign, expression.singular(factors))
@@ -202,8 +204,15 @@ def predict(network: Network, input_variance: Number = 1.0, input_correlation: N
     return Prediction(network, spectrum, tuple(rows), width, tuple(warnings), q)
 
 
-def _left_out(network: Network, factors: list[expression.Expression], loss: float) -> Iterator[str]:
-    """Yield what the theory leaves out of the network as a whole; `loss` is what a border leaves of the mean of x."""
+def _left_out(network: Network, factors: list[expression.Expression], loss: float, least: int) -> Iterator[str]:
+    """Yield what the theory leaves out of the network as a whole.
+
+    `loss` is what a border leaves of the mean of x, `least` the least width.
+    """
+    if least < _NARROW:
+        low, high = (most / (least + 1) for most in _OFF)
+        yield (f"a width of {least}: the cdf of networks, averaged over many, is some {low:.2g} to {high:.2g} from the "
+               "law, which is that of infinite width")
     if any(isinstance(layer, BatchNorm) for layer in every(network.layers)) and network.n_inputs < _MANY:
         yield ("BatchNorm: a channel's variance over inputs has a relative standard deviation of at least "
                f"{math.sqrt(2 / network.n_inputs):.2g}, sqrt(2/d) with the d <= {network.n_inputs} directions in which "

@@ -153,8 +153,9 @@ def test_a_dead_network_has_a_diagnosis():
     module[0].bias.data.fill_(-1)
     found = diagnose(module, 5)
     assert found.summary == {"log_largest_s": -math.inf, "log_median_s": -math.inf, "log_smallest_s": -math.inf,
-                             "mass_at_zero": 1.0, "gradient_growth": 0.0}
+                             "mass_at_zero": 1.0, "unresolved": 0.0, "gradient_growth": 0.0}
     assert "multiplied by zero" in found.obstacle
-    assert any("do not reach the output" in line for line in found.advice)
+    assert found.advice == ("0 is all zero: nothing passes it, and what is before has no gradient, as long as that is "
+                            "so",)
     assert not any("nan" in line for line in found.advice)
     assert np.isfinite(found.plot().get_ylim()).all()

@@ -138,6 +138,7 @@ SHAPE = r"\(networks, inputs, n_inputs\)"
     (LAW, VALUES[None], 0.02, SHAPE), (LAW, 1.0, 0.02, SHAPE), (LAW, None, 0.02, SHAPE), (LAW, [], 0.02, SHAPE),
     (LAW, VALUES[:0], 0.02, SHAPE), (LAW, VALUES[:, :, :0], 0.02, SHAPE),
     (LAW, "values", 0.02, SHAPE), (LAW, [[[1.0], [2.0, 3.0]]], 0.02, SHAPE), (LAW, VALUES + 0j, 0.02, "complex"),
+    (LAW, VALUES.astype(str), 0.02, "real numbers"), (LAW, VALUES.astype(object), 0.02, "real numbers"),
     (LAW, np.where(VALUES < -5, np.nan, VALUES), 0.02, "NaN"), (LAW, -ZEROS, 0.02, r"\+inf"),
     (RELU, VALUES[:, :, :100], 0.02, r"100 values an input, the prediction 200: .*inputs, 200\), got"),
     (RELU, VALUES[0], 0.02, r"inputs, 200\), got shape"),

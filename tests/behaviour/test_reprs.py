@@ -136,3 +136,13 @@ def test_a_law_of_many_values_says_how_many_and_where():
 def test_the_middle_is_left_out():
     assert short("abc" * 66) == "abc" * 66
     assert short("a" * 500 + "b" * 500) == "a" * 133 + " … " + "b" * 50
+
+
+@pytest.mark.parametrize("law", [
+    (rmt.MarchenkoPastur(1) + 0.1) * 0.3, 0.3 * (2.5 * rmt.FussCatalan(3) + 0.7), (rmt.MarchenkoPastur(0.5) + 0.1) / 3,
+    -((rmt.MarchenkoPastur(1) + 0.1) * 0.3), ((rmt.Semicircle() + 0.1) * 0.3 + 0.1) * 7,
+    0.3 * ((rmt.MarchenkoPastur(1) + rmt.Semicircle()) + 0.1), ((rmt.Bernoulli(0.3) + 0.1) * 0.7 + 0.2) * 0.9,
+    ((rmt.SquaredSlope("tanh", 1.0) + 0.1) * 0.3) * rmt.MarchenkoPastur(1), 0.3 * (rmt.FussCatalan(2) ** 1.5 + 0.1)],
+    ids=repr)
+def test_shifts_and_dilations_of_each_other_are_rebuilt(law):
+    is_rebuilt(law)

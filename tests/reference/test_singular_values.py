@@ -180,7 +180,7 @@ def test_a_module_that_cannot_be_split_is_measured_to_its_resolution_with_a_warn
     exact = log_singular_values(chain, x)
     with pytest.warns(UserWarning, match="resolution"):
         got = log_singular_values(Branching(chain), x)
-    again, resolution, whole = measured(Branching(chain), x)
+    again, resolution, whole, _ = measured(Branching(chain), x)
     drawn = measure(lambda: Branching(chain), draws=2, inputs=array(x.numpy()), progress=False)
     assert "if x.sum() > -1e9" in whole
     np.testing.assert_array_equal(got, again)

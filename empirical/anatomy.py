@@ -1,0 +1,182 @@
+"""What a module does to any signal, whatever its weights: where a signal ends, what is averaged, what must be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from empirical.calls import ran
+from empirical.cut import Between, part, picked
+from empirical.functions import ELEMENTWISE, REARRANGING
+from empirical.graph import Stage, Steps, replayed
+from empirical.jacobian import Output, as_found
+from empirical.trace import traced
+
+_AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
+             nn.AdaptiveAvgPool3d)
+_KNOWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+          nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.Flatten, nn.Identity, nn.modules.batchnorm._BatchNorm)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What is known of the measured part of a module before its Jacobian.
+
+    Attributes
+    ----------
+    detached : str
+        Behind which submodule the signal is detached, so that autograd sees no dependence; "" where it is not.
+    dead : str
+        Behind which submodule no slope is left, so that the Jacobian is zero; "" where some is.
+    parameters : frozenset of str
+        The names of the parameters that act in it, where autograd shows them.
+    averaging : float
+        By what averages over places alone multiply a squared gradient: 1/T for one over T places.
+    rank : int or None
+        What the narrowest place and the normalizations leave of the directions of the input; None where the module
+        cannot be read.
+    """
+
+    detached: str
+    dead: str
+    parameters: frozenset[str]
+    averaging: float
+    rank: int | None
+
+
+def anatomy(module: nn.Module, x: torch.Tensor, between: Between | None = None, output: Output = None) -> Anatomy:
+    """Return what is known of a part of a module at some samples (batch, *input_shape); the module is left as it is."""
+    detached, dead, parameters = _alive(module, x, between, output)
+    try:
+        with as_found(module, x):
+            path = traced(module, x[:1]).path(x[:1].clone(), between, output)
+            start = _start(module, x[:1], between)
+            averaging, rank = _taken(path, start)
+    except Exception:  # it cannot be read, or does not run so: nothing is claimed
+        averaging, rank = 1.0, None
+    return Anatomy(detached, dead, parameters, averaging, rank)
+
+
+def _start(module: nn.Module, x: torch.Tensor, between: Between | None) -> torch.Tensor:
+    with part(module, between) as through:
+        return through(lambda at: ran(module, at), x, None)[0].detach().clone()
+
+
+# ---- where a signal ends ------------------------------------------------------------------------------
+
+
+def _alive(module: nn.Module, x: torch.Tensor, between: Between | None,
+           output: Output) -> tuple[str, str, frozenset[str]]:
+    """Return behind what the signal is detached, behind what it is dead, and the parameters that act."""
+    names = {child: name or "the module" for name, child in module.named_modules() if not [*child.children()]}
+    seen: list[tuple[str, torch.Tensor]] = []
+
+    def see(child: nn.Module, _: Any, found: Any) -> None:
+        seen.extend((names[child], value) for value in tree_leaves(found)[:1]
+                    if isinstance(value, torch.Tensor) and value.requires_grad)
+
+    frozen = [(value, value.requires_grad) for value in module.parameters()]
+    hooks = [child.register_forward_hook(see) for child in names]
+    try:
+        with as_found(module, x), part(module, between) as through:
+            start = through(lambda at: ran(module, at), x, None)[0].detach().clone()
+            if not start.is_floating_point():
+                return "", "", frozenset()
+            for value, _ in frozen:
+                value.requires_grad_(False)
+            seen.clear()
+            with torch.enable_grad():
+                end = picked(through(lambda at: ran(module, at), x, start.requires_grad_(True))[1], output)
+            if not end.requires_grad:
+                return seen[-1][0] if seen else "its input", "", frozenset()
+            dead = _dead(end, start, seen)
+            for value, wanted in frozen:
+                value.requires_grad_(wanted or value.is_floating_point())
+            with torch.enable_grad():
+                end = picked(through(lambda at: ran(module, at), x, start.detach().clone())[1], output)
+            reached = {id(value) for value in _leaves(end)}
+            return "", dead, frozenset(name for name, value in module.named_parameters() if id(value) in reached)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for value, wanted in frozen:
+            value.requires_grad_(wanted)
+
+
+def _dead(end: torch.Tensor, start: torch.Tensor, seen: list[tuple[str, torch.Tensor]]) -> str:
+    """Return the last submodule whose output no gradient reaches, if none reaches the start."""
+    direction = torch.randn(end.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(end)
+    slopes = torch.autograd.grad(end, [start, *(value for _, value in seen)], direction, allow_unused=True)
+    if slopes[0] is not None and slopes[0].any():
+        return ""
+    without = [name for (name, _), slope in zip(seen, slopes[1:], strict=True) if slope is None or not slope.any()]
+    return without[-1] if without else "its input"
+
+
+def _leaves(end: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the tensors that a graph of autograd begins with."""
+    waiting, known = [end.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        waiting += [source for source, _ in node.next_functions]
+
+
+# ---- what is averaged, what is lost -------------------------------------------------------------------
+
+
+def _taken(path: Steps, signal: torch.Tensor) -> tuple[float, int | None]:
+    """Return by what averages multiply a squared gradient, and how many directions a path leaves at most."""
+    averaging, rank, lost, known = 1.0, signal.numel(), 0, True
+    for step in path:
+        before = signal
+        signal = replayed((step,), signal.clone()).detach()
+        if isinstance(step, Stage):
+            if isinstance(step.module, _AVERAGES) or step.function == "mean":
+                averaging *= _square(step, before)
+            else:
+                removed = _removed(step, before)
+                known &= removed is not None
+                lost += removed or 0
+        rank = min(rank, signal.numel())
+    return averaging, max(0, rank - lost) if known else None
+
+
+def _square(step: Stage, signal: torch.Tensor) -> float:
+    """Return E |J^T g|^2 / |g|^2 of a stage that does not depend on its signal."""
+    with torch.enable_grad():
+        leaf = torch.zeros_like(signal).requires_grad_(True)
+        out = step.call(leaf)
+        g = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(out)
+        (pulled,) = torch.autograd.grad(out, leaf, g)
+    return float(pulled.square().sum() / g.square().sum())
+
+
+def _removed(step: Stage, signal: torch.Tensor) -> int | None:
+    """Return how many directions a stage takes away besides its size: a normalization mean and scale, in each group."""
+    module, n = step.module, signal.numel()
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return 2 * (n // max(1, torch.Size(module.normalized_shape).numel()))
+    if isinstance(module, nn.GroupNorm):
+        return 2 * module.num_groups
+    if isinstance(module, nn.modules.instancenorm._InstanceNorm):
+        return 2 * signal.shape[1]
+    if isinstance(module, _KNOWN) or step.function in ELEMENTWISE | REARRANGING:
+        return 0
+    return 0 if module is not None and _pointwise(module, signal) else None
+
+
+def _pointwise(module: nn.Module, signal: torch.Tensor) -> bool:
+    """Whether a module acts on every entry alone: what it makes of a permuted signal is permuted."""
+    order = torch.randperm(signal.numel(), generator=torch.Generator().manual_seed(0)).to(signal.device)
+    out, turned = module(signal), module(signal.flatten()[order].reshape(signal.shape))
+    return out.shape == signal.shape and torch.allclose(out.flatten()[order], turned.flatten())

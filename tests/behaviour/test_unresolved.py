@@ -1,0 +1,136 @@
+"""What lies under the resolution is counted as such: no statistic, no picture's number and no advice rests on it."""
+
+import json
+import math
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+import rmt
+from empirical import log_singular_values
+from empirical.diagnose import diagnose
+from empirical.monitor import SpectrumMonitor
+from figures.cli import cli
+
+
+@pytest.fixture(autouse=True)
+def random_state():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+class Guarded(nn.Module):
+    """Cannot be taken apart: it looks at its values."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+            if torch.isnan(x).any():
+                raise ValueError("not a number")
+        return x
+
+
+def two_layers():
+    layers = [nn.Linear(64, 64, bias=False), nn.ReLU(), nn.Linear(64, 64, bias=False)]
+    for layer in layers[::2]:
+        nn.init.kaiming_normal_(layer.weight)
+    return layers
+
+
+def test_zeros_that_an_svd_cannot_tell_from_small_values_are_no_values():
+    layers = two_layers()
+    known, guarded = diagnose(nn.Sequential(*layers), 64), diagnose(Guarded(layers), 64)
+    assert guarded.unresolved == known.summary["mass_at_zero"] > 0.3
+    assert "isnan" in guarded.unresolved_because
+    assert guarded.summary["log_smallest_s"] is None
+    assert guarded.summary["mass_at_zero"] == 0
+    for key in ("log_largest_s", "log_median_s", "gradient_growth"):
+        assert guarded.summary[key] == pytest.approx(known.summary[key], rel=1e-9)
+    assert not any("deviation" in line or "do not reach" in line for line in guarded.advice)
+    assert (known.unresolved, known.unresolved_because) == (0, "")
+
+
+def test_thirty_linear_layers_have_no_smallest_value():
+    layers = [nn.Linear(30, 30, bias=False) for _ in range(30)]
+    true = diagnose(nn.Sequential(*layers), 30)
+    found = diagnose(Guarded(layers), 30)
+    assert true.summary["log_smallest_s"] < found.log_resolution.max() - 10
+    assert 0.05 < found.unresolved < 1
+    assert found.summary["log_smallest_s"] is None
+    assert found.numbers.spread is None
+    assert found.summary["log_largest_s"] == pytest.approx(true.summary["log_largest_s"], abs=1e-9)
+
+
+def test_the_command_says_how_many_and_why(tmp_path):
+    file = tmp_path / "guarded.py"
+    file.write_text(textwrap.dedent("""
+        import torch
+        from torch import nn
+
+        class Guarded(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = nn.ModuleList(nn.Linear(40, 40, bias=False) for _ in range(30))
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = layer(x)
+                    if x.abs().max().item() > 1e30:
+                        raise ValueError("too large")
+                return x
+        """))
+    shown = CliRunner().invoke(cli, ["advise", f"{file}:Guarded", "--input", "40"])
+    assert shown.exit_code == 0, shown.output
+    rows = {line[:18].strip(): line[18:].split() for line in shown.stdout.splitlines()}
+    assert rows["smallest s"] == ["not", "resolved"]
+    assert 0.05 < float(rows["not resolved"][0]) < 1
+    assert "guarded.py:13: if x.abs().max().item() > 1e30" in " ".join(shown.stdout.split())
+    assert "nothing to change" not in shown.stdout
+    asked = json.loads(CliRunner().invoke(cli, ["advise", f"{file}:Guarded", "--input", "40", "--json"]).stdout)
+    assert asked["measured"]["log_smallest_s"] is None
+    assert asked["measured"]["unresolved"] > 0.05
+    assert "1e30" in asked["unresolved_because"]
+
+
+def test_a_monitor_counts_them_too_and_says_why():
+    layers = [layer.double() for layer in two_layers()]
+    x = torch.randn(3, 64, dtype=torch.float64)
+    known = SpectrumMonitor(nn.Sequential(*layers), x, law=None)
+    guarded = SpectrumMonitor(Guarded(layers), x, law=None)
+    one, two = known.step(), guarded.step()
+    assert two.unresolved == one.mass_at_zero > 0.3
+    assert (two.mass_at_zero, known.unresolved_because) == (0, "")
+    assert "isnan" in guarded.unresolved_because
+    for key in ("log_largest", "log_median", "log_smallest", "gradient_growth"):
+        assert getattr(two, key) == pytest.approx(getattr(one, key), abs=1e-9)
+
+
+def test_a_monitor_does_not_wait_for_a_chain_that_takes_long(monkeypatch):
+    monkeypatch.setattr("empirical.monitor._PATIENCE", 0.0)
+    monitor = SpectrumMonitor(nn.Sequential(*two_layers()), torch.randn(2, 64), law=rmt.MarchenkoPastur(1))
+    found = monitor.step()
+    assert found.unresolved > 0.3
+    assert "the accurate chain would take about" in monitor.unresolved_because
+    assert math.isfinite(found.log_smallest)
+    assert found.distance is not None
+
+
+def test_values_that_would_take_minutes_are_marked_and_how_to_ask_is_said():
+    module, x = nn.Sequential(*two_layers()), torch.randn(1, 64)
+    with pytest.warns(UserWarning, match=r"would take about \d+ seconds .*seconds=math.inf\) takes it"):
+        marked = log_singular_values(module, x, seconds=0)
+    known = log_singular_values(module, x, seconds=math.inf)
+    zero = np.isneginf(known)
+    np.testing.assert_allclose(marked[~zero], known[~zero], atol=1e-9)
+    assert np.isfinite(marked[zero]).all()
+    with pytest.raises(ValueError, match="seconds must be in"):
+        log_singular_values(module, x, seconds=-1)

@@ -1,0 +1,159 @@
+"""Modules of single precision are measured as their copies in double: exact weights, no rounded slopes."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import rmt
+from empirical import jacobian, log_singular_values
+from empirical.columns import tall
+from empirical.precision import in_double
+from empirical.zoo import ZOO
+
+
+@pytest.fixture(autouse=True)
+def random_state():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def by_svd(module, x):
+    """ln s of the Jacobian that autograd forms of the copy in double."""
+    double = copy.deepcopy(module).double()
+    rows = [torch.autograd.functional.jacobian(lambda at: double(at[None])[0], one).flatten(1) for one in x.double()]
+    return np.array([np.log(np.linalg.svd(row.reshape(-1, x[0].numel()).numpy(), compute_uv=False)) for row in rows])
+
+
+class Kept(nn.Module):
+    """A mask that is no buffer, a tensor that a hook computes, one weight in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(12, 12), nn.Linear(12, 12)
+        self.two.weight = self.one.weight
+        self.mask = torch.rand(12) + 0.5
+        self.normed = torch.nn.utils.weight_norm(nn.Linear(12, 12))
+
+    def forward(self, x):
+        return self.normed(self.mask * torch.tanh(self.two(torch.tanh(self.one(x)))))
+
+
+SINGLE = {
+    "chain": lambda: nn.Sequential(nn.Linear(12, 12), nn.SiLU(), nn.Linear(12, 12)),
+    "convolution": lambda: nn.Sequential(nn.Unflatten(1, (3, 2, 2)), nn.Conv2d(3, 5, 3, padding=1), nn.GELU(),
+                                         nn.GroupNorm(5, 5), nn.Flatten(), nn.Linear(20, 9)),
+    "kept": Kept,
+    "spectral norm": lambda: nn.Sequential(torch.nn.utils.parametrizations.spectral_norm(nn.Linear(12, 12)), nn.Tanh()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("name", SINGLE)
+def test_they_are_those_of_double_precision(name):
+    module, x = SINGLE[name]().eval(), torch.randn(2, 12)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    expected = by_svd(module, x) if name != "kept" else None
+    found = log_singular_values(module, x)
+    if expected is not None:
+        np.testing.assert_allclose(found[:, : expected.shape[1]], expected, atol=1e-9)
+    twin, twice = in_double(module, x)
+    np.testing.assert_array_equal(found, log_singular_values(twin, twice))
+    assert twice.dtype == next(iter(twin.parameters())).dtype == torch.float64
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    j = jacobian(twin, twice)
+    assert float((jacobian(module, x).double() - j).norm()) < 1e-5 * float(j.norm())
+    assert {value.data_ptr() for value in twin.parameters()}.isdisjoint(value.data_ptr() for value in
+                                                                         module.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit", "transformer_encoder"])
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*BatchNorm without statistics:UserWarning")
+@pytest.mark.filterwarnings("ignore:singular values under the resolution:UserWarning")
+def test_models_of_the_zoo(name):
+    make, shape = ZOO[name]
+    module, x = make().eval(), torch.randn(1, *shape)
+    expected = by_svd(module, x)
+    found = log_singular_values(module, x, seconds=0)[:, : expected.shape[1]]
+    clear = expected > expected.max() + math.log(1e-5)
+    np.testing.assert_allclose(found[clear], expected[clear], atol=1e-8)
+
+
+def test_ten_orthogonal_layers_are_at_the_atom():
+    layers = [torch.nn.utils.parametrizations.orthogonal(nn.Linear(40, 40, bias=False)) for _ in range(10)]
+    module = nn.Sequential(*layers)
+    logs = log_singular_values(module, torch.randn(1, 40))
+    assert np.max(np.abs(logs)) < 1e-5  # as far as single precision is orthogonal
+    drawn = nn.Sequential(*[nn.Linear(40, 40, bias=False) for _ in range(10)])
+    for layer in drawn:
+        layer.weight.data = torch.linalg.qr(torch.randn(40, 40, dtype=torch.float64))[0].float()
+    single = log_singular_values(drawn, torch.randn(1, 40))
+    assert np.max(np.abs(single)) < 1e-6
+    assert rmt.compare(rmt.PointMass(1.0), single[None]).discrepancy < 1
+
+
+class Rounds(nn.Module):
+    """Goes through single precision whatever it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.linear(torch.tanh(x).float())
+
+
+class Mixed(nn.Module):
+    """Adds constants in single precision, which are exact."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.linear(x + torch.arange(6).float() / 6)
+
+
+def test_one_that_rounds_itself_has_no_copy_and_constants_do_not_matter():
+    x = torch.randn(2, 6)
+    assert in_double(Rounds(), x) is None
+    assert np.isfinite(log_singular_values(Rounds(), x)).all()
+    assert in_double(Mixed(), x) is not None
+    assert in_double(nn.Linear(6, 6).double(), x.double()) is None
+    assert in_double(nn.Linear(6, 6).half(), x) is None
+    assert in_double(nn.Tanh(), x) is not None
+
+
+class Generator(nn.Module):
+    """A tall Jacobian, with what has no batched derivative in it."""
+
+    def __init__(self, recurrent):
+        super().__init__()
+        self.first = nn.GRU(4, 9, batch_first=True) if recurrent else nn.Linear(4, 9)
+        self.last = nn.Linear(9, 60)
+
+    def forward(self, x):
+        h = self.first(x[:, None])[0][:, -1] if isinstance(self.first, nn.GRU) else torch.relu(self.first(x))
+        return self.last(h)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_tall_jacobian_by_its_columns_is_that_by_its_rows(recurrent, dtype):
+    module, x = Generator(recurrent).to(dtype), torch.randn(3, 4, dtype=dtype)
+    assert tall(60, 4)
+    expected = torch.stack([torch.autograd.functional.jacobian(lambda at: module(at[None])[0], one) for one in x])
+    torch.testing.assert_close(jacobian(module, x), expected, rtol=1e-4 if dtype == torch.float32 else 1e-12, atol=0)
+
+
+def test_dropout_is_the_same_in_every_column():
+    module = nn.Sequential(nn.Linear(4, 50, bias=False), nn.Dropout(0.5)).double().train()
+    j = jacobian(module, torch.randn(1, 4, dtype=torch.float64))[0]
+    kept = (j != 0).any(1)
+    assert 0 < int(kept.sum()) < 50
+    torch.testing.assert_close(j[kept], 2 * module[0].weight.detach()[kept])
