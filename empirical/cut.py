@@ -82,7 +82,9 @@ def picked(output: Any, which: str | int | None) -> torch.Tensor:
     if not isinstance(output, torch.Tensor):
         raise ValueError(f"the module returns {_said(output)}: say with output= which tensor of it is meant")
     if not output.is_floating_point():
-        raise ValueError(f"the output must be real and floating, got {output.dtype}")
+        hint = ("torch.view_as_real of it is" if output.is_complex() else
+                "whole numbers (of argmax, say) have no slope: between=(None, NAME) measures what they are taken from")
+        raise ValueError(f"the output must be real and floating, got {output.dtype}: {hint}")
     return output
 
 

@@ -13,12 +13,14 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from empirical import graph
+from empirical.calibration import tracking
 from empirical.calls import like
 from empirical.graph import Stage, Steps, Sum, Untraceable
-from empirical.jacobian import as_found, evaluating
+from empirical.jacobian import as_found, check_module, evaluating
 from empirical.layers import Shape, layers_of, layers_of_call
 from empirical.sequential import altered
 from empirical.trace import traced
+from empirical.unwrapped import opened
 from empirical.weights import Weights, tensors, weights
 from rmt.checks import integer
 from rmt.networks.layers import Layer, Scale, UnsupportedStructure
@@ -95,6 +97,8 @@ def describe(module: nn.Module, input_shape: int | Sequence[int]) -> Network:
 def described(module: nn.Module, input_shape: int | Sequence[int]) -> Description:
     """Return `describe`'s network with where its layers were read, its weights, and its warnings."""
     shape = sizes(input_shape)
+    check_module(module)
+    module = tracking(opened(module)[0])
     rows = weights(module)
     with evaluating(module):
         kept = [*tensors(module)]
@@ -123,7 +127,8 @@ def _path(module: nn.Module, shape: Shape) -> Steps:
         try:
             path = traced(module, x).path(x)
             if not _same(module, path, x):
-                raise Untraceable(f"{type(module).__name__} does something that its trace does not show (hooks, say)")
+                raise Untraceable(f"{type(module).__name__} does something that its trace does not show "
+                                  "(hooks, or torch.no_grad, say)")
             return path
         except Untraceable as error:
             raise UnsupportedStructure(f"the module cannot be read: {error}") from None

@@ -15,6 +15,7 @@ from torch import fx, nn
 
 from empirical import lines
 from empirical.calls import Batch, arguments, entry
+from empirical.cut import picked
 from empirical.functions import ELEMENTWISE, REARRANGING, as_module, called, in_place
 from empirical.sequential import altered, is_chain, is_leaf, leaves
 
@@ -85,11 +86,17 @@ class Graph:
         end = self._picked(output) if last is None else self._inside(last)[-1]
         if first is not None:
             reader = _Reader(self, values, reader.entered(first, self._inside(first)))
+        try:
+            picked(values[end], None)
+        except ValueError as error:
+            raise Untraceable(str(error)) from None
         return reader.path(end)
 
     def _start(self, x: Batch, wrt: str | None) -> fx.Node:
         key = entry(x, wrt)[0]
         free = [node for node in self.nodes if node.op == "placeholder" and node not in self.given]
+        if not free:
+            raise Untraceable("the output does not depend on the input")
         if key is None:
             return free[0]
         found = [node for node in free if node.target == key] or [

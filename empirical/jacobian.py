@@ -12,11 +12,12 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from empirical import sequential, underflow
+from empirical import dependence, sequential, underflow
 from empirical.calibration import untrained
 from empirical.calls import Batch, arguments, each, entry, ran
 from empirical.cut import Between, Run, part, picked
 from empirical.underflow import Underflow
+from empirical.unwrapped import as_written, is_script, opened, scripted
 
 Output = str | int | None
 Function = Callable[[Batch, torch.Tensor], torch.Tensor]
@@ -61,15 +62,17 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
 
 
 def formed(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
-           memory: float | None = None, wrt: str | None = None, vanishing: bool = True) -> torch.Tensor:
-    """Return what `jacobian` does; with `vanishing` also where it underflows."""
+           memory: float | None = None, wrt: str | None = None, vanishing: bool = True,
+           warned: bool = False) -> torch.Tensor:
+    """Return what `jacobian` does; with `vanishing` also where it underflows, and `warned` without warnings of cuts."""
+    module, between = opened(module, between)
     check(module, x, wrt, whole=between is None or between[0] is None)
     key, signals = entry(x, wrt)
-    with as_found(module, signals), part(module, between, wrt) as through:
+    with as_found(module, signals), part(module, between, wrt) as through, dependence.in_torch():
         run = detached(module)
 
         def one(sample: Batch, start: torch.Tensor) -> torch.Tensor:
-            return picked(through(run, each(sample, _alone), start[None])[1], output)[0].flatten()
+            return picked(through(run, each(sample, _alone), start[None])[1], output).flatten()
 
         samples = each(x, torch.Tensor.detach)
         rows, starts = None, signals.detach()
@@ -81,10 +84,32 @@ def formed(module: nn.Module, x: Batch, between: Between | None = None, output: 
                  for i in range(len(signals))])
             rows = _rows(one, samples, starts, module, memory)
         _finite(rows, module, x)
+        if not warned:
+            _warn_of_a_cut(rows, one, samples, starts)
         for i in [] if vanishing else torch.nonzero(rows.abs().amax((1, 2)) < underflow.smallest(rows.dtype)).flatten():
             sample = each(samples, lambda value, i=int(i): value[i])
             _not_vanished(rows[i], module, each(sample, _alone), partial(one, sample), starts[i])
     return rows
+
+
+def cut_of(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
+           wrt: str | None = None) -> str:
+    """Return where autograd loses sight of the input, at the first sample; "" where the slopes are seen."""
+    module, between = opened(module, between)
+    sample, signals = each(x, lambda value: value[:1].detach()), entry(x, wrt)[1]
+    with as_found(module, signals), part(module, between, wrt) as through:
+        run = detached(module)
+        start = through(run, sample, None)[0].detach()
+        return dependence.cut(lambda leaf: picked(through(run, sample, leaf)[1], output), start)
+
+
+def _warn_of_a_cut(rows: torch.Tensor, one: Function, samples: Batch, starts: torch.Tensor) -> None:
+    """Warn where all of a Jacobian is zero because autograd does not see what the output depends on."""
+    zero = torch.nonzero(~rows.flatten(1).any(1)).flatten().tolist()
+    if rows.numel() and zero:
+        sample = each(samples, lambda value: value[zero[0]])
+        if said := dependence.cut(partial(one, sample), starts[zero[0]]):
+            warnings.warn(said, stacklevel=4)
 
 
 def _not_vanished(row: torch.Tensor, module: nn.Module, sample: Batch,
@@ -129,16 +154,21 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     For modules whose samples depend on each other, as with batch normalization in training mode. Arguments and errors
     are those of `jacobian`.
     """
+    module, _ = opened(module)
     check(module, x, mixing=True)
-    with as_found(module, x):
-        state = _state(module)
+    with as_found(module, x), dependence.in_torch():
+        state, plain = _state(module), scripted(module)
 
         def whole(_: Batch, flat: torch.Tensor) -> torch.Tensor:
             own = {name: value.clone() for name, value in state.items()}  # statistics are written to
-            return picked(torch.func.functional_call(module, own, (flat.reshape(x.shape).clone(),)), output).flatten()
+            start = flat.reshape(x.shape).clone()
+            found = module(start) if plain else torch.func.functional_call(module, own, (start,))
+            return picked(found, output).flatten()
 
         flat = x.detach().reshape(1, -1)
-        row = _finite(_rows(whole, flat, flat, module, memory), module, x)[0]
+        rows = _finite(_rows(whole, flat, flat, module, memory), module, x)
+        _warn_of_a_cut(rows, whole, flat, flat)
+        row = rows[0]
         if row.numel() and row.abs().max() < underflow.smallest(row.dtype):
             _not_vanished(row, module, x, partial(whole, x), flat[0])
     return row
@@ -146,6 +176,8 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
 
 def detached(module: nn.Module) -> Run:
     """Return the module as a function of its inputs alone; they are copied, for it may work in place."""
+    if scripted(module):
+        return partial(ran, module)
     state = _state(module)
 
     def run(x: Batch) -> Any:
@@ -187,7 +219,7 @@ def _together(one: Function, samples: Batch, starts: torch.Tensor, chunk: int) -
         return torch.as_tensor(torch.func.vmap(rows, randomness="different")(samples, starts))
     except RuntimeError:  # as of a GRU: raised again below where it is of the module's own
         return torch.stack([torch.autograd.functional.jacobian(
-            lambda at, i=i: one(each(samples, lambda value: value[i]), at), start) for i, start in enumerate(starts)])
+            partial(one, each(samples, lambda value, i=i: value[i])), start) for i, start in enumerate(starts)])
 
 
 def _sizes(one: Function, sample: Batch, start: torch.Tensor, module: nn.Module) -> tuple[int, int]:
@@ -228,7 +260,8 @@ def _finite(rows: torch.Tensor, module: nn.Module, x: Batch) -> torch.Tensor:
         if isinstance(y, torch.Tensor) and not torch.isfinite(y).all():
             broken.append(names[child])
 
-    names = {child: name for name, child in module.named_modules() if not [*child.children()]}
+    names = {child: name for name, child in module.named_modules()
+             if not [*child.children()] and not is_script(child)}
     hooks = [child.register_forward_hook(see) for child in names]
     try:
         with as_found(module, entry(x)[1]):
@@ -247,15 +280,21 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
     Attention goes by its formula: of the fused kernels some have no forward derivative and none a batched one.
     """
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()]
+    kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()
+            if not is_script(part)]
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
     devices = [x.device] if x.device.type == "cuda" else []
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
-            x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
+            x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH), as_written():
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:
+            for parameter, _ in gradients:  # a way back of a module's own may add to them
+                parameter.grad = None
             yield
         finally:
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
             for part, attributes, parameters, own in kept:  # a forward may set some
                 for now, before in ((part.__dict__, attributes), (part._parameters, parameters), (part._buffers, own)):
@@ -289,13 +328,24 @@ def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = Fa
             _check_input(f"x[{name!r}]", value, False, 1)
     check_module(module)
     for name, child in module.named_modules():
-        if not mixing and isinstance(child, nn.modules.batchnorm._BatchNorm) and (
-                child.training or child.running_mean is None):
-            raise ValueError(f"{name or 'module'}: BatchNorm in training mode mixes the samples; call eval() first, or "
-                             "use empirical.batch_jacobian for the whole batch")
-    if names := list(untrained(module)):
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and (child.training or child.running_mean is None):
+            _check_mixing(name or "module", child, mixing, len(main))
+    if names := list(untrained(module, keeping=True)):
         warnings.warn(f"{', '.join(names)}: BatchNorm without statistics is the identity in evaluation mode; pass "
                       "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)
+
+
+def _check_mixing(name: str, norm: nn.modules.batchnorm._BatchNorm, mixing: bool, samples: int) -> None:
+    """Refuse samples that are taken alone where a batch normalization mixes them, and a batch of one."""
+    kind = "BatchNorm in training mode" if norm.training else "BatchNorm with track_running_stats=False"
+    if mixing and samples == 1:
+        raise ValueError(f"{name}: {kind} has no statistics of a batch of 1; x must have two samples or more")
+    if not mixing:
+        kept = norm.running_mean is not None
+        first = "call eval() first, or " if kept else ""
+        more = "" if kept else ", or empirical.measure, which gives a copy the statistics of many inputs"
+        raise ValueError(f"{name}: {kind} mixes the samples; {first}use empirical.batch_jacobian for the whole batch"
+                         f"{more}")
 
 
 def check_module(module: nn.Module) -> None:

@@ -14,6 +14,9 @@ from empirical.modules import Elementwise, Scaling
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
               Elementwise)
 
+_LOOKED_INTO = (nn.Sequential, nn.DataParallel, nn.parallel.DistributedDataParallel, nn.TransformerEncoder,
+                nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer, nn.Transformer)
+
 
 def product(module: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
     """Return the Jacobian at every sample (batch, inputs) as (batch, outputs, inputs), None where another module is in.
@@ -56,9 +59,8 @@ def leaves(module: nn.Sequential) -> Iterator[nn.Module]:
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module is torch's own, or of ours that act on every entry alone: a stage that is not looked into."""
-    return type(module) in (Elementwise, Scaling) or (type(module).__module__.startswith("torch.nn") and not isinstance(
-        module, nn.Sequential | nn.TransformerEncoder | nn.TransformerEncoderLayer | nn.TransformerDecoder
-        | nn.TransformerDecoderLayer | nn.Transformer))
+    return type(module) in (Elementwise, Scaling) or isinstance(module, torch.jit.ScriptModule) or (
+        type(module).__module__.startswith("torch.nn") and not isinstance(module, _LOOKED_INTO))
 
 
 def altered(module: nn.Module) -> bool:

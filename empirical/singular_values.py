@@ -14,10 +14,11 @@ from torch import nn
 from empirical import graph
 from empirical.calls import Batch
 from empirical.cut import Between
-from empirical.jacobian import Output, formed, jacobian
+from empirical.jacobian import Output, formed
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import factors
 from empirical.underflow import Underflow, smallest
+from empirical.unwrapped import opened
 
 Array = NDArray[np.float64]
 
@@ -55,6 +56,7 @@ def measured(module: nn.Module, x: Batch, between: Between | None = None, output
 
     An SVD will do where every value is `units` of rounding of the largest, or more.
     """
+    module, between = opened(module, between)
     j = None if graph.chain(module) and between is None and output is None else formed(
         module, x, between, output, wrt=wrt)
     if j is not None:
@@ -71,7 +73,7 @@ def measured(module: nn.Module, x: Batch, between: Between | None = None, output
         if j is None:
             raise
         if np.any(logs[:, 0] < math.log(digits)):
-            jacobian(module, x, between, output, wrt=wrt)  # which raises unless its zeros are true
+            formed(module, x, between, output, wrt=wrt, vanishing=False, warned=True)  # raises unless zeros are true
         return Values(logs, resolution, str(error) or type(error).__name__)
     logs = np.array([chain_log_singular_values(chain, n_inputs) for chain in chains])
     return Values(logs, np.full(len(chains), -np.inf), "")

@@ -21,6 +21,7 @@ from empirical.qr_chain import full_rank
 from empirical.sequential import POINTWISE, altered, slopes_of
 from empirical.trace import traced
 from empirical.underflow import Underflow, smallest
+from empirical.unwrapped import opened
 
 Array = NDArray[np.float64]
 _Kept = dict[tuple[nn.Module, torch.Size], Array]  # of linear modules, whose Jacobian is the same at every sample
@@ -49,6 +50,7 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
     Underflow
         If a signal is too small for its precision where a slope depends on it; the message names the layer.
     """
+    module, between = opened(module, between)
     check(module, x, wrt, whole=between is None or between[0] is None)
     signals = entry(x, wrt)[1]
     known = graph.chain(module) if between is None and output is None and x is signals else None
@@ -67,18 +69,21 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
             if len(path) == 1 and isinstance(path[0], Stage) and path[0].parts:
                 raise Untraceable(f"{path[0].name} reads what all the rest computes")
             with as_found(module, signals):
-                start, direction, pulled = _pulled(module, sample, between, output, wrt)
+                start, direction, pulled, seen = _pulled(module, sample, between, output, wrt)
             n_inputs = start.numel()
             chain, _ = _through(path, start, kept)
-            if not _alike(chain, direction, pulled, _ALIKE[start.dtype]):
+            if not _alike(chain, direction, pulled, _ALIKE[start.dtype], smallest(start.dtype) if seen else 0.0):
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
             found.append(chain)
     return n_inputs, found
 
 
 def _pulled(module: nn.Module, sample: Batch, between: Between | None, output: Output,
-            wrt: str | None) -> tuple[torch.Tensor, Array, Array]:
-    """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian."""
+            wrt: str | None) -> tuple[torch.Tensor, Array, Array, bool]:
+    """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian.
+
+    Last, whether autograd sees that the one depends on the other at all.
+    """
     def run(at: Batch) -> object:
         return ran(module, at)
 
@@ -91,19 +96,24 @@ def _pulled(module: nn.Module, sample: Batch, between: Between | None, output: O
         end = picked(through(run, sample, leaf)[1], output)
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(end.shape, dtype=torch.float64, generator=generator).to(end)
-        pulled = _backward(end, leaf, direction)
-    return start, _numpy(direction.flatten()), _numpy(pulled.flatten())
+        (pulled,) = torch.autograd.grad(end, leaf, direction, allow_unused=True) if end.requires_grad else (None,)
+    product = torch.zeros_like(start) if pulled is None else pulled
+    return start, _numpy(direction.flatten()), _numpy(product.flatten()), pulled is not None
 
 
-def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float) -> bool:
-    """Whether the product of the factors does to a direction what the module does."""
+def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float, tiny: float) -> bool:
+    """Whether the product of the factors does to a direction what the module does.
+
+    Where that leaves the range of its precision, `tiny`, the product must be of next to nothing, too.
+    """
     with np.errstate(all="ignore"):
         for factor in reversed(chain):
             direction = direction * factor if factor.ndim == 1 else direction @ factor
         if direction.shape != pulled.shape:
             return False
         off, size = float(np.linalg.norm(direction - pulled)), float(np.linalg.norm(pulled))
-    return off <= tolerance * size or not math.isfinite(size) or size < _SMALLEST
+    lost = size < _SMALLEST and bool(np.linalg.norm(direction) <= math.sqrt(tiny))
+    return off <= tolerance * size or not math.isfinite(size) or lost
 
 
 def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import operator
@@ -20,6 +21,7 @@ from empirical.calls import Batch, arguments
 from empirical.functions import called, in_place
 from empirical.graph import Graph, Untraceable
 from empirical.sequential import is_leaf
+from empirical.unwrapped import is_script, passes_to
 
 
 def traced(module: nn.Module, x: Batch) -> Graph:
@@ -32,6 +34,8 @@ def traced(module: nn.Module, x: Batch) -> Graph:
     x : tensor or mapping
         One sample, batch axis of one.
     """
+    if is_script(module):
+        raise Untraceable("TorchScript has no forward in Python: use the module that it was made from")
     args, named = arguments(module, x)
     with _ONE:
         try:
@@ -59,6 +63,8 @@ class _Tracer(fx.Tracer):
     def call_module(self, module: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != self._thread:
             return forward(*args, **kwargs)
+        if name := passes_to(module):  # whose own forward may scatter its input over devices
+            return module.get_submodule(name)(*args, **kwargs)
         return super().call_module(module, forward, args, kwargs)
 
     def getattr(self, name: str, value: Any, parameters: Any) -> Any:
@@ -123,10 +129,13 @@ def _quietly() -> Iterator[None]:
     fast, log = torch.backends.mha.get_fastpath_enabled(), logging.getLogger("torch.fx.experimental.symbolic_shapes")
     torch.backends.mha.set_fastpath_enabled(False)
     was, log.disabled = log.disabled, True
+    shown = vars(importlib.import_module("torch.export._trace"))
+    shown["print"] = lambda *_, **__: None  # the graph of what it cannot trace
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        del shown["print"]
         torch.backends.mha.set_fastpath_enabled(fast)
         log.disabled = was

@@ -107,7 +107,8 @@ class Conv2d(Weighted):
         if self.scheme.entries == "delta" and self.channels < shape[0]:
             raise ValueError(f"channels must be at least the input's {shape[0]} with init={str(self.scheme)!r}, "
                              f"got {self.channels}")
-        if self._pads and self.padding_mode == "circular" and any(k > n for k, n in zip(self.kernel, shape[1:], strict=True)):
+        circle = self._pads and self.padding_mode == "circular"
+        if circle and any(k > n for k, n in zip(self.kernel, shape[1:], strict=True)):
             raise ValueError(f"kernel_size must be at most the input's {shape[1:]} on a circle, got {self.kernel_size}")
         if self.padding == "same":
             return (self.channels, *shape[1:])
