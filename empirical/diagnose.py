@@ -18,7 +18,7 @@ from empirical.calibration import calibrated, untrained
 from empirical.calls import like, ran
 from empirical.cut import Between, part, picked
 from empirical.describe import NORMS, Description, described, sizes
-from empirical.jacobian import Output, as_found, evaluating
+from empirical.jacobian import Output, as_found, cut_of, evaluating
 from empirical.matrix_free import SpectralDensity, spectral_density
 from empirical.singular_values import COARSE, measured
 from empirical.underflow import Underflow
@@ -144,11 +144,12 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
     tokens : int
         Inputs are whole numbers below this, as of a vocabulary; say with `between` what is behind the embedding.
     between, output
-        The part that is measured, as of `empirical.jacobian`. Described and predicted is the whole module.
+        The part that is measured, as of `empirical.jacobian`. Described and predicted is the whole module, up to that
+        output.
     """
     shape = sizes(input_shape)
     samples, generator = integer("samples", samples), torch.Generator().manual_seed(integer("seed", seed, 0))
-    description, prediction, obstacle = _predicted(module, shape) if tokens is None else (
+    description, prediction, obstacle = _predicted(module, shape, output) if tokens is None else (
         None, None, "the input is of tokens, and looking them up is no layer of rmt")
     with evaluating(module):
         many = _CALIBRATION if any(untrained(module)) else 0
@@ -159,22 +160,26 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
         formed = min(size) <= _LARGEST
         logs, lost = _measured(taken, x[:samples], between, output, max(COARSE, *size)) if formed else (None, "")
         density = None if formed else spectral_density(taken, x[:samples], seed=seed, between=between, output=output)
-    whole = prediction is not None and logs is not None and between is None and output is None
+    whole = prediction is not None and logs is not None and between is None
     agreement = compare(prediction, logs[None]) if whole and logs is not None else None
     notes = (*(description.warnings if description else ()), *(prediction.warnings if prediction else ()))
     if many:
         notes += (f"batch normalizations without statistics were given those of {many} random inputs, on a copy",)
     if lost:
         notes += (f"its own forward underflows, and a copy in double precision was measured: {lost}",)
+    if logs is not None and not np.isfinite(logs).any() and (
+            cut := cut_of(taken, x[:samples], between, output)):
+        notes += (cut,)
     normalized = any(isinstance(layer, (*NORMS, nn.LocalResponseNorm)) for layer in module.modules())
-    rows = description.weights if description else weights(module)
+    rows = description.weights if description else weights(module, x[:samples])
     return Diagnosis(rows, description, prediction, obstacle, size, logs, density, agreement, notes, normalized)
 
 
-def _predicted(module: nn.Module, shape: tuple[int, ...]) -> tuple[Description | None, Prediction | None, str]:
+def _predicted(module: nn.Module, shape: tuple[int, ...],
+               output: Output) -> tuple[Description | None, Prediction | None, str]:
     """Return the description, the prediction, and what stands in the way of either."""
     try:
-        found = described(module, shape)
+        found = described(module, shape, output)
     except UnsupportedStructure as error:
         return None, None, str(error)
     try:

@@ -116,7 +116,10 @@ class Graph:
     def _picked(self, output: str | int | None) -> fx.Node:
         found = self.output
         if output is not None and isinstance(found, fx.Node):  # a class that is called with its fields
-            found = {**dict(enumerate(found.args)), **found.kwargs}
+            names = getattr(found.target, "__match_args__", ())
+            found = {**dict(enumerate(found.args)), **dict(zip(names, found.args, strict=False)), **found.kwargs}
+        elif isinstance(output, str) and hasattr(found, "_asdict"):
+            found = found._asdict()
         try:
             found = found if output is None else found[output]
         except (KeyError, IndexError, TypeError):

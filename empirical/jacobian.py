@@ -335,6 +335,13 @@ def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = Fa
                       "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)
 
 
+def check_inputs(x: Batch) -> None:
+    """Refuse what no module can be called with here; integers, as of tokens, are inputs."""
+    entry(x, next(iter(x), None) if isinstance(x, Mapping) else None)  # which refuses what is no mapping of batches
+    for name, value in x.items() if isinstance(x, Mapping) else [("", x)]:
+        _check_input(f"x[{name!r}]" if name else "x", value, False, 1)
+
+
 def _check_mixing(name: str, norm: nn.modules.batchnorm._BatchNorm, mixing: bool, samples: int) -> None:
     """Refuse samples that are taken alone where a batch normalization mixes them, and a batch of one."""
     kind = "BatchNorm in training mode" if norm.training else "BatchNorm with track_running_stats=False"
@@ -372,6 +379,8 @@ def _check_input(name: str, x: object, whole: bool, axes: int = 2) -> None:
         hint = "; from an embedding on, say between=(the submodule behind it, None)" if integers else ""
         raise ValueError(f"{name} must be a tensor (batch, *input_shape) of real numbers in single or double "
                          f"precision, got {_shape(x)}{hint}")
+    if not x.numel():
+        raise ValueError(f"{name} must have a sample at least, and entries, got shape {tuple(x.shape)}")
     if not torch.isfinite(x).all():
         raise ValueError(f"{name} must be finite, got NaN or inf")
 

@@ -10,9 +10,9 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from empirical.acting import stored
 from empirical.diagnose import diagnose
 from empirical.threads import one_blas_thread
-from empirical.weights import tensors
 from empirical.zoo import ZOO
 from figures.cli import cli
 
@@ -42,8 +42,8 @@ def test_every_model_of_the_zoo_ends_with_weights_a_spectrum_and_what_prevents_a
         warnings.simplefilter("error")
         found = diagnose(module, shape)
     layers = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
-    rows = zip(found.weights, tensors(module), strict=True)
-    listed = [row for row, (_, _, weight, _) in rows if id(weight) in layers]
+    rows = zip(found.weights, stored(module), strict=True)
+    listed = [row for row, one in rows if id(one.weight) in layers]
     assert len(listed) == len(layers)
     assert all(row.scheme is not None and row.odd == "" for row in listed)
     assert found.prediction is None
