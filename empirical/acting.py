@@ -239,8 +239,8 @@ class _Watch(TorchFunctionMode):
         base = max(names, key=self.sizes.__getitem__)
         one = Used(self.shown[base], met.kind, met.weight.detach().clone(), met.bias, met.transposed)
         if not any(one.name == use.used.name and _same(one.weight, use.used.weight) for use in self.uses):
-            whole = met.source.numel() == self.sizes[base][1] and met.source.untyped_storage().data_ptr() in self.storages
-            self.uses.append(_Use(one, names, whole))
+            place = met.source.untyped_storage().data_ptr()
+            self.uses.append(_Use(one, names, place in self.storages and met.source.numel() == self.sizes[base][1]))
 
     def is_weight(self, value: Any) -> bool:
         """Whether a tensor comes of the module's own alone."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import cast
 
 import torch
 from torch import nn
+
+from empirical.copies import copied
+from empirical.unwrapped import as_written
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -31,7 +33,7 @@ def tracking(module: nn.Module) -> nn.Module:
     """Return a copy in which every batch normalization has statistics; the module itself if all of them do."""
     if all(part.running_mean is not None for part in module.modules() if isinstance(part, _BatchNorm)):
         return module
-    twin = copy.deepcopy(module)
+    twin = copied(module)
     for part in twin.modules():
         if isinstance(part, _BatchNorm):
             _track(part)
@@ -55,7 +57,7 @@ def calibrated(module: nn.Module, x: torch.Tensor) -> nn.Module:
     they are.
     """
     names = set(untrained(module))
-    twin = copy.deepcopy(module)
+    twin = copied(module)
     parts = [part for name, part in twin.named_modules()
              if isinstance(part, _BatchNorm) and (name or "module") in names]
     for part in parts:
@@ -64,7 +66,7 @@ def calibrated(module: nn.Module, x: torch.Tensor) -> nn.Module:
     for part in parts:
         part.train()
         part.momentum = None  # the average over all batches: of this one
-    with torch.no_grad():
+    with torch.no_grad(), as_written():
         twin(x)
     for part, momentum in zip(parts, momenta, strict=True):
         part.eval()

@@ -15,9 +15,10 @@ from empirical import graph
 from empirical.acting import Used, computed, only_computes
 from empirical.calibration import tracking
 from empirical.calls import like
+from empirical.checks import check_module
 from empirical.cut import picked
 from empirical.graph import Stage, Steps, Sum, Untraceable
-from empirical.jacobian import Output, as_found, check_module, evaluating
+from empirical.jacobian import Output, as_found, evaluating
 from empirical.layers import Shape, layers_of, layers_of_call
 from empirical.sequential import altered
 from empirical.trace import traced

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from torch import nn
 
 from empirical.calibration import calibrated, untrained
 from empirical.calls import like, ran
+from empirical.copies import copied
 from empirical.cut import Between, part, picked
 from empirical.describe import NORMS, Description, described, sizes
 from empirical.jacobian import Output, as_found, cut_of, evaluating
@@ -198,7 +198,7 @@ def _measured(module: nn.Module, x: torch.Tensor, between: Between | None, outpu
         if like(module).dtype != torch.float32:
             raise
         x = x.double() if x.is_floating_point() else x
-        return measured(copy.deepcopy(module).double(), x, between, output, units=units).logs, str(error)
+        return measured(copied(module).double(), x, between, output, units=units).logs, str(error)
 
 
 def _drawn(module: nn.Module, shape: tuple[int, ...], tokens: int | None, generator: torch.Generator) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from empirical import dependence, sequential, underflow
-from empirical.calibration import untrained
 from empirical.calls import Batch, arguments, each, entry, ran
+from empirical.checks import check
 from empirical.cut import Between, Run, part, picked
 from empirical.underflow import Underflow
 from empirical.unwrapped import as_written, is_script, opened, scripted
@@ -144,6 +144,8 @@ def _alone(value: torch.Tensor) -> torch.Tensor:
 def _forward(module: nn.Module, x: torch.Tensor, memory: float | None) -> torch.Tensor | None:
     """Return the Jacobian of a chain of matrices and diagonals, from its input on; None of anything else."""
     widest = max((part.out_features for part in module.modules() if isinstance(part, nn.Linear)), default=1)
+    if not sequential.begins_with_matrix(module):
+        widest = max(widest, x[0].numel())
     return sequential.product(module, x) if 3 * widest * x.nbytes <= memory_limit(x.device, memory) else None
 
 
@@ -200,7 +202,8 @@ def _rows(one: Function, samples: Batch, starts: torch.Tensor, module: nn.Module
     needed = len(starts) * n_outputs * n_inputs * size
     if needed > limit:
         raise MemoryError(f"the Jacobian of {len(starts)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
-                          f"of {limit:.3g} (memory=): fewer samples, or a part of the module with between=")
+                          f"of {limit:.3g} (memory=): fewer samples, a part of the module with between=, or "
+                          "empirical.spectral_density, which forms none")
     at_once = max(1, int((limit - needed) / (_WORKING * size * max(largest, n_inputs))))
     group, chunk = max(1, at_once // n_outputs), min(at_once, n_outputs)
     if group >= len(starts):
@@ -282,7 +285,7 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()
             if not is_script(part)]
-    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters() if parameter.is_leaf]
     devices = [x.device] if x.device.type == "cuda" else []
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
@@ -314,76 +317,3 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = False, whole: bool = True) -> None:
-    """Refuse inputs, and modules that have no per-sample Jacobian (unless samples may be mixed).
-
-    Integers, as of tokens, are inputs to a part of the module alone.
-    """
-    key, main = entry(x, wrt) if isinstance(x, Mapping) else (None, x)
-    _check_input("x" if key is None else f"x[{key!r}]", main, whole)
-    for name, value in x.items() if isinstance(x, Mapping) else ():
-        if name != key and (value.is_floating_point() or value.is_complex()):
-            _check_input(f"x[{name!r}]", value, False, 1)
-    check_module(module)
-    for name, child in module.named_modules():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm) and (child.training or child.running_mean is None):
-            _check_mixing(name or "module", child, mixing, len(main))
-    if names := list(untrained(module, keeping=True)):
-        warnings.warn(f"{', '.join(names)}: BatchNorm without statistics is the identity in evaluation mode; pass "
-                      "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)
-
-
-def check_inputs(x: Batch) -> None:
-    """Refuse what no module can be called with here; integers, as of tokens, are inputs."""
-    entry(x, next(iter(x), None) if isinstance(x, Mapping) else None)  # which refuses what is no mapping of batches
-    for name, value in x.items() if isinstance(x, Mapping) else [("", x)]:
-        _check_input(f"x[{name!r}]" if name else "x", value, False, 1)
-
-
-def _check_mixing(name: str, norm: nn.modules.batchnorm._BatchNorm, mixing: bool, samples: int) -> None:
-    """Refuse samples that are taken alone where a batch normalization mixes them, and a batch of one."""
-    kind = "BatchNorm in training mode" if norm.training else "BatchNorm with track_running_stats=False"
-    if mixing and samples == 1:
-        raise ValueError(f"{name}: {kind} has no statistics of a batch of 1; x must have two samples or more")
-    if not mixing:
-        kept = norm.running_mean is not None
-        first = "call eval() first, or " if kept else ""
-        more = "" if kept else ", or empirical.measure, which gives a copy the statistics of many inputs"
-        raise ValueError(f"{name}: {kind} mixes the samples; {first}use empirical.batch_jacobian for the whole batch"
-                         f"{more}")
-
-
-def check_module(module: nn.Module) -> None:
-    """Refuse what is no module, or has parameters of which nothing can be computed here."""
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
-    for name, value in (*module.named_parameters(), *module.named_buffers()):
-        if nn.parameter.is_lazy(value):
-            raise ValueError(f"{name} has no shape yet: run the lazy module once")
-        if value.is_meta:
-            raise ValueError(f"{name} is on the meta device, without values: use to_empty(device=...), then draw")
-        if value.dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(f"{name} is of half precision ({value.dtype}): use module.float() or module.double()")
-        if value.is_complex():
-            raise ValueError(f"{name} is complex: only real modules have singular values here")
-        if not value.numel() and name.endswith("weight"):
-            raise ValueError(f"{name} has no entries: its shape is {tuple(value.shape)}")
-
-
-def _check_input(name: str, x: object, whole: bool, axes: int = 2) -> None:
-    integers = isinstance(x, torch.Tensor) and not x.is_floating_point() and not x.is_complex()
-    if not isinstance(x, torch.Tensor) or x.ndim < axes or not (
-            x.dtype in (torch.float32, torch.float64) or (integers and not whole)):
-        hint = "; from an embedding on, say between=(the submodule behind it, None)" if integers else ""
-        raise ValueError(f"{name} must be a tensor (batch, *input_shape) of real numbers in single or double "
-                         f"precision, got {_shape(x)}{hint}")
-    if not x.numel():
-        raise ValueError(f"{name} must have a sample at least, and entries, got shape {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got NaN or inf")
-
-
-def _shape(x: object) -> str:
-    return f"shape {tuple(x.shape)} of {x.dtype}" if isinstance(x, torch.Tensor) else repr(type(x))

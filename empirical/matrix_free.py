@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from empirical.calls import Batch, each, entry
+from empirical.checks import check
 from empirical.cut import Between, Part, part, picked
 from empirical.dependence import in_torch
-from empirical.jacobian import Output, as_found, check, cut_of, detached, memory_limit
+from empirical.jacobian import Output, as_found, cut_of, detached, memory_limit
 from empirical.unwrapped import opened
 from rmt import plotting
 from rmt.checks import integer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from empirical.calibration import calibrated, untrained
+from empirical.copies import copied
 from empirical.describe import describe
 from empirical.jacobian import as_found
 from empirical.singular_values import COARSE, measured
@@ -162,7 +162,7 @@ def _predicted(module: nn.Module, inputs: torch.Tensor) -> Spectrum:
 def _in_evaluation(module: nn.Module, x: torch.Tensor) -> nn.Module:
     """Return the module, or a copy in which batch normalizations have statistics and use them."""
     training = [name for name, part in module.named_modules() if isinstance(part, _BatchNorm) and part.training]
-    module = copy.deepcopy(module) if training else module
+    module = copied(module) if training else module
     for norm in (cast(_BatchNorm, module.get_submodule(name)).eval() for name in training):
         mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
         if mean is not None and variance is not None and batches and norm.momentum:

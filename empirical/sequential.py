@@ -48,6 +48,13 @@ def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not altered(module)
 
 
+def begins_with_matrix(module: nn.Module) -> bool:
+    """Whether the first thing that a chain does to its input is a matrix."""
+    first = next((leaf for leaf in leaves(module) if not isinstance(leaf, nn.Identity)), None) if is_chain(
+        module) else None
+    return isinstance(first, nn.Linear)
+
+
 def leaves(module: nn.Sequential) -> Iterator[nn.Module]:
     """Yield the modules of a chain in order, those of chains inside it too."""
     for child in module:

@@ -14,6 +14,7 @@ from torch import nn
 from empirical import graph
 from empirical.calls import Batch
 from empirical.cut import Between
+from empirical.graph import Untraceable
 from empirical.jacobian import Output, formed
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import factors
@@ -60,9 +61,7 @@ def measured(module: nn.Module, x: Batch, between: Between | None = None, output
     j = None if graph.chain(module) and between is None and output is None else formed(
         module, x, between, output, wrt=wrt)
     if j is not None:
-        unit = float(torch.finfo(j.dtype).eps)
-        digits = smallest(j.dtype) / unit  # above it what is one unit below has all of its own
-        logs, resolution = _by_svd(j.to("cpu", torch.float64).numpy(), unit)
+        logs, resolution, unit, digits = _whole(j)
         if np.all(logs[:, : min(j.shape[1:])] > np.maximum(logs[:, :1] + math.log(units * unit), math.log(digits))):
             return Values(logs, np.full(len(j), -np.inf), "")
     try:
@@ -71,12 +70,20 @@ def measured(module: nn.Module, x: Batch, between: Between | None = None, output
         raise
     except Exception as error:  # whatever a module may do when it is taken apart: it was measured whole
         if j is None:
-            raise
+            if not isinstance(error, Untraceable | MemoryError):
+                raise
+            logs, resolution, _, digits = _whole(formed(module, x, between, output, wrt=wrt))
         if np.any(logs[:, 0] < math.log(digits)):
             formed(module, x, between, output, wrt=wrt, vanishing=False, warned=True)  # raises unless zeros are true
         return Values(logs, resolution, str(error) or type(error).__name__)
     logs = np.array([chain_log_singular_values(chain, n_inputs) for chain in chains])
     return Values(logs, np.full(len(chains), -np.inf), "")
+
+
+def _whole(j: torch.Tensor) -> tuple[Array, Array, float, float]:
+    """Return ln s, ln of the resolution, a unit of rounding, and above which size what is one unit below has digits."""
+    unit = float(torch.finfo(j.dtype).eps)
+    return *_by_svd(j.to("cpu", torch.float64).numpy(), unit), unit, smallest(j.dtype) / unit
 
 
 def _by_svd(j: Array, unit: float) -> tuple[Array, Array]:

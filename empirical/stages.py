@@ -12,10 +12,11 @@ from torch.nn.utils import parametrize
 
 from empirical import graph, underflow
 from empirical.calls import Batch, each, entry, ran
+from empirical.checks import check
 from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
-from empirical.jacobian import Output, as_found, check, memory_limit
+from empirical.jacobian import Output, as_found, memory_limit
 from empirical.modules import Scaling
 from empirical.qr_chain import full_rank
 from empirical.sequential import POINTWISE, altered, slopes_of
@@ -129,6 +130,7 @@ def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",
         if isinstance(stage, Sum):
             (a, left), (b, right) = (_through(branch, signal, kept, lost, unseen) for branch in stage.branches)
             size = signal.numel()
+            check_room(size, size, signal.device)
             more, signal = [multiplied(a, size) + multiplied(b, size)], left + right
             if underflow.largest(signal) * torch.finfo(signal.dtype).eps > smallest(signal.dtype):
                 unseen = []
@@ -168,6 +170,7 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
     if (plain and type(module) in _ONE_BY_ONE) or (stage.function in ELEMENTWISE and out.shape == signal.shape):
         return [_numpy(_backward(out, leaf, torch.ones_like(out))).ravel()], out.detach()
     if stage.function in REARRANGING:
+        check_room(out.numel(), signal.numel(), signal.device)
         order = stage.call(torch.arange(signal.numel(), dtype=torch.float64).reshape(signal.shape))
         index = order.flatten().long().numpy()
         return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
@@ -190,10 +193,7 @@ def _backward(out: torch.Tensor, leaf: torch.Tensor, direction: torch.Tensor, ma
 
 def _rows(out: torch.Tensor, leaf: torch.Tensor) -> Array:
     """Return the Jacobian of what was just run, as many rows at once as fit."""
-    needed, limit = out.numel() * leaf.numel() * 8, memory_limit(leaf.device)
-    if needed > limit:
-        raise MemoryError(f"the Jacobian of one stage, {out.numel()} x {leaf.numel()}, takes {needed:.3g} bytes of "
-                          f"{limit:.3g}: use empirical.spectral_density, or a part of the module with between=")
+    check_room(out.numel(), leaf.numel(), leaf.device)
     found = np.empty((out.numel(), leaf.numel()))
     step = max(1, min(_AT_ONCE // max(out.numel(), leaf.numel()), out.numel()))
     for i in range(0, out.numel(), step):
@@ -204,6 +204,14 @@ def _rows(out: torch.Tensor, leaf: torch.Tensor) -> Array:
             pulled = torch.stack([_backward(out, leaf, row) for row in rows])
         found[i : i + step] = _numpy(pulled).reshape(len(rows), -1)
     return found
+
+
+def check_room(rows: int, columns: int, device: torch.device) -> None:
+    """Raise before a matrix of one stage is made that does not fit."""
+    needed, limit = rows * columns * 8, memory_limit(device)
+    if needed > limit:
+        raise MemoryError(f"the Jacobian of one stage, {rows} x {columns}, takes {needed:.3g} bytes of "
+                          f"{limit:.3g}: use empirical.spectral_density, or a part of the module with between=")
 
 
 def multiplied(chain: list[Array], n_inputs: int) -> Array:

@@ -13,7 +13,8 @@ from torch import nn
 
 from empirical.acting import Used, stored, used
 from empirical.calls import Batch
-from empirical.jacobian import check_inputs, check_module, evaluating
+from empirical.checks import check_inputs, check_module
+from empirical.jacobian import evaluating
 from empirical.unwrapped import opened
 from rmt.networks import schemes
 from rmt.networks.schemes import Scheme
