@@ -57,6 +57,9 @@ def calibrated(module: nn.Module, x: torch.Tensor) -> nn.Module:
     they are.
     """
     names = set(untrained(module))
+    if names and len(x) < 2:
+        raise ValueError(f"{', '.join(sorted(names))}: BatchNorm without statistics is given those of the inputs, "
+                         f"which must be two or more, got {len(x)}")
     twin = copied(module)
     parts = [part for name, part in twin.named_modules()
              if isinstance(part, _BatchNorm) and (name or "module") in names]

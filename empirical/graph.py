@@ -115,7 +115,8 @@ class Graph:
 
     def _picked(self, output: str | int | None) -> fx.Node:
         found = self.output
-        if output is not None and isinstance(found, fx.Node):  # a class that is called with its fields
+        if output is not None and isinstance(found, fx.Node) and isinstance(found.target, type):
+            # a class that is called with its fields
             names = getattr(found.target, "__match_args__", ())
             found = {**dict(enumerate(found.args)), **dict(zip(names, found.args, strict=False)), **found.kwargs}
         elif isinstance(output, str) and hasattr(found, "_asdict"):
@@ -125,7 +126,7 @@ class Graph:
         except (KeyError, IndexError, TypeError):
             raise Untraceable(f"output={output!r} is not seen in the trace") from None
         if not isinstance(found, fx.Node):
-            raise Untraceable("the output is no single tensor")
+            raise Untraceable("the output is no single tensor of the input's (output= says which of several)")
         return found
 
     def _values(self, x: Batch) -> dict[fx.Node, Any]:

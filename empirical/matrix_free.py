@@ -32,6 +32,8 @@ Product = Callable[[torch.Tensor], torch.Tensor]  # of vectors in rows
 _POINTS = 201  # of the grid
 _CONVERGED = 1e-3  # of s: the largest residual of a Ritz value that is called converged
 _ISOLATED = 0.01  # of the distance to its neighbours: the residual of a Ritz value that is one value of s
+_ADJOINT = 0.1  # sqrt(eps), relative: how far <u, J v> and <J^T u, v> may be apart
+_ONCE = "J v needs a derivative that can be differentiated, and torch has none of this module"
 _TINY = float(np.finfo(np.float64).tiny)
 _ROUNDING = 10.0  # eps sqrt(n): vectors shorter than that, relative to the longest, are of rounding
 
@@ -171,7 +173,19 @@ def _products(network: nn.Module, through: Part, sample: Batch,
         push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(y))[1]
     except RuntimeError:  # what torch.func does not know, as TorchScript and derivatives of one's own
         y, pull, push = _by_autograd(one, start)
-    return product(push, start.shape), product(pull, y.shape), (y.numel(), start.numel()), start
+    forward, back = product(push, start.shape), product(pull, y.shape)
+    _check_transposed(forward, back, start.numel(), y)
+    return forward, back, (y.numel(), start.numel()), start
+
+
+def _check_transposed(forward: Product, back: Product, n_inputs: int, y: torch.Tensor) -> None:
+    """Raise where J v is not the transpose of J^T u: a derivative of one's own may be no function of u to torch."""
+    generator = torch.Generator().manual_seed(0)
+    v, u = (torch.randn(1, n, generator=generator, dtype=torch.float64).to(y) for n in (n_inputs, y.numel()))
+    ahead, pulled = forward(v).double(), back(u).double()
+    size = float(ahead.norm() * u.double().norm() + pulled.norm() * v.double().norm())
+    if abs(float((ahead * u).sum() - (pulled * v).sum())) > _ADJOINT * torch.finfo(y.dtype).eps ** 0.5 * size:
+        raise ValueError(_ONCE + " (empirical.jacobian forms the Jacobian without)")
 
 
 def _by_autograd(one: Product, start: torch.Tensor) -> tuple[torch.Tensor, Callable[..., Any], Callable[..., Any]]:
@@ -201,8 +215,8 @@ def _differentiable_twice() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ValueError("J v needs a derivative that can be differentiated, and torch has none of this module: "
-                         f"{str(error).splitlines()[0]} (empirical.jacobian forms the Jacobian without)") from error
+        raise ValueError(f"{_ONCE}: {str(error).splitlines()[0]} (empirical.jacobian forms the Jacobian "
+                         "without)") from error
 
 
 def _rules(forward: Product, back: Product, shape: tuple[int, int], like: torch.Tensor, probes: int, steps: int,

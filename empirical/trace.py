@@ -20,7 +20,7 @@ from empirical import lines
 from empirical.calls import Batch, arguments
 from empirical.functions import called, in_place
 from empirical.graph import Graph, Untraceable
-from empirical.sequential import is_leaf
+from empirical.sequential import altered, is_leaf
 from empirical.unwrapped import is_script, passes_to
 
 
@@ -36,6 +36,8 @@ def traced(module: nn.Module, x: Batch) -> Graph:
     """
     if is_script(module):
         raise Untraceable("TorchScript has no forward in Python: use the module that it was made from")
+    if isinstance(x, torch.Tensor) and is_leaf(module) and not altered(module):  # as it is read inside another
+        module = nn.Sequential(module)
     args, named = arguments(module, x)
     with _ONE:
         try:
