@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
 
 import torch
@@ -46,18 +46,6 @@ def scripted(module: nn.Module) -> bool:
     return any(map(is_script, module.modules()))
 
 
-@contextmanager
-def as_written() -> Iterator[None]:
-    """Run checkpointed calls as they are written, and compiled modules without compiling.
-
-    A checkpoint computes anew on the way back: what was put in the place of parameters is gone by then, and one of
-    the two kinds cannot give a gradient of its inputs alone. It computes the same without.
-    """
-    eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
-    with eager, _CHECKPOINTS:
-        yield
-
-
 class _Passing:
     """In the place of `torch.utils.checkpoint.CheckpointFunction`."""
 
@@ -72,28 +60,39 @@ def _once(*_: Any, **__: Any) -> Iterator[None]:
     yield
 
 
-class _Without:
-    """Torch's checkpoints are left out of this process while some thread is inside."""
+class _AsWritten:
+    """Left out of this process while some thread is inside: the first puts it aside, the last puts it back."""
 
     _INSTEAD: ClassVar = {"CheckpointFunction": _Passing, "_checkpoint_without_reentrant_generator": _once}
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._own = threading.Lock(), 0, dict[str, Any]()
+        self._lock, self._inside, self._aside = threading.Lock(), 0, ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._own = {name: getattr(checkpoint, name) for name in self._INSTEAD if hasattr(checkpoint, name)}
-                for name in self._own:
-                    setattr(checkpoint, name, self._INSTEAD[name])
+                if "torch._dynamo" in sys.modules:  # else nothing is compiled
+                    self._aside.enter_context(torch.compiler.set_stance("force_eager"))
+                for name, instead in self._INSTEAD.items():
+                    if hasattr(checkpoint, name):
+                        self._aside.callback(setattr, checkpoint, name, getattr(checkpoint, name))
+                        setattr(checkpoint, name, instead)
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:
-                for name, own in self._own.items():
-                    setattr(checkpoint, name, own)
+                self._aside.close()
 
 
-_CHECKPOINTS = _Without()
+_AS_WRITTEN = _AsWritten()
+
+
+def as_written() -> AbstractContextManager[None]:
+    """Run checkpointed calls as they are written, and compiled modules without compiling.
+
+    A checkpoint computes anew on the way back: what was put in the place of parameters is gone by then, and one of
+    the two kinds cannot give a gradient of its inputs alone. It computes the same without.
+    """
+    return _AS_WRITTEN

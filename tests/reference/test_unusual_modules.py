@@ -2,6 +2,7 @@
 
 import warnings
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from empirical import (
@@ -23,6 +25,7 @@ from empirical import (
 )
 from empirical.diagnose import diagnose
 from empirical.inputs import array
+from empirical.unwrapped import as_written
 from rmt.networks.layers import UnsupportedStructure
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
@@ -144,7 +147,7 @@ MEASURED = {
     "straight through": lambda: Own(lambda own, x: own.b(own.a(x) + (own.a(x).round() - own.a(x)).detach())),
     "hook-based norms": lambda: nn.Sequential(nn.utils.weight_norm(linear()), nn.Tanh(),
                                               nn.utils.spectral_norm(linear())),
-    "pruned": lambda: nn.Sequential(nn.utils.prune.l1_unstructured(linear(), "weight", 0.3), nn.Tanh()),
+    "pruned": lambda: nn.Sequential(prune.l1_unstructured(linear(), "weight", 0.3), nn.Tanh()),
 }
 
 
@@ -226,6 +229,23 @@ def test_names_of_parts_are_those_of_the_wrapper():
     assert torch.equal(jacobian(module, x, between=("module", None)), jacobian(module.module, x, between=(None, None)))
     assert_allclose(log_singular_values(module, x, between=("module.0.2", "module.1")),
                     np.log(np.linalg.svd(truth.numpy(), compute_uv=False)), rtol=1e-9)
+
+
+def test_threads_that_measure_put_checkpoints_and_compilation_back_together():
+    """The first to enter may be the first to leave."""
+    own, stance = torch.utils.checkpoint.CheckpointFunction, torch._dynamo.eval_frame._stance.stance
+    first, second = as_written(), as_written()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.utils.checkpoint.CheckpointFunction is not own
+    second.__exit__(None, None, None)
+    modules, x = [made(lambda i=i: Checkpointed(i % 2 == 0)) for i in range(8)], inputs()
+    with ThreadPoolExecutor(4) as threads:
+        found = [*threads.map(lambda module: jacobian(module, x), modules)]
+    assert_allclose(found[0].numpy(), autograd(modules[0], x).numpy(), atol=1e-12)
+    assert torch.utils.checkpoint.CheckpointFunction is own
+    assert torch._dynamo.eval_frame._stance.stance == stance == "default"
 
 
 def test_checkpoints_work_as_before_behind_a_measurement_and_while_it_raises():
