@@ -118,7 +118,7 @@ def _acting(module: nn.Module, shape: Shape) -> tuple[tuple[Used, ...], tuple[We
     """Return the weights that a forward uses, as they act, and what is known of them; of one that fails, as stored."""
     try:
         return read(module, _sample(module, shape))
-    except RuntimeError:  # said where the module is traced
+    except Exception:  # whatever a forward may raise: said where the module is traced
         return read(module)
 
 
@@ -142,7 +142,7 @@ def _path(module: nn.Module, shape: Shape, output: Output) -> Steps:
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show "
                                   "(hooks, or torch.no_grad, say)")
             return path
-        except Untraceable as error:
+        except (Untraceable, NotImplementedError) as error:
             raise UnsupportedStructure(f"the module cannot be read: {error}") from None
         except RuntimeError as error:
             raise ValueError(f"input_shape {shape} does not fit the module: {str(error).splitlines()[0]}") from None

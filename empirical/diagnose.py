@@ -171,7 +171,7 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
             cut := cut_of(taken, x[:samples], between, output)):
         notes += (cut,)
     normalized = any(isinstance(layer, (*NORMS, nn.LocalResponseNorm)) for layer in module.modules())
-    rows = description.weights if description else weights(module, x[:samples])
+    rows = description.weights if description else weights(taken, x[:samples])
     return Diagnosis(rows, description, prediction, obstacle, size, logs, density, agreement, notes, normalized)
 
 

@@ -137,6 +137,8 @@ class Graph:
         for node, value in zip(free, [*args, *named.values()], strict=False):
             values[node] = named.get(str(node.target), value)
         for node in self.nodes:
+            if node not in values and node.op == "placeholder":
+                raise Untraceable(f"its forward needs {node.target!s}, too, and one input is given")
             if node not in values:
                 values[node] = self.run(node, values)
         return values

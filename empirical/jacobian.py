@@ -234,8 +234,13 @@ def _sizes(one: Function, sample: Batch, start: torch.Tensor, module: nn.Module)
         kept.append(0 if tensor.data_ptr() in weights else tensor.numel())
         return tensor
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        n_outputs = one(sample, start.clone().requires_grad_(True)).numel()
+    with torch.enable_grad():
+        leaf = start.clone().requires_grad_(True)
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                n_outputs = one(sample, leaf).numel()
+        except RuntimeError:  # torch.func inside the module takes no such hooks; raised again if it is of its own
+            n_outputs = one(sample, leaf).numel()
     return n_outputs, max(n_outputs, *kept)
 
 

@@ -113,6 +113,12 @@ class Again(torch.autograd.Function):
         return x.grad, None
 
 
+def forces(own, x):
+    with torch.enable_grad():
+        x = x if x.requires_grad else x.requires_grad_(True)
+        return torch.autograd.grad(torch.tanh(own.a(x)).square().sum(), x, create_graph=True)[0]
+
+
 def averaged(module):
     return torch.optim.swa_utils.AveragedModel(module)
 
@@ -145,6 +151,9 @@ MEASURED = {
     "a scale by .item()": lambda: Own(lambda own, x: own.b(own.a(x) * x.abs().max().item())),
     "a branch of no gradient": lambda: Own(lambda own, x: own.b(x) + own.a(x).detach()),
     "straight through": lambda: Own(lambda own, x: own.b(own.a(x) + (own.a(x).round() - own.a(x)).detach())),
+    "a derivative inside": lambda: Own(lambda own, x: own.b(torch.func.vmap(torch.func.grad(
+        lambda z: own.a(z).tanh().square().sum()))(x))),
+    "forces of an energy": lambda: Own(forces),
     "hook-based norms": lambda: nn.Sequential(nn.utils.weight_norm(linear()), nn.Tanh(),
                                               nn.utils.spectral_norm(linear())),
     "pruned": lambda: nn.Sequential(prune.l1_unstructured(linear(), "weight", 0.3), nn.Tanh()),
@@ -483,6 +492,23 @@ def test_factories_of_unusual_modules_are_measured_and_stored(name, tmp_path):
     np.testing.assert_array_equal(*(one.log_singular_values for one in found))
     assert found[0].n_outputs == (1 if name == "one number" else N)
     assert len([*tmp_path.rglob("*.npz")]) == 2
+
+
+class TwoInputs(nn.Module):
+    """Another input than x."""
+
+    def forward(self, x, y):
+        return x + y
+
+
+@pytest.mark.parametrize(("make", "says"), [
+    (lambda: nn.ModuleList([linear()]), "missing the required .forward. function"),
+    (TwoInputs, "its forward needs y, too"), (lambda: torch.jit.script(chain()), "TorchScript has no forward"),
+    (lambda: Own(lambda own, x: None), "does not depend on the input"),
+], ids=["no forward", "two inputs", "scripted", "None"])
+def test_modules_that_cannot_be_described_are_refused_in_words(make, says):
+    with pytest.raises(UnsupportedStructure, match=says):
+        describe(made(make), N)
 
 
 # ---- LAPACK and memory --------------------------------------------------------------------------------------
