@@ -158,3 +158,19 @@ def test_a_dead_network_has_a_diagnosis():
     assert any("do not reach the output" in line for line in found.advice)
     assert not any("nan" in line for line in found.advice)
     assert np.isfinite(found.plot().get_ylim()).all()
+
+
+def test_a_module_where_a_function_that_makes_one_is_asked_for(tmp_path):
+    """Its weights are those that the file has drawn; a class of modules is such a function."""
+    (tmp_path / "model.py").write_text(
+        "import torch\nfrom torch import nn\ntorch.manual_seed(3)\nmodel = nn.Linear(5, 4)\n"
+        "class Net(nn.Linear):\n    def __init__(self):\n        super().__init__(5, 4)\n")
+    found = {}
+    for name in ("model", "Net"):
+        result = CliRunner().invoke(cli, ["advise", f"{tmp_path / 'model.py'}:{name}", "--input", "5", "--json"])
+        assert result.exit_code == 0
+        found[name] = json.loads(result.output)["weights"][0]["std"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        assert found["model"] == pytest.approx(float(nn.Linear(5, 4).weight.detach().double().std(correction=0)))
+    assert found["Net"] != found["model"]
