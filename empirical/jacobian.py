@@ -33,7 +33,8 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
     Parameters
     ----------
     module : torch.nn.Module
-        Taken exactly as it is; neither its parameters, gradients, buffers nor mode change.
+        Taken exactly as it is; neither its parameters, gradients, buffers nor mode change. Wrappers (DataParallel,
+        averaged and compiled modules) are opened, checkpoints left out, TorchScript is differentiated as it is.
     x : tensor (batch, *input_shape), or mapping of names to such
         Inputs on the module's device, in single or double precision. Names are the keywords of the module's forward;
         if it has none of those, it is called with the mapping.
@@ -57,6 +58,12 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
         names the layer. `log_singular_values` has logarithms.
     MemoryError
         If the Jacobian itself is larger than `memory`; nothing was allocated.
+
+    Warns
+    -----
+    UserWarning
+        If all of a Jacobian is zero because autograd does not see that the output depends on x (detach, no_grad, round,
+        numpy); it names the line.
     """
     return formed(module, x, between, output, memory, wrt, vanishing=False)
 
