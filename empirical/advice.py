@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from empirical.copies import copied
-from empirical.weights import Weights, tensors
+from empirical.weights import Weights
 from rmt.networks.layers import Activation
 from rmt.networks.meanfield import NoFixedPoint, critical_point, fixed_point
 from rmt.networks.sequence import every
@@ -177,8 +177,7 @@ def _made_orthogonal(found: Diagnosis, again: Again, spread: float) -> str:
             return weight
         made = nn.init.orthogonal_(torch.empty(weight.shape, dtype=torch.float64),
                                    generator=torch.Generator().manual_seed(0))
-        size = rows[name].sigma_w / math.sqrt(rows[name].fan_in)
-        return (made * (size / made.square().mean().sqrt())).to(weight)
+        return (made * (weight.double().square().mean() / made.square().mean()).sqrt()).to(weight)
 
     tried = again(turned)
     if tried.spread is None or tried.spread > spread / 2:
@@ -187,10 +186,10 @@ def _made_orthogonal(found: Diagnosis, again: Again, spread: float) -> str:
 
 
 def changed(module: nn.Module, change: Change) -> nn.Module:
-    """Return a copy whose weights are what a function of their name and value makes of them."""
+    """Return a copy whose weights are what a function of their name, as `weights` has it, and value makes of them."""
     twin = copied(module)
     with torch.no_grad():
-        for name, layer, weight, _ in tensors(twin):
-            if isinstance(layer, _LAYERS) and isinstance(weight, nn.Parameter):
-                weight.copy_(change(name, weight.detach().clone()))
+        for name, value in twin.named_parameters():
+            if value.ndim > 1:
+                value.copy_(change(name.removesuffix(".weight"), value.detach().clone()))
     return twin

@@ -20,7 +20,7 @@ def likely_apart(module: nn.Module, x: torch.Tensor, units: float) -> bool:
     Of matrices and diagonals in free positions both add up over the factors, so a few layers tell. It decides what is
     tried first, and nothing else: a guess that is wrong costs time.
     """
-    if not is_chain(module) or x.ndim != 2 or not x.is_floating_point():
+    if not is_chain(module) or x.ndim != 2 or not x.is_floating_point() or not x.numel():
         return False
     stages = [*leaves(module)]
     linear = [stage for stage in stages if isinstance(stage, nn.Linear)]

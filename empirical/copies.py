@@ -10,8 +10,13 @@ from torch import nn
 
 
 def copied(module: nn.Module, double: bool = False) -> nn.Module:
-    """Return a copy that shares no tensor with a module, also where a hook has computed some; in double, if asked."""
-    return copy.deepcopy(module, {id(value): _copied(value, double) for value in kept_by(module)})
+    """Return a copy that shares no tensor with a module; in double precision, if asked.
+
+    Also of modules that keep tensors of an earlier forward, as hooks of weight norms do: torch copies none that was
+    computed with a graph behind it, here it is copied without.
+    """
+    with torch.no_grad():  # of TorchScript torch would copy the graph, too
+        return copy.deepcopy(module, {id(value): _copied(value, double) for value in kept_by(module)})
 
 
 def kept_by(module: nn.Module) -> Iterator[torch.Tensor]:

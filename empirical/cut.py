@@ -80,9 +80,12 @@ def picked(output: Any, which: str | int | None) -> torch.Tensor:
         except (KeyError, IndexError, AttributeError, TypeError):
             raise ValueError(f"output={which!r} is not in what the module returns: {_said(output)}") from None
     if not isinstance(output, torch.Tensor):
-        raise ValueError(f"the module returns {_said(output)}: say with output= which tensor of it is meant")
+        raise ValueError(f"the module returns {_said(output)}: say with output= which tensor of it is meant, or wrap "
+                         "it in a module that returns that one")
     if not output.is_floating_point():
-        raise ValueError(f"the output must be real and floating, got {output.dtype}")
+        hint = ("torch.view_as_real of it is" if output.is_complex() else
+                "whole numbers (of argmax, say) have no slope: between=(None, NAME) measures what they are taken from")
+        raise ValueError(f"the output must be real and floating, got {output.dtype}: {hint}")
     return output
 
 

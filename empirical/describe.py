@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from empirical import graph
+from empirical.acting import Used, computed, only_computes
+from empirical.calibration import tracking
 from empirical.calls import like
+from empirical.checks import check_module
+from empirical.cut import picked
 from empirical.graph import Stage, Steps, Sum, Untraceable
-from empirical.jacobian import as_found, evaluating
+from empirical.jacobian import Output, as_found, evaluating
 from empirical.layers import Shape, layers_of, layers_of_call
 from empirical.sequential import altered
 from empirical.trace import traced
-from empirical.weights import Weights, tensors, weights
+from empirical.unwrapped import opened
+from empirical.weights import Weights, read, weights
 from rmt.checks import integer
 from rmt.networks.layers import Layer, Scale, UnsupportedStructure
 from rmt.networks.network import Network
@@ -67,7 +71,7 @@ class Description:
     warnings: tuple[str, ...]
 
 
-def describe(module: nn.Module, input_shape: int | Sequence[int]) -> Network:
+def describe(module: nn.Module, input_shape: int | Sequence[int], output: Output = None) -> Network:
     """Return the network that a module is, with weights read as they are: the named scheme that has their variance.
 
     Where no named scheme has it within its error, `gaussian(sigma_w)` or `uniform(sigma_w)` of the measured one.
@@ -80,34 +84,46 @@ def describe(module: nn.Module, input_shape: int | Sequence[int]) -> Network:
         Left as it is. Modules, functional calls, and residual blocks with a forward of their own are read.
     input_shape : int or tuple of int
         Of one input, channels first, without a batch axis.
+    output : str or int
+        Which output, where the module returns a mapping, a tuple or an object with attributes.
 
     Raises
     ------
     UnsupportedStructure
         If some part of it is no layer of rmt; the message names the part and the line that calls it.
     """
-    found = described(module, input_shape)
+    found = described(module, input_shape, output)
     for warning in found.warnings:
         warnings.warn(warning, stacklevel=2)
     return found.network
 
 
-def described(module: nn.Module, input_shape: int | Sequence[int]) -> Description:
+def described(module: nn.Module, input_shape: int | Sequence[int], output: Output = None) -> Description:
     """Return `describe`'s network with where its layers were read, its weights, and its warnings."""
     shape = sizes(input_shape)
-    rows = weights(module)
+    check_module(module)
+    module = tracking(opened(module)[0])
     with evaluating(module):
-        kept = [*tensors(module)]
-        known = {id(weight): row for row, (_, _, weight, _) in zip(rows, kept, strict=True)}
-        computed = {id(layer): row for row, (_, layer, _, _) in zip(rows, kept, strict=True)
-                    if parametrize.is_parametrized(layer, "weight")}
-        reader = _Reader({**known, **computed})
-        parts = tuple(reader.parts(_path(module, shape), shape))
+        used, rows = _acting(module, shape)
+        reader = _Reader(used, rows)
+        parts = tuple(reader.parts(_path(module, shape, output), shape))
     for part in parts:
         if part.layer is None:
             raise UnsupportedStructure(f"{part.at}: everything behind it is multiplied by zero")
     network = Network(shape, [cast(Layer, part.layer) for part in parts])
     return Description(network, parts, rows, tuple(reader.warnings()))
+
+
+def _acting(module: nn.Module, shape: Shape) -> tuple[tuple[Used, ...], tuple[Weights, ...]]:
+    """Return the weights that a forward uses, as they act, and what is known of them; of one that fails, as stored."""
+    try:
+        return read(module, _sample(module, shape))
+    except Exception:  # whatever a forward may raise: said where the module is traced
+        return read(module)
+
+
+def _sample(module: nn.Module, shape: Shape) -> torch.Tensor:
+    return torch.randn((1, *shape), generator=torch.Generator().manual_seed(0)).to(like(module))
 
 
 def sizes(input_shape: int | Sequence[int]) -> Shape:
@@ -116,22 +132,23 @@ def sizes(input_shape: int | Sequence[int]) -> Shape:
         input_shape if isinstance(input_shape, Sequence) else (input_shape,)))
 
 
-def _path(module: nn.Module, shape: Shape) -> Steps:
+def _path(module: nn.Module, shape: Shape, output: Output) -> Steps:
     """Return the stages of a module."""
-    x = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0)).to(like(module))
+    x = _sample(module, shape)
     with as_found(module, x):
         try:
-            path = traced(module, x).path(x)
-            if not _same(module, path, x):
-                raise Untraceable(f"{type(module).__name__} does something that its trace does not show (hooks, say)")
+            path = traced(module, x).path(x, output=output)
+            if not _same(lambda signal: picked(module(signal), output), path, x):
+                raise Untraceable(f"{type(module).__name__} does something that its trace does not show "
+                                  "(hooks, or torch.no_grad, say)")
             return path
-        except Untraceable as error:
+        except (Untraceable, NotImplementedError) as error:
             raise UnsupportedStructure(f"the module cannot be read: {error}") from None
         except RuntimeError as error:
             raise ValueError(f"input_shape {shape} does not fit the module: {str(error).splitlines()[0]}") from None
 
 
-def _same(module: nn.Module, path: Steps, x: torch.Tensor) -> bool:
+def _same(module: Callable[[torch.Tensor], torch.Tensor], path: Steps, x: torch.Tensor) -> bool:
     """Whether stages give the module's output and its derivative in a direction."""
     def pulled(run: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         leaf = x.clone().requires_grad_(True)
@@ -150,8 +167,10 @@ def _same(module: nn.Module, path: Steps, x: torch.Tensor) -> bool:
 class _Reader:
     """Reads stages as layers, and counts how often each weight is used."""
 
-    def __init__(self, rows: Mapping[int, Weights]) -> None:
-        self.rows = rows
+    def __init__(self, used: Sequence[Used], rows: Sequence[Weights]) -> None:
+        self.known: dict[tuple[torch.Size, float], list[tuple[Weights, torch.Tensor]]] = {}
+        for one, row in zip(used, rows, strict=True):
+            self.known.setdefault(_key(one.weight), []).append((row, one.weight))
         self.read: list[tuple[Weights, torch.Tensor]] = []
         self.uneven: list[str] = []
         self.shifted: list[str] = []
@@ -186,11 +205,11 @@ class _Reader:
     def _layers(self, stage: Stage, shape: Shape) -> list[Layer | None]:
         module = stage.module
         try:
-            if module is not None and not altered(module):
+            if module is not None and (not altered(module) or only_computes(module)):
                 row = None
                 if isinstance(module, nn.Linear | nn.Conv2d):
-                    row = self.rows.get(id(module)) or self.rows.get(id(module.weight)) or _row_of(module, stage.name)
-                    self.read.append((row, module.weight))
+                    row, weight = self._row(module, stage.name)
+                    self.read.append((row, weight))
                 if (spread := _spread(module)) > _SPREAD:
                     self.uneven.append(f"{stage.name} ({spread:.2g})")
                 if _shifts(module):
@@ -205,6 +224,15 @@ class _Reader:
             return found
         except ValueError as error:
             raise UnsupportedStructure(f"{stage.name}{_at(stage.where)}: {error}") from None
+
+    def _row(self, module: nn.Linear | nn.Conv2d, name: str) -> tuple[Weights, torch.Tensor]:
+        """Return what is known of the weight of a layer, and the weight as it acts."""
+        weight = computed(module).get("weight", module.weight)
+        alike = self.known.get(_key(weight), [])
+        same = [pair for pair in alike if pair[1] is weight] or [
+            (row, weight) for row, other in alike if torch.equal(other, weight)]
+        return same[0] if same else (replace(next(row for row in weights(module) if row.name == "weight"), name=name),
+                                     weight)
 
     def warnings(self) -> Iterator[str]:
         """Yield what the network leaves out."""
@@ -224,9 +252,9 @@ class _Reader:
                    "or taken as random")
 
 
-def _row_of(module: nn.Linear | nn.Conv2d, name: str) -> Weights:
-    """Return the row of a layer whose weight is computed anew at every call."""
-    return replace(next(row for row in weights(module) if row.name == "weight"), name=name)
+def _key(weight: torch.Tensor) -> tuple[torch.Size, float]:
+    """Return something that equal weights share, and others seldom."""
+    return weight.shape, float(weight.detach().flatten()[0]) if weight.numel() else 0.0
 
 
 def _shifts(module: nn.Module) -> bool:

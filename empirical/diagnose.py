@@ -19,7 +19,7 @@ from empirical.calibration import calibrated, untrained
 from empirical.calls import like, ran
 from empirical.cut import Between, part, picked
 from empirical.describe import Description, described, sizes
-from empirical.jacobian import Output, as_found, evaluating
+from empirical.jacobian import Output, as_found, cut_of, evaluating
 from empirical.matrix_free import SpectralDensity, spectral_density
 from empirical.singular_values import COARSE, Values, measured
 from empirical.weights import Weights, weights
@@ -176,11 +176,12 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
     tokens : int
         Inputs are whole numbers below this, as of a vocabulary; say with `between` what is behind the embedding.
     between, output
-        The part that is measured, as of `empirical.jacobian`. Described and predicted is the whole module.
+        The part that is measured, as of `empirical.jacobian`. Described and predicted is the whole module, up to that
+        output.
     """
     shape = sizes(input_shape)
     samples, generator = integer("samples", samples), torch.Generator().manual_seed(integer("seed", seed, 0))
-    description, prediction, obstacle = _predicted(module, shape) if tokens is None else (
+    description, prediction, obstacle = _predicted(module, shape, output) if tokens is None else (
         None, None, "the input is of tokens, and looking them up is no layer of rmt")
     with evaluating(module):
         many = _CALIBRATION if any(untrained(module)) else 0
@@ -196,7 +197,7 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
         body = anatomy(taken, x, between, output)
         values, density = _measured(taken, x, between, output, size, body, seed)
         logs = None if values is None else values.logs
-        whole = between is None and output is None
+        whole = between is None
         agreement = None
         if prediction is not None and values is not None and whole:
             agreement = replace(compare(prediction, values.logs[None]), censored=values.resolution[None])
@@ -205,7 +206,10 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
             notes += (f"batch normalizations without statistics were given those of {many} random inputs, on a copy",)
         if values is not None and values.underflow:
             notes += (f"its own forward underflows, and a copy in double precision was measured: {values.underflow}",)
-        found = Diagnosis(description.weights if description else weights(module), description, prediction, obstacle,
+        if logs is not None and not np.isfinite(logs).any() and (cut := cut_of(taken, x, between, output)):
+            notes += (cut,)
+            body = replace(body, detached=body.detached or body.dead, dead="")
+        found = Diagnosis(description.weights if description else weights(taken, x), description, prediction, obstacle,
                           size, logs, None if values is None else values.resolution,
                           values.whole if values is not None and values.unresolved.any() else "", density, agreement,
                           notes, body, whole)
@@ -219,10 +223,11 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
         return replace(found, advice=tuple(advice(found, again)))
 
 
-def _predicted(module: nn.Module, shape: tuple[int, ...]) -> tuple[Description | None, Prediction | None, str]:
+def _predicted(module: nn.Module, shape: tuple[int, ...],
+               output: Output) -> tuple[Description | None, Prediction | None, str]:
     """Return the description, the prediction, and what stands in the way of either."""
     try:
-        found = described(module, shape)
+        found = described(module, shape, output)
     except UnsupportedStructure as error:
         return None, None, str(error)
     try:

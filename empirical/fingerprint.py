@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from empirical.cut import picked
 from empirical.inputs import Array
 from empirical.modules import function_of
+from empirical.unwrapped import as_written
 from rmt.networks.activations import REGISTRY, ActivationFunction, LeakyReLU
 from rmt.networks.schemes import Scheme, scheme
 
@@ -98,12 +100,14 @@ def of_module(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, dev
 
 def _computed(module: nn.Module, x: torch.Tensor) -> list[bytes]:
     """Return a module's outputs, and the gradient of their sum with weights that differ."""
-    with torch.enable_grad(), torch.random.fork_rng([x.device] if x.is_cuda else []):
+    with torch.enable_grad(), torch.random.fork_rng([x.device] if x.is_cuda else []), as_written():
         torch.manual_seed(0)
         x = x.clone().requires_grad_()
-        y = module(x)
+        y = picked(module(x), None)
+        y = y if y.ndim else y[None]
         weights = torch.linspace(1, 2, y[0].numel(), dtype=y.dtype, device=y.device).reshape(y[0].shape)
-        (slope,) = torch.autograd.grad((y * weights).sum(), x, allow_unused=True)
+        total = (y * weights).sum()
+        (slope,) = torch.autograd.grad(total, x, allow_unused=True) if total.requires_grad else (None,)
     return [_rounded_tensor(y), b"" if slope is None else _rounded_tensor(slope)]
 
 

@@ -15,6 +15,7 @@ from torch import fx, nn
 
 from empirical import lines
 from empirical.calls import Batch, arguments, entry
+from empirical.cut import picked
 from empirical.functions import ELEMENTWISE, REARRANGING, as_module, called, in_place
 from empirical.sequential import altered, is_chain, is_leaf, leaves
 
@@ -85,11 +86,17 @@ class Graph:
         end = self._picked(output) if last is None else self._inside(last)[-1]
         if first is not None:
             reader = _Reader(self, values, reader.entered(first, self._inside(first)))
+        try:
+            picked(values[end], None)
+        except ValueError as error:
+            raise Untraceable(str(error)) from None
         return reader.path(end)
 
     def _start(self, x: Batch, wrt: str | None) -> fx.Node:
         key = entry(x, wrt)[0]
         free = [node for node in self.nodes if node.op == "placeholder" and node not in self.given]
+        if not free:
+            raise Untraceable("the output does not depend on the input")
         if key is None:
             return free[0]
         found = [node for node in free if node.target == key] or [
@@ -108,14 +115,18 @@ class Graph:
 
     def _picked(self, output: str | int | None) -> fx.Node:
         found = self.output
-        if output is not None and isinstance(found, fx.Node):  # a class that is called with its fields
-            found = {**dict(enumerate(found.args)), **found.kwargs}
+        if output is not None and isinstance(found, fx.Node) and isinstance(found.target, type):
+            # a class that is called with its fields
+            names = getattr(found.target, "__match_args__", ())
+            found = {**dict(enumerate(found.args)), **dict(zip(names, found.args, strict=False)), **found.kwargs}
+        elif isinstance(output, str) and hasattr(found, "_asdict"):
+            found = found._asdict()
         try:
             found = found if output is None else found[output]
         except (KeyError, IndexError, TypeError):
             raise Untraceable(f"output={output!r} is not seen in the trace") from None
         if not isinstance(found, fx.Node):
-            raise Untraceable("the output is no single tensor")
+            raise Untraceable("the output is no single tensor of the input's (output= says which of several)")
         return found
 
     def _values(self, x: Batch) -> dict[fx.Node, Any]:
@@ -126,6 +137,8 @@ class Graph:
         for node, value in zip(free, [*args, *named.values()], strict=False):
             values[node] = named.get(str(node.target), value)
         for node in self.nodes:
+            if node not in values and node.op == "placeholder":
+                raise Untraceable(f"its forward needs {node.target!s}, too, and one input is given")
             if node not in values:
                 values[node] = self.run(node, values)
         return values

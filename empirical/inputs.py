@@ -97,6 +97,8 @@ def array(x: ArrayLike, name: str | None = None) -> Array:
     values = np.array(x, dtype=float)
     if values.ndim < 2 or len(values) < 2:
         raise ValueError(f"x must be an array (samples, *shape) of two rows or more, got shape {values.shape}")
+    if not values.size:
+        raise ValueError(f"x must have entries in every row, got shape {values.shape}")
     if not np.all(np.isfinite(values)):
         raise ValueError("x must be finite, got NaN or inf")
     if np.any(np.all(values.reshape(len(values), -1) == 0, axis=1)):

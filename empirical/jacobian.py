@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from empirical import sequential, underflow
-from empirical.calibration import untrained
+from empirical import dependence, sequential, underflow
 from empirical.calls import Batch, arguments, each, entry, ran
+from empirical.checks import check
 from empirical.columns import by_columns, tall
 from empirical.cut import Between, Run, part, picked
 from empirical.underflow import Underflow
+from empirical.unwrapped import as_written, is_script, opened, scripted
 
 Output = str | int | None
 Function = Callable[[Batch, torch.Tensor], torch.Tensor]
@@ -34,7 +35,8 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
     Parameters
     ----------
     module : torch.nn.Module
-        Taken exactly as it is; neither its parameters, gradients, buffers nor mode change.
+        Taken exactly as it is; neither its parameters, gradients, buffers nor mode change. Wrappers (DataParallel,
+        averaged and compiled modules) are opened, checkpoints left out, TorchScript is differentiated as it is.
     x : tensor (batch, *input_shape), or mapping of names to such
         Inputs on the module's device, in single or double precision. Names are the keywords of the module's forward;
         if it has none of those, it is called with the mapping.
@@ -58,20 +60,31 @@ def jacobian(module: nn.Module, x: Batch, between: Between | None = None, output
         names the layer. `log_singular_values` has logarithms.
     MemoryError
         If the Jacobian itself is larger than `memory`; nothing was allocated.
+
+    Warns
+    -----
+    UserWarning
+        If all of a Jacobian is zero because autograd does not see that the output depends on x (detach, no_grad, round,
+        numpy); it names the line.
     """
     return formed(module, x, between, output, memory, wrt, beyond=False)
 
 
 def formed(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
-           memory: float | None = None, wrt: str | None = None, beyond: bool = True) -> torch.Tensor:
-    """Return what `jacobian` does; with `beyond` also where it leaves the range of floats, at either end."""
+           memory: float | None = None, wrt: str | None = None, beyond: bool = True,
+           warned: bool = False) -> torch.Tensor:
+    """Return what `jacobian` does.
+
+    With `beyond` also where it leaves the range of floats, at either end; `warned` without warnings of cuts.
+    """
+    module, between = opened(module, between)
     check(module, x, wrt, whole=between is None or between[0] is None)
     key, signals = entry(x, wrt)
-    with as_found(module, signals), part(module, between, wrt) as through:
+    with as_found(module, signals), part(module, between, wrt) as through, dependence.in_torch():
         run = detached(module)
 
         def one(sample: Batch, start: torch.Tensor) -> torch.Tensor:
-            return picked(through(run, each(sample, _alone), start[None])[1], output)[0].flatten()
+            return picked(through(run, each(sample, _alone), start[None])[1], output).flatten()
 
         samples = each(x, torch.Tensor.detach)
         rows, starts = None, signals.detach()
@@ -82,6 +95,8 @@ def formed(module: nn.Module, x: Batch, between: Between | None = None, output: 
                 [through(run, each(samples, lambda value, i=i: value[i : i + 1]), None)[0].detach().clone()
                  for i in range(len(signals))])
             rows = _rows(one, samples, starts, module, memory)
+        if not warned:
+            _warn_of_a_cut(rows, one, samples, starts)
         if beyond:
             return rows
         _finite(rows, module, x)
@@ -89,6 +104,26 @@ def formed(module: nn.Module, x: Batch, between: Between | None = None, output: 
             sample = each(samples, lambda value, i=int(i): value[i])
             _not_vanished(rows[i], module, each(sample, _alone), partial(one, sample), starts[i])
     return rows
+
+
+def cut_of(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
+           wrt: str | None = None) -> str:
+    """Return where autograd loses sight of the input, at the first sample; "" where the slopes are seen."""
+    module, between = opened(module, between)
+    sample, signals = each(x, lambda value: value[:1].detach()), entry(x, wrt)[1]
+    with as_found(module, signals), part(module, between, wrt) as through:
+        run = detached(module)
+        start = through(run, sample, None)[0].detach()
+        return dependence.cut(lambda leaf: picked(through(run, sample, leaf)[1], output), start)
+
+
+def _warn_of_a_cut(rows: torch.Tensor, one: Function, samples: Batch, starts: torch.Tensor) -> None:
+    """Warn where all of a Jacobian is zero because autograd does not see what the output depends on."""
+    zero = torch.nonzero(~rows.flatten(1).any(1)).flatten().tolist()
+    if rows.numel() and zero:
+        sample = each(samples, lambda value: value[zero[0]])
+        if said := dependence.cut(partial(one, sample), starts[zero[0]]):
+            warnings.warn(said, stacklevel=4)
 
 
 def _not_vanished(row: torch.Tensor, module: nn.Module, sample: Batch,
@@ -123,6 +158,8 @@ def _alone(value: torch.Tensor) -> torch.Tensor:
 def _forward(module: nn.Module, x: torch.Tensor, memory: float | None) -> torch.Tensor | None:
     """Return the Jacobian of a chain of matrices and diagonals, from its input on; None of anything else."""
     widest = max((part.out_features for part in module.modules() if isinstance(part, nn.Linear)), default=1)
+    if not sequential.begins_with_matrix(module):
+        widest = max(widest, x[0].numel())
     return sequential.product(module, x) if 3 * widest * x.nbytes <= memory_limit(x.device, memory) else None
 
 
@@ -133,16 +170,21 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     For modules whose samples depend on each other, as with batch normalization in training mode. Arguments and errors
     are those of `jacobian`.
     """
+    module, _ = opened(module)
     check(module, x, mixing=True)
-    with as_found(module, x):
-        state = _state(module)
+    with as_found(module, x), dependence.in_torch():
+        state, plain = _state(module), scripted(module)
 
         def whole(_: Batch, flat: torch.Tensor) -> torch.Tensor:
             own = {name: value.clone() for name, value in state.items()}  # statistics are written to
-            return picked(torch.func.functional_call(module, own, (flat.reshape(x.shape).clone(),)), output).flatten()
+            start = flat.reshape(x.shape).clone()
+            found = module(start) if plain else torch.func.functional_call(module, own, (start,))
+            return picked(found, output).flatten()
 
         flat = x.detach().reshape(1, -1)
-        row = _finite(_rows(whole, flat, flat, module, memory), module, x)[0]
+        rows = _finite(_rows(whole, flat, flat, module, memory), module, x)
+        _warn_of_a_cut(rows, whole, flat, flat)
+        row = rows[0]
         if row.numel() and row.abs().max() < underflow.smallest(row.dtype):
             _not_vanished(row, module, x, partial(whole, x), flat[0])
     return row
@@ -150,6 +192,8 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
 
 def detached(module: nn.Module) -> Run:
     """Return the module as a function of its inputs alone; they are copied, for it may work in place."""
+    if scripted(module):
+        return partial(ran, module)
     state = _state(module)
 
     def run(x: Batch) -> Any:
@@ -172,7 +216,8 @@ def _rows(one: Function, samples: Batch, starts: torch.Tensor, module: nn.Module
     needed = len(starts) * n_outputs * n_inputs * size
     if needed > limit:
         raise MemoryError(f"the Jacobian of {len(starts)} samples, {n_outputs} x {n_inputs}, takes {needed:.3g} bytes "
-                          f"of {limit:.3g} (memory=): fewer samples, or a part of the module with between=")
+                          f"of {limit:.3g} (memory=): fewer samples, a part of the module with between=, or "
+                          "empirical.spectral_density, which forms none")
     at_once = max(1, int((limit - needed) / (_WORKING * size * max(largest, n_inputs))))
     near = max(1, _NEAR // max(largest, n_inputs))
     group, chunk = max(1, min(at_once, near) // n_outputs), min(at_once, near, n_outputs)
@@ -197,7 +242,7 @@ def _together(one: Function, samples: Batch, starts: torch.Tensor, chunk: int) -
         return torch.as_tensor(torch.func.vmap(rows, randomness="different")(samples, starts))
     except RuntimeError:  # as of a GRU: raised again below where it is of the module's own
         return torch.stack([torch.autograd.functional.jacobian(
-            lambda at, i=i: one(each(samples, lambda value: value[i]), at), start) for i, start in enumerate(starts)])
+            partial(one, each(samples, lambda value, i=i: value[i])), start) for i, start in enumerate(starts)])
 
 
 def _sizes(one: Function, sample: Batch, start: torch.Tensor, module: nn.Module) -> tuple[int, int]:
@@ -209,8 +254,13 @@ def _sizes(one: Function, sample: Batch, start: torch.Tensor, module: nn.Module)
         kept.append(0 if tensor.data_ptr() in weights else tensor.numel())
         return tensor
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        n_outputs = one(sample, start.clone().requires_grad_(True)).numel()
+    with torch.enable_grad():
+        leaf = start.clone().requires_grad_(True)
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                n_outputs = one(sample, leaf).numel()
+        except RuntimeError:  # torch.func inside the module takes no such hooks; raised again if it is of its own
+            n_outputs = one(sample, leaf).numel()
     return n_outputs, max(n_outputs, *kept)
 
 
@@ -238,7 +288,8 @@ def _finite(rows: torch.Tensor, module: nn.Module, x: Batch) -> torch.Tensor:
         if isinstance(y, torch.Tensor) and not torch.isfinite(y).all():
             broken.append(names[child])
 
-    names = {child: name for name, child in module.named_modules() if not [*child.children()]}
+    names = {child: name for name, child in module.named_modules()
+             if not [*child.children()] and not is_script(child)}
     hooks = [child.register_forward_hook(see) for child in names]
     try:
         with as_found(module, entry(x)[1]):
@@ -257,15 +308,21 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
     Attention goes by its formula: of the fused kernels some have no forward derivative and none a batched one.
     """
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()]
+    kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()
+            if not is_script(part)]
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters() if parameter.is_leaf]
     devices = [x.device] if x.device.type == "cuda" else []
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
-            x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
+            x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH), as_written():
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:
+            for parameter, _ in gradients:  # a way back of a module's own may add to them
+                parameter.grad = None
             yield
         finally:
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
             for part, attributes, parameters, own in kept:  # a forward may set some
                 for now, before in ((part.__dict__, attributes), (part._parameters, parameters), (part._buffers, own)):
@@ -285,56 +342,3 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-def check(module: nn.Module, x: Batch, wrt: str | None = None, mixing: bool = False, whole: bool = True) -> None:
-    """Refuse inputs, and modules that have no per-sample Jacobian (unless samples may be mixed).
-
-    Integers, as of tokens, are inputs to a part of the module alone.
-    """
-    key, main = entry(x, wrt) if isinstance(x, Mapping) else (None, x)
-    _check_input("x" if key is None else f"x[{key!r}]", main, whole)
-    for name, value in x.items() if isinstance(x, Mapping) else ():
-        if name != key and (value.is_floating_point() or value.is_complex()):
-            _check_input(f"x[{name!r}]", value, False, 1)
-    check_module(module)
-    for name, child in module.named_modules():
-        if not mixing and isinstance(child, nn.modules.batchnorm._BatchNorm) and (
-                child.training or child.running_mean is None):
-            raise ValueError(f"{name or 'module'}: BatchNorm in training mode mixes the samples; call eval() first, or "
-                             "use empirical.batch_jacobian for the whole batch")
-    if names := list(untrained(module)):
-        warnings.warn(f"{', '.join(names)}: BatchNorm without statistics is the identity in evaluation mode; pass "
-                      "inputs in training mode first, or use empirical.measure, which calibrates a copy", stacklevel=4)
-
-
-def check_module(module: nn.Module) -> None:
-    """Refuse what is no module, or has parameters of which nothing can be computed here."""
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
-    for name, value in (*module.named_parameters(), *module.named_buffers()):
-        if nn.parameter.is_lazy(value):
-            raise ValueError(f"{name} has no shape yet: run the lazy module once")
-        if value.is_meta:
-            raise ValueError(f"{name} is on the meta device, without values: use to_empty(device=...), then draw")
-        if value.dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(f"{name} is of half precision ({value.dtype}): use module.float() or module.double()")
-        if value.is_complex():
-            raise ValueError(f"{name} is complex: only real modules have singular values here")
-        if not value.numel() and name.endswith("weight"):
-            raise ValueError(f"{name} has no entries: its shape is {tuple(value.shape)}")
-
-
-def _check_input(name: str, x: object, whole: bool, axes: int = 2) -> None:
-    integers = isinstance(x, torch.Tensor) and not x.is_floating_point() and not x.is_complex()
-    if not isinstance(x, torch.Tensor) or x.ndim < axes or not (
-            x.dtype in (torch.float32, torch.float64) or (integers and not whole)):
-        hint = "; from an embedding on, say between=(the submodule behind it, None)" if integers else ""
-        raise ValueError(f"{name} must be a tensor (batch, *input_shape) of real numbers in single or double "
-                         f"precision, got {_shape(x)}{hint}")
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got NaN or inf")
-
-
-def _shape(x: object) -> str:
-    return f"shape {tuple(x.shape)} of {x.dtype}" if isinstance(x, torch.Tensor) else repr(type(x))

@@ -22,7 +22,7 @@ from rmt.networks.schemes import Scheme
 
 Shape = tuple[int, ...]
 
-_KEPT = {"contiguous", "clone", "to", "float", "double"}
+_KEPT = {"pad", "contiguous", "clone", "to", "float", "double"}
 
 
 def _refused(what: str) -> UnsupportedStructure:

@@ -13,6 +13,7 @@ import torch
 from torch import fx
 
 _TRACE = str(Path(__file__).with_name("trace.py"))
+_HERE = str(Path(__file__).parent)
 _OTHERS = (str(Path(torch.__file__).parent), "<", _TRACE)
 _FRAME = re.compile(r'File "(.+)", line (\d+), in .*(?:\n\s*(.*\S))?')
 
@@ -23,6 +24,17 @@ def here() -> str:
     while frame is not None and frame.f_code.co_name != "_by_fx":
         file, line = frame.f_code.co_filename, frame.f_lineno
         if not file.startswith(_OTHERS):
+            return f"{file}:{line}: {linecache.getline(file, line).strip()}"
+        frame = frame.f_back
+    return ""
+
+
+def outside() -> str:
+    """Return the line of the user's own code that a call comes from, "" if there is none."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        if not file.startswith((*_OTHERS, _HERE)):
             return f"{file}:{line}: {linecache.getline(file, line).strip()}"
         frame = frame.f_back
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from empirical.calls import Batch, each, entry
+from empirical.checks import check
 from empirical.cut import Between, Part, part, picked
-from empirical.jacobian import Output, as_found, check, detached, memory_limit
+from empirical.dependence import in_torch
+from empirical.jacobian import Output, as_found, cut_of, detached, memory_limit
+from empirical.unwrapped import opened
 from rmt import plotting
 from rmt.checks import integer
 
@@ -28,6 +32,8 @@ Product = Callable[[torch.Tensor], torch.Tensor]  # of vectors in rows
 _POINTS = 201  # of the grid
 _CONVERGED = 1e-3  # of s: the largest residual of a Ritz value that is called converged
 _ISOLATED = 0.01  # of the distance to its neighbours: the residual of a Ritz value that is one value of s
+_ADJOINT = 0.1  # sqrt(eps), relative: how far <u, J v> and <J^T u, v> may be apart
+_ONCE = "J v needs a derivative that can be differentiated, and torch has none of this module"
 _TINY = float(np.finfo(np.float64).tiny)
 _ROUNDING = 10.0  # eps sqrt(n): vectors shorter than that, relative to the longest, are of rounding
 
@@ -119,9 +125,10 @@ def spectral_density(module: nn.Module | Sequence[nn.Module], x: Batch, *, probe
     rules: list[tuple[_Rule, ...]] = []
     shapes = set()
     for network in networks:
+        network, inside = opened(network, between)
         check(network, x, wrt, whole=between is None or between[0] is None)
         signals = entry(x, wrt)[1]
-        with as_found(network, signals), part(network, between, wrt) as through:
+        with as_found(network, signals), part(network, inside, wrt) as through, in_torch():
             for i in range(len(signals)):
                 sample = each(x, lambda value, i=i: value[i : i + 1].detach())
                 forward, back, shape, start = _products(network, through, sample, output)
@@ -129,6 +136,9 @@ def spectral_density(module: nn.Module | Sequence[nn.Module], x: Batch, *, probe
                 rules += _rules(forward, back, shape, start, probes, steps, generator)
     if len(shapes) != 1:
         raise ValueError(f"module and x must give one shape (outputs, inputs), got {sorted(shapes)}")
+    if not any(rule.nodes.any() for ladder in rules for rule in ladder[:1]) and (
+            said := cut_of(networks[0], x, between, output, wrt)):
+        warnings.warn(said, stacklevel=2)
     return _result(rules, len(networks), points, shape[1], min(shape), min(probes, *shape), min(steps, *shape), seed)
 
 
@@ -142,7 +152,7 @@ def _products(network: nn.Module, through: Part, sample: Batch,
     run = detached(network)
 
     def one(start: torch.Tensor) -> torch.Tensor:
-        return picked(through(run, sample, start)[1], output)[0].flatten()
+        return picked(through(run, sample, start)[1], output).flatten()
 
     def product(of: Callable[..., Any], shape: torch.Size) -> Product:
         def apply(vectors: torch.Tensor) -> torch.Tensor:
@@ -150,7 +160,7 @@ def _products(network: nn.Module, through: Part, sample: Batch,
             try:
                 (found,) = torch.func.vmap(of)(given)
             except RuntimeError:  # what torch cannot batch
-                with _differentiable_twice():
+                with torch.enable_grad(), _differentiable_twice():
                     found = torch.stack([of(vector)[0] for vector in given])
             if not torch.isfinite(found).all():
                 raise ValueError("a product with the Jacobian is not finite")
@@ -158,10 +168,45 @@ def _products(network: nn.Module, through: Part, sample: Batch,
         return apply
 
     start = through(run, sample, None)[0].detach().clone()
-    y, pull = torch.func.vjp(one, start)[:2]
-    with _differentiable_twice():
+    try:
+        y, pull = torch.func.vjp(one, start)[:2]
         push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(y))[1]
-    return product(push, start.shape), product(pull, y.shape), (y.numel(), start.numel()), start
+    except RuntimeError:  # what torch.func does not know, as TorchScript and derivatives of one's own
+        y, pull, push = _by_autograd(one, start)
+    forward, back = product(push, start.shape), product(pull, y.shape)
+    _check_transposed(forward, back, start.numel(), y)
+    return forward, back, (y.numel(), start.numel()), start
+
+
+def _check_transposed(forward: Product, back: Product, n_inputs: int, y: torch.Tensor) -> None:
+    """Raise where J v is not the transpose of J^T u: a derivative of one's own may be no function of u to torch."""
+    generator = torch.Generator().manual_seed(0)
+    v, u = (torch.randn(1, n, generator=generator, dtype=torch.float64).to(y) for n in (n_inputs, y.numel()))
+    ahead, pulled = forward(v).double(), back(u).double()
+    size = float(ahead.norm() * u.double().norm() + pulled.norm() * v.double().norm())
+    if abs(float((ahead * u).sum() - (pulled * v).sum())) > _ADJOINT * torch.finfo(y.dtype).eps ** 0.5 * size:
+        raise ValueError(_ONCE + " (empirical.jacobian forms the Jacobian without)")
+
+
+def _by_autograd(one: Product, start: torch.Tensor) -> tuple[torch.Tensor, Callable[..., Any], Callable[..., Any]]:
+    """Return the value at `start`, u -> (J^T u,) and v -> (J v,), of one evaluation."""
+    with torch.enable_grad():
+        leaf = start.clone().requires_grad_(True)
+        y = one(leaf)
+        y = y if y.requires_grad else y + 0 * leaf.sum()
+        u = torch.zeros_like(y, requires_grad=True)
+    with torch.enable_grad(), _differentiable_twice():
+        (pulled,) = torch.autograd.grad(y, leaf, u, create_graph=True, materialize_grads=True, allow_unused=True)
+
+    def back(vector: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(y, leaf, vector, retain_graph=True, materialize_grads=True, allow_unused=True)
+
+    def ahead(vector: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if not pulled.requires_grad:
+            return (torch.zeros_like(u),)
+        return torch.autograd.grad(pulled, u, vector, retain_graph=True, materialize_grads=True, allow_unused=True)
+
+    return y.detach(), back, ahead
 
 
 @contextmanager
@@ -170,8 +215,8 @@ def _differentiable_twice() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ValueError("J v needs a derivative that can be differentiated, and torch has none of this module: "
-                         f"{str(error).splitlines()[0]} (empirical.jacobian forms the Jacobian without)") from error
+        raise ValueError(f"{_ONCE}: {str(error).splitlines()[0]} (empirical.jacobian forms the Jacobian "
+                         "without)") from error
 
 
 def _rules(forward: Product, back: Product, shape: tuple[int, int], like: torch.Tensor, probes: int, steps: int,
@@ -188,6 +233,8 @@ def _rules(forward: Product, back: Product, shape: tuple[int, int], like: torch.
     parts = [_bidiagonal(forward, back, few, large, steps, _ROUNDING * eps * math.sqrt(large))
              for few in starts.split(max(1, int(limit // needed)))]
     alpha, beta = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+    if not (np.isfinite(alpha).all() and np.isfinite(beta).all()):
+        raise ValueError("the length of a product with the Jacobian overflows")
     beta[:, small - 1 :] = 0  # the space is whole
     ladders = (tuple(_rule(a, b, max(1, n * steps // 8), large * eps) for n in (8, 6, 4, 3, 2))
                for a, b in zip(alpha, beta, strict=True))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from empirical.inputs import Inputs, gaussian
 from empirical.measurement import Measurement, joined
@@ -76,6 +77,9 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
         own error.
     """
     draws = integer("draws", draws)
+    if isinstance(source, nn.Module):
+        raise TypeError("source must be an rmt.Network, or a function that makes a new module at every call, got the "
+                        f"module {type(source).__name__} itself: empirical.log_singular_values(module, x) measures one")
     if not isinstance(source, Network) and (not callable(source) or (store is not None and not label)):
         raise ValueError("source must be an rmt.Network, or a function returning a module (with label= if there is "
                          f"a store), got {source!r}")

@@ -100,8 +100,9 @@ class SpectrumMonitor:
             raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
         if (not isinstance(inputs, torch.Tensor) or inputs.ndim < 2 or not inputs.numel() or inputs.dtype not in _SNAP
                 or not torch.isfinite(inputs).all()):
+            got = f"shape {tuple(inputs.shape)} of {inputs.dtype}: " if isinstance(inputs, torch.Tensor) else ""
             raise ValueError("inputs must be a finite tensor (batch, *input_shape) of single or double precision, not "
-                             f"empty, got {inputs!r:.200}")
+                             f"empty, got {got}{inputs!r:.200}")
         if writer is not None and not callable(getattr(writer, "add_scalar", None)):
             raise TypeError(f"writer must have add_scalar(tag, value, step), got {writer!r}")
         self.module, self.inputs, self.every = module, inputs.detach().clone(), integer("every", every)

@@ -93,6 +93,8 @@ def _singular(block: Array, split: _Split) -> bool:
 
 def full_rank(block: Array, unit: float) -> list[Array]:
     """Return factors of full rank: what lies under the rounding of a block, `unit` relative, is an exact zero."""
+    if not np.all(np.isfinite(block)):
+        raise ValueError("a factor of the Jacobian has NaN or inf")
     left, values, right = np.linalg.svd(block, full_matrices=False)
     rank = int(np.sum(values > max(block.shape) * unit * values.max(initial=0.0)))
     return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
@@ -110,8 +112,8 @@ def _split(block: Array) -> _Split:
 
 def _times_q(factor: Array, split: _Split) -> Array:
     """Return the factor times Q."""
-    if split.tau.size == 0:
-        return np.empty((len(factor), 0))
+    if split.tau.size == 0 or len(factor) == 0:  # which LAPACK does not take
+        return np.empty((len(factor), split.tau.size))
     turned, _, _ = dormqr("R", "N", split.reflectors, split.tau, np.asfortranarray(factor[:, split.order]),
                           _PANEL * len(factor), overwrite_c=True)
     return np.asarray(turned[:, : split.tau.size])

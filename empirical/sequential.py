@@ -19,6 +19,9 @@ ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, 
               nn.Tanhshrink, nn.Softshrink, nn.Hardshrink)
 LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)  # one Jacobian at every sample
 
+_LOOKED_INTO = (nn.Sequential, nn.DataParallel, nn.parallel.DistributedDataParallel, nn.TransformerEncoder,
+                nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer, nn.Transformer)
+
 
 def product(module: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
     """Return the Jacobian at every sample (batch, inputs) as (batch, outputs, inputs), None where another module is in.
@@ -50,6 +53,13 @@ def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not altered(module)
 
 
+def begins_with_matrix(module: nn.Module) -> bool:
+    """Whether the first thing that a chain does to its input is a matrix."""
+    first = next((leaf for leaf in leaves(module) if not isinstance(leaf, nn.Identity)), None) if is_chain(
+        module) else None
+    return isinstance(first, nn.Linear)
+
+
 def leaves(module: nn.Sequential) -> Iterator[nn.Module]:
     """Yield the modules of a chain in order, those of chains inside it too."""
     for child in module:
@@ -61,9 +71,8 @@ def leaves(module: nn.Sequential) -> Iterator[nn.Module]:
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module is torch's own, or of ours that act on every entry alone: a stage that is not looked into."""
-    return type(module) in (Elementwise, Scaling) or (type(module).__module__.startswith("torch.nn") and not isinstance(
-        module, nn.Sequential | nn.TransformerEncoder | nn.TransformerEncoderLayer | nn.TransformerDecoder
-        | nn.TransformerDecoderLayer | nn.Transformer))
+    return type(module) in (Elementwise, Scaling) or isinstance(module, torch.jit.ScriptModule) or (
+        type(module).__module__.startswith("torch.nn") and not isinstance(module, _LOOKED_INTO))
 
 
 def altered(module: nn.Module) -> bool:

@@ -16,11 +16,12 @@ from empirical.apart import likely_apart
 from empirical.calls import Batch, each, entry
 from empirical.cut import Between
 from empirical.graph import Untraceable
-from empirical.jacobian import Output, as_found, formed, jacobian
+from empirical.jacobian import Output, as_found, formed
 from empirical.precision import in_double
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import TooLong, factors, product
 from empirical.underflow import Underflow, in_forward, smallest
+from empirical.unwrapped import opened
 from rmt.checks import number
 
 Array = NDArray[np.float64]
@@ -96,6 +97,7 @@ class Values(NamedTuple):
 def measured(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
              wrt: str | None = None, units: float = _UNITS, seconds: float = math.inf) -> Values:
     """Return `log_singular_values`, with what is known of their accuracy."""
+    module, between = opened(module, between)
     twin = in_double(module, x, wrt)
     if twin is None:
         return as_it_is(module, x, between, output, wrt, units, seconds)
@@ -130,8 +132,9 @@ def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output
 
     An SVD will do where every value is `units` of rounding of the largest, or more.
     """
+    module, between = opened(module, between)
     if between is None and output is None and isinstance(x, torch.Tensor) and likely_apart(module, x, units):
-        with suppress(TooLong, Untraceable):
+        with suppress(TooLong, Untraceable, MemoryError):
             return _by_chain(factors(module, x, seconds=seconds))
     j = formed(module, x, between, output, wrt=wrt)
     unit = float(torch.finfo(j.dtype).eps)
@@ -149,7 +152,7 @@ def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output
         return Values(logs, resolution, f"{error} (empirical.log_singular_values(..., seconds=math.inf) takes it)")
     except Exception as error:  # whatever a module may do when it is taken apart: it was measured whole
         if not inside:
-            jacobian(module, x, between, output, wrt=wrt)  # which raises unless its zeros are true
+            formed(module, x, between, output, wrt=wrt, beyond=False, warned=True)  # raises unless zeros are true
         return Values(logs, resolution, str(error) or type(error).__name__)
 
 

@@ -12,16 +12,18 @@ from torch.nn.utils import parametrize
 
 from empirical import graph, underflow
 from empirical.calls import Batch, each, entry, ran
+from empirical.checks import check
 from empirical.cost import chain_seconds
 from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
-from empirical.jacobian import Output, as_found, check, memory_limit
+from empirical.jacobian import Output, as_found, memory_limit
 from empirical.progress import announce, duration
 from empirical.qr_chain import full_rank
 from empirical.sequential import LINEAR, ONE_BY_ONE, POINTWISE, altered, slopes_of
 from empirical.trace import traced
 from empirical.underflow import Underflow, smallest
+from empirical.unwrapped import opened
 
 Array = NDArray[np.float64]
 _Kept = dict[tuple[nn.Module, torch.Size], Array]  # of linear modules, whose Jacobian is the same at every sample
@@ -53,6 +55,7 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
     Underflow
         If a signal is too small for its precision where a slope depends on it; the message names the layer.
     """
+    module, between = opened(module, between)
     check(module, x, wrt, whole=between is None or between[0] is None)
     signals = entry(x, wrt)[1]
     known = graph.chain(module) if between is None and output is None and x is signals else None
@@ -73,12 +76,12 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
             if len(path) == 1 and isinstance(path[0], Stage) and path[0].parts:
                 raise Untraceable(f"{path[0].name} reads what all the rest computes")
             with as_found(module, signals):
-                start, direction, pulled = product(module, sample, between, output, wrt)
+                start, direction, pulled, seen = product(module, sample, between, output, wrt)
             n_inputs = start.numel()
             if i == 0:
                 _in_time(module, path, start, len(signals), seconds)
             chain, _ = _through(path, start, kept)
-            if not _alike(chain, direction, pulled, _ALIKE[start.dtype]):
+            if not _alike(chain, direction, pulled, _ALIKE[start.dtype], smallest(start.dtype) if seen else 0.0):
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
             found.append(chain)
     return n_inputs, found
@@ -94,10 +97,11 @@ def _in_time(module: nn.Module, path: Steps, signal: torch.Tensor, samples: int,
 
 
 def product(module: nn.Module, sample: Batch, between: Between | None, output: Output,
-            wrt: str | None) -> tuple[torch.Tensor, Array, Array]:
+            wrt: str | None) -> tuple[torch.Tensor, Array, Array, bool]:
     """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian.
 
-    At one sample (batch axis of one), under `as_found`.
+    Last, whether autograd sees that the one depends on the other at all. At one sample (batch axis of one), under
+    `as_found`.
     """
     def run(at: Batch) -> object:
         return ran(module, at)
@@ -111,19 +115,24 @@ def product(module: nn.Module, sample: Batch, between: Between | None, output: O
         end = picked(through(run, sample, leaf)[1], output)
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(end.shape, dtype=torch.float64, generator=generator).to(end)
-        pulled = _backward(end, leaf, direction)
-    return start, _numpy(direction.flatten()), _numpy(pulled.flatten())
+        (pulled,) = torch.autograd.grad(end, leaf, direction, allow_unused=True) if end.requires_grad else (None,)
+    product = torch.zeros_like(start) if pulled is None else pulled
+    return start, _numpy(direction.flatten()), _numpy(product.flatten()), pulled is not None
 
 
-def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float) -> bool:
-    """Whether the product of the factors does to a direction what the module does."""
+def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float, tiny: float) -> bool:
+    """Whether the product of the factors does to a direction what the module does.
+
+    Where that leaves the range of its precision, `tiny`, the product must be of next to nothing, too.
+    """
     with np.errstate(all="ignore"):
         for factor in reversed(chain):
             direction = direction * factor if factor.ndim == 1 else direction @ factor
         if direction.shape != pulled.shape:
             return False
         off, size = float(np.linalg.norm(direction - pulled)), float(np.linalg.norm(pulled))
-    return off <= tolerance * size or not math.isfinite(size) or size < _SMALLEST
+    lost = size < _SMALLEST and bool(np.linalg.norm(direction) <= math.sqrt(tiny))
+    return off <= tolerance * size or not math.isfinite(size) or lost
 
 
 def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",
@@ -139,6 +148,7 @@ def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",
         if isinstance(stage, Sum):
             (a, left), (b, right) = (_through(branch, signal, kept, lost, unseen) for branch in stage.branches)
             size = signal.numel()
+            check_room(size, size, signal.device)
             more, signal = [multiplied(a, size) + multiplied(b, size)], left + right
             if underflow.largest(signal) * torch.finfo(signal.dtype).eps > smallest(signal.dtype):
                 unseen = []
@@ -178,6 +188,7 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
     if (plain and type(module) in ONE_BY_ONE) or (stage.function in ELEMENTWISE and out.shape == signal.shape):
         return [_numpy(_backward(out, leaf, torch.ones_like(out))).ravel()], out.detach()
     if stage.function in REARRANGING:
+        check_room(out.numel(), signal.numel(), signal.device)
         order = stage.call(torch.arange(signal.numel(), dtype=torch.float64).reshape(signal.shape))
         index = order.flatten().long().numpy()
         return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
@@ -200,10 +211,7 @@ def _backward(out: torch.Tensor, leaf: torch.Tensor, direction: torch.Tensor, ma
 
 def _rows(out: torch.Tensor, leaf: torch.Tensor) -> Array:
     """Return the Jacobian of what was just run, as many rows at once as fit."""
-    needed, limit = out.numel() * leaf.numel() * 8, memory_limit(leaf.device)
-    if needed > limit:
-        raise MemoryError(f"the Jacobian of one stage, {out.numel()} x {leaf.numel()}, takes {needed:.3g} bytes of "
-                          f"{limit:.3g}: use empirical.spectral_density, or a part of the module with between=")
+    check_room(out.numel(), leaf.numel(), leaf.device)
     found = np.empty((out.numel(), leaf.numel()))
     step = max(1, min(_AT_ONCE // max(out.numel(), leaf.numel()), out.numel()))
     for i in range(0, out.numel(), step):
@@ -214,6 +222,14 @@ def _rows(out: torch.Tensor, leaf: torch.Tensor) -> Array:
             pulled = torch.stack([_backward(out, leaf, row) for row in rows])
         found[i : i + step] = _numpy(pulled).reshape(len(rows), -1)
     return found
+
+
+def check_room(rows: int, columns: int, device: torch.device) -> None:
+    """Raise before a matrix of one stage is made that does not fit."""
+    needed, limit = rows * columns * 8, memory_limit(device)
+    if needed > limit:
+        raise MemoryError(f"the Jacobian of one stage, {rows} x {columns}, takes {needed:.3g} bytes of "
+                          f"{limit:.3g}: use empirical.spectral_density, or a part of the module with between=")
 
 
 def multiplied(chain: list[Array], n_inputs: int) -> Array:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 
+from empirical.checks import check_inputs
 from empirical.kept import Arrays
 from empirical.labelled import CLASSES, Images, tensors
 from empirical.training import drawn, sgd, step
@@ -35,6 +36,7 @@ def top_eigenvalue(module: nn.Module, x: torch.Tensor) -> float:
         As it is, and left so.
     x : tensor (batch, *input_shape)
     """
+    check_inputs(x)
     state = {name: value.detach() for name, value in module.named_parameters()}
     buffers = dict(module.named_buffers())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from empirical.calibration import calibrated, untrained
+from empirical.checks import check_module
+from empirical.copies import copied
 from empirical.fingerprint import of_module
 from empirical.inputs import Inputs
 from empirical.jacobian import as_found
@@ -21,6 +22,7 @@ from empirical.modules import build, torch_dtype
 from empirical.singular_values import as_it_is
 from empirical.threads import one_blas_thread
 from empirical.underflow import in_forward
+from empirical.unwrapped import as_written
 from rmt.networks.network import Network
 
 CALIBRATION = 2048  # inputs, or the whole data set if that is smaller
@@ -80,8 +82,8 @@ class Task:
                 torch.manual_seed(self.module_seed)
                 values, resolution, *_ = as_it_is(module, x)
                 before = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
-                with torch.no_grad():
-                    n_outputs = module(x).flatten(1).shape[1]
+                with torch.no_grad(), as_written():
+                    n_outputs = module(x[:1]).numel()
                 random = not torch.equal(before[0], torch.get_rng_state()) or (
                     before[1] is not None and not torch.equal(before[1], torch.cuda.get_rng_state(x.device)))
         return replace(self.answer(values, resolution, n_outputs, count, random), underflow=own)
@@ -119,6 +121,7 @@ class Task:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.source()
+            check_module(module)
             single = {value.dtype for value in module.parameters()} == {torch.float32}
             module = module.to(device=self.device, dtype=torch_dtype(self.dtype)).eval()
         return module, shape, single
@@ -126,6 +129,6 @@ class Task:
 
 def _own_forward(module: nn.Module, x: torch.Tensor) -> str:
     """Return where the module underflows in single precision, in which it came."""
-    single = copy.deepcopy(module).float()
+    single = copied(module).float()
     with as_found(single, x):
         return next(filter(None, (in_forward(single, x[i : i + 1].float()) for i in range(len(x)))), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import io
 import logging
@@ -20,7 +21,8 @@ from empirical import lines
 from empirical.calls import Batch, arguments
 from empirical.functions import called, in_place
 from empirical.graph import Graph, Untraceable
-from empirical.sequential import is_leaf
+from empirical.sequential import altered, is_leaf
+from empirical.unwrapped import is_script, passes_to
 
 
 def traced(module: nn.Module, x: Batch) -> Graph:
@@ -33,6 +35,10 @@ def traced(module: nn.Module, x: Batch) -> Graph:
     x : tensor or mapping
         One sample, batch axis of one.
     """
+    if is_script(module):
+        raise Untraceable("TorchScript has no forward in Python: use the module that it was made from")
+    if isinstance(x, torch.Tensor) and is_leaf(module) and not altered(module):  # as it is read inside another
+        module = nn.Sequential(module)
     args, named = arguments(module, x)
     with _ONE:
         try:
@@ -60,6 +66,8 @@ class _Tracer(fx.Tracer):
     def call_module(self, module: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != self._thread:
             return forward(*args, **kwargs)
+        if name := passes_to(module):  # whose own forward may scatter its input over devices
+            return module.get_submodule(name)(*args, **kwargs)
         return super().call_module(module, forward, args, kwargs)
 
     def getattr(self, name: str, value: Any, parameters: Any) -> Any:
@@ -124,10 +132,13 @@ def _quietly() -> Iterator[None]:
     fast, log = torch.backends.mha.get_fastpath_enabled(), logging.getLogger("torch.fx.experimental.symbolic_shapes")
     torch.backends.mha.set_fastpath_enabled(False)
     was, log.disabled = log.disabled, True
+    shown = vars(importlib.import_module("torch.export._trace"))
+    shown["print"] = lambda *_, **__: None  # the graph of what it cannot trace
     try:
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # where it prints what it had so far
             warnings.simplefilter("ignore")
             yield
     finally:
+        del shown["print"]
         torch.backends.mha.set_fastpath_enabled(fast)
         log.disabled = was

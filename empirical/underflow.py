@@ -82,7 +82,8 @@ def in_forward(module: nn.Module, sample: Batch) -> str:
 
     The caller puts back what the module keeps of this run.
     """
-    names = {child: name or "the module" for name, child in module.named_modules() if not [*child.children()]}
+    names = {child: name or "the module" for name, child in module.named_modules()
+             if not [*child.children()] and not isinstance(child, torch.jit.ScriptModule)}
     found: list[str] = []
 
     def see(child: nn.Module, args: tuple[Any, ...], y: Any) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.utils import parametrize
 
-from empirical.jacobian import check_module, evaluating
+from empirical.acting import Used, stored, used
+from empirical.calls import Batch
+from empirical.checks import check_inputs, check_module
+from empirical.jacobian import evaluating
+from empirical.unwrapped import opened
 from rmt.networks import schemes
 from rmt.networks.schemes import Scheme
 
@@ -26,8 +28,6 @@ _ODD = 8.0  # standard errors beyond which entries do not look drawn
 _SPIKE = 1.1  # largest singular value over the edge of the law, beyond its fluctuations
 _STEPS = 40  # of the power method, which finds a value that stands out, and never too large a one
 _ORTHOGONAL = 1e-4  # what W W^T may differ from a multiple of 1, in single precision
-
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 # What people call, by the kind of entries; of two with one variance the first, unless more layers have the other.
 _KNOWN: dict[str, tuple[Scheme, ...]] = {
@@ -121,14 +121,41 @@ def _formula(scheme: Scheme) -> str:
     return f"{number}/{fan}" if below == 1 else f"{number}/({below} {fan})"
 
 
-def weights(module: nn.Module) -> tuple[Weights, ...]:
-    """Return what is known of the weights of a module, a row per layer; of shared weights the first alone.
+def weights(module: nn.Module, x: Batch | None = None) -> tuple[Weights, ...]:
+    """Return what is known of the weights of a module as they act, a row per layer; of shared weights the first alone.
 
-    Linear layers, convolutions, attention's packed projections, and every other parameter of two axes or more.
+    Linear layers, convolutions, attention's packed projections, and every other parameter of two axes or more. What
+    hooks, parametrizations and pruning of torch make of parameters is read as a forward would have it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Left as it is; read in evaluation mode.
+    x : tensor (batch, *input_shape), or mapping of names to such, optional
+        With inputs, what one forward really used is read: weights that it computes from parameters (an equalised
+        learning rate's `F.linear(x, w * n**-0.5)`, say) as they act, and nothing of what did not run.
+
+    Returns
+    -------
+    tuple of Weights
+        In the order of the module's layers.
     """
+    return read(module, x)[1]
+
+
+def read(module: nn.Module, x: Batch | None = None) -> tuple[tuple[Used, ...], tuple[Weights, ...]]:
+    """Return the weights of a module as they act, and what is known of each."""
     check_module(module)
-    with evaluating(module):
-        found = [_row(name, layer, weight, bias) for name, layer, weight, bias in tensors(module)]
+    module, _ = opened(module)
+    if x is not None:
+        check_inputs(x)
+    with evaluating(module), torch.no_grad():
+        acting = tuple(stored(module)) if x is None else used(module, x)
+    return acting, _named([_row(one) for one in acting])
+
+
+def _named(found: list[Weights]) -> tuple[Weights, ...]:
+    """Give the rows their schemes."""
     left = {i for i, row in enumerate(found) if row.entries in _KNOWN and not row.odd}
     while left:  # the scheme that most layers have names them: a single one may be of many schemes' variance
         having = [(scheme, _of(scheme, found, left)) for schemes in _KNOWN.values() for scheme in schemes]
@@ -139,60 +166,35 @@ def weights(module: nn.Module) -> tuple[Weights, ...]:
     return tuple(found)
 
 
-def tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor, torch.Tensor | None]]:
-    """Yield (name, layer, weight, bias), each weight once."""
-    seen: dict[int, torch.Tensor] = {}  # held: what is computed anew would give its address away
-    for name, layer in module.named_modules():
-        if isinstance(layer, parametrize.ParametrizationList):
-            continue  # what is behind the weights, not they
-        own = [key for key, value in layer.named_parameters(recurse=False) if value.ndim == 2]
-        if isinstance(layer, _LAYERS):
-            own = ["weight"]
-        for key in own:
-            value = cast(torch.Tensor, getattr(layer, key))
-            if id(value) not in seen:
-                seen[id(value)] = value
-                bias = getattr(layer, key.replace("weight", "bias"), None) if "weight" in key else None
-                whole = name if key == "weight" and name else f"{name}.{key}".removeprefix(".")
-                yield whole, layer, value, bias if isinstance(bias, torch.Tensor) else None
-
-
-def _kind(layer: nn.Module, name: str) -> str:
-    """Return the type of a layer, as torch's documentation names it."""
-    if name.endswith("in_proj_weight"):
-        return "projections"  # packed: query, key and value
-    kinds = (*_LAYERS, nn.Embedding, nn.GRU, nn.LSTM, nn.RNN)
-    return next((kind.__name__ for kind in kinds if isinstance(layer, kind)), "parameter")
-
-
-def _row(name: str, layer: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None) -> Weights:
-    w = weight.detach().to("cpu", torch.float64).numpy()
+def _row(one: Used) -> Weights:
+    w, bias = one.weight.detach().to("cpu", torch.float64).numpy(), one.bias
     if not np.all(np.isfinite(w)):
-        raise ValueError(f"{name} has NaN or inf")
+        raise ValueError(f"{one.name} has NaN or inf")
     taps, fan_in = math.prod(w.shape[2:]), math.prod(w.shape[1:])
     torch_fans = fan_in, w.shape[0] * taps
-    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
-        fan_in = round(w.shape[0] // layer.groups * taps / math.prod(layer.stride)) or 1
+    if one.transposed is not None:
+        groups, steps = one.transposed
+        fan_in = round(w.shape[0] // groups * taps / steps) or 1
     square = float(np.mean(w**2))
     mean = float(np.mean(w))
-    if isinstance(layer, nn.Embedding):
+    if one.kind == "Embedding":
         fan_in = 1  # a row is looked up
-    entries, scheme = _entries(w, layer)
+    entries, scheme = _entries(w, one.transposed is not None)
     rows = w.reshape(w.shape[0], -1)
     permuted = entries in ("orthogonal", "delta") and np.count_nonzero(w) == min(w.shape[:2])
     kurtosis = float(np.mean((w - mean) ** 4) / np.var(w) ** 2) if np.var(w) > 1e-30 * square else 1.0
     std = math.sqrt(max(square - mean**2, 0.0))
     size = 0.0 if bias is None else float(bias.detach().to("cpu", torch.float64).square().mean().sqrt())
     odd = _odd(rows, mean, std, kurtosis) if entries in _KNOWN else "a permutation" if permuted else ""
-    return Weights(name, _kind(layer, name), w.shape, fan_in, torch_fans, mean, std / math.sqrt(w.size), std,
+    return Weights(one.name, one.kind, w.shape, fan_in, torch_fans, mean, std / math.sqrt(w.size), std,
                    std / 2 * math.sqrt(max(kurtosis - 1, 0.0) / w.size), entries, scheme, size, odd)
 
 
-def _entries(w: Array, layer: nn.Module) -> tuple[str, Scheme | None]:
+def _entries(w: Array, transposed: bool) -> tuple[str, Scheme | None]:
     """Return the kind of entries, and the scheme where the kind decides it."""
     if not w.any():
         return "zero", None
-    if w.ndim == 4 and not isinstance(layer, nn.modules.conv._ConvTransposeNd):
+    if w.ndim == 4 and not transposed:
         centre = w[:, :, (w.shape[2] - 1) // 2, (w.shape[3] - 1) // 2]
         if math.prod(w.shape[2:]) > 1 and np.count_nonzero(w) == np.count_nonzero(centre):
             gain = _gain(centre)

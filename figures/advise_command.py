@@ -45,8 +45,8 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
            as_json: bool, out: str | None) -> int:
     """Say what a model of your own is, predict and measure its Jacobian, and what to change.
 
-    MODEL is FILE.py:NAME, a function without arguments that returns a torch module. The file is run, as your own code
-    that it is. Weights are drawn under --seed.
+    MODEL is FILE.py:NAME, a function without arguments that returns a torch module, or a module. The file is run, as
+    your own code that it is. Weights are drawn under --seed.
 
     Example: rmt advise examples/model.py:make_model --input 3,16,16
     """
@@ -105,7 +105,7 @@ def _made(model: str, seed: int) -> nn.Module:
         raise ValueError(f"{file} has no function {name!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = make()
+        module = make if isinstance(make, nn.Module) else make()
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} must return a torch.nn.Module, got {type(module).__name__}")
     return module

@@ -107,7 +107,8 @@ class Conv2d(Weighted):
         if self.scheme.entries == "delta" and self.channels < shape[0]:
             raise ValueError(f"channels must be at least the input's {shape[0]} with init={str(self.scheme)!r}, "
                              f"got {self.channels}")
-        if self.padding_mode == "circular" and any(k > n for k, n in zip(self.kernel, shape[1:], strict=True)):
+        circle = self._pads and self.padding_mode == "circular"
+        if circle and any(k > n for k, n in zip(self.kernel, shape[1:], strict=True)):
             raise ValueError(f"kernel_size must be at most the input's {shape[1:]} on a circle, got {self.kernel_size}")
         if self.padding == "same":
             return (self.channels, *shape[1:])
@@ -151,7 +152,7 @@ class Conv2d(Weighted):
 
     def _check(self, shape: tuple[int, ...]) -> None:
         """Refuse what no law here describes."""
-        if self.padding_mode not in ("zeros", "circular"):
+        if self._pads and self.padding_mode not in ("zeros", "circular"):
             raise UnsupportedStructure(f"{self}: its padding repeats entries of the border; use "
                                        "padding_mode='circular' (or 'zeros', whose border effect is known)")
         same = self.padding == "same" or (all(k == 2 * int(self.padding) + 1 for k in self.kernel) and self.stride == 1)

@@ -10,9 +10,9 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from empirical.acting import stored
 from empirical.diagnose import diagnose
 from empirical.threads import one_blas_thread
-from empirical.weights import tensors
 from empirical.zoo import ZOO
 from figures.cli import cli
 
@@ -42,8 +42,8 @@ def test_every_model_of_the_zoo_ends_with_weights_a_spectrum_and_what_prevents_a
         warnings.simplefilter("error")
         found = diagnose(module, shape)
     layers = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
-    rows = zip(found.weights, tensors(module), strict=True)
-    listed = [row for row, (_, _, weight, _) in rows if id(weight) in layers]
+    rows = zip(found.weights, stored(module), strict=True)
+    listed = [row for row, one in rows if id(one.weight) in layers]
     assert len(listed) == len(layers)
     assert all(row.scheme is not None and row.odd == "" for row in listed)
     assert found.prediction is None
@@ -159,3 +159,19 @@ def test_a_dead_network_has_a_diagnosis():
                             "so",)
     assert not any("nan" in line for line in found.advice)
     assert np.isfinite(found.plot().get_ylim()).all()
+
+
+def test_a_module_where_a_function_that_makes_one_is_asked_for(tmp_path):
+    """Its weights are those that the file has drawn; a class of modules is such a function."""
+    (tmp_path / "model.py").write_text(
+        "import torch\nfrom torch import nn\ntorch.manual_seed(3)\nmodel = nn.Linear(5, 4)\n"
+        "class Net(nn.Linear):\n    def __init__(self):\n        super().__init__(5, 4)\n")
+    found = {}
+    for name in ("model", "Net"):
+        result = CliRunner().invoke(cli, ["advise", f"{tmp_path / 'model.py'}:{name}", "--input", "5", "--json"])
+        assert result.exit_code == 0
+        found[name] = json.loads(result.output)["weights"][0]["std"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        assert found["model"] == pytest.approx(float(nn.Linear(5, 4).weight.detach().double().std(correction=0)))
+    assert found["Net"] != found["model"]

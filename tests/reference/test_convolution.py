@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import empirical
+import rmt
 from empirical.calibration import calibrated
 from rmt import Activation, BatchNorm, Conv2d, Dense, Flatten, MarchenkoPastur, Network, Residual, predict
 from rmt.networks.convolution import _patches
@@ -144,3 +145,18 @@ def test_few_channels_spread_the_share_of_active_units():
         with torch.no_grad():
             shares.append(float((module[:5](x) > 0).double().mean()))
     assert np.std(shares) == pytest.approx(predicted, rel=0.22)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_the_mode_of_padding_is_nothing_where_nothing_is_padded(mode):
+    """A kernel of 1, or patches side by side; circular ones needed no input larger than the kernel."""
+    for options, shape in (({"kernel_size": 1}, (4, 5, 5)), ({"kernel_size": 2, "stride": 2, "padding": 0}, (4, 6, 6)),
+                           ({"kernel_size": 1, "padding": 0}, (4, 1, 1))):
+        found, plain = (predict(Network(shape, [Conv2d(8, padding_mode=one, **options)])) for one in (mode, "zeros"))
+        assert found.spectrum == plain.spectrum
+        module = torch.nn.Conv2d(4, 8, options["kernel_size"], options.get("stride", 1), padding_mode=mode)
+        assert predict(empirical.describe(module, shape)).condition_number > 1
+    with pytest.raises(rmt.networks.layers.UnsupportedStructure, match="repeats entries of the border"):
+        predict(Network((4, 5, 5), [Conv2d(8, 3, padding_mode="reflect")]))
+    with pytest.raises(ValueError, match="on a circle"):
+        Network((4, 2, 2), [Conv2d(8, 3, padding_mode="circular")])

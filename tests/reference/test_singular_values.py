@@ -11,6 +11,7 @@ from torch import nn
 
 from empirical import build, jacobian, log_singular_values, measure
 from empirical.inputs import array
+from empirical.qr_chain import chain_log_singular_values, full_rank
 from empirical.singular_values import measured
 from rmt import mlp
 
@@ -167,6 +168,40 @@ def test_zeros_of_what_repeats_and_is_averaged_are_exact(make, shape, rank, dtyp
     assert np.all(np.isfinite(got).sum(1) == rank)
     exact = np.linalg.svd(jacobian(module.double(), x.double()).numpy(), compute_uv=False)[:, :rank]
     assert_allclose(np.exp(got[:, :rank]), exact, rtol=1e-12 if dtype == torch.float64 else 1e-5)
+
+
+def some(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape)
+
+
+FACTORS = {
+    "zero in the middle": ([some(4, 5), np.zeros((4, 4)), some(3, 4)], 0),
+    "zero first": ([np.zeros((4, 5)), some(4, 4)], 0), "no rows": ([some(4, 5), np.empty((0, 4))], 0),
+    "through nothing": ([np.empty((0, 5)), np.empty((3, 0)), some(2, 3)], 0),
+    "no columns": ([np.empty((3, 0)), some(2, 3)], 0), "a dead diagonal": ([some(4, 5), np.zeros(4), some(4, 4)], 0),
+    "rank one": ([np.outer(some(4), some(5)), some(3, 4)], 1), "one row": ([some(1, 5), some(3, 1)], 1),
+    "one number": ([some(1, 1)], 1), "one entry alive": ([some(4, 5), np.eye(4)[0], some(4, 4)], 1),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_factors_of_any_rank_and_of_no_size_go_without_a_word_of_lapack(name, capfd):
+    chain, rank = FACTORS[name]
+    logs = chain_log_singular_values(chain, chain[0].shape[-1])
+    assert (len(logs), int(np.isfinite(logs).sum())) == (chain[0].shape[-1], rank)
+    if rank:
+        product = np.eye(len(logs))
+        for factor in chain:
+            product = factor @ product if factor.ndim == 2 else factor[:, None] * product
+        assert logs[0] == pytest.approx(np.log(np.linalg.norm(product)), abs=1e-12)
+    broken = [factor.copy() for factor in chain]
+    if broken[-1].size:
+        broken[-1].flat[0] = np.nan
+        with pytest.raises(ValueError, match="NaN or inf"):
+            chain_log_singular_values(broken, len(logs))
+        with pytest.raises(ValueError, match="NaN or inf"):
+            full_rank(np.atleast_2d(broken[-1]), 1e-16)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_all_dead_network_has_rank_zero():
