@@ -1,5 +1,6 @@
 """Time measuring: Jacobians, accurate values, how both grow, and a store that is read again."""
 
+import copy
 import tempfile
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ import torch
 import empirical
 import rmt
 from benchmarks.timing import best, ratio
+from empirical.zoo import vit
 
 Row = tuple[str, float, float, float]
 
@@ -59,6 +61,33 @@ def matrix_free_ratio() -> float:
                  lambda: np.linalg.svd(empirical.jacobian(module, x)[0].double().numpy(), compute_uv=False), 1)
 
 
+def _near(name: str) -> tuple[torch.nn.Module, torch.Tensor]:
+    """A module of single precision whose values lie within 1e-5 of the largest, and an input."""
+    layers: list[torch.nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if name == "dense":
+            for _ in range(30):
+                layers += [torch.nn.Linear(200, 200), torch.nn.Tanh()]
+                torch.nn.init.orthogonal_(layers[-2].weight)
+            return torch.nn.Sequential(*layers), 0.1 * torch.randn(1, 200)
+        if name == "convolutions":
+            layers = [torch.nn.Conv2d(3, 16, 3, padding=1)]
+            for _ in range(4):
+                layers += [torch.nn.GroupNorm(4, 16), torch.nn.SiLU(), torch.nn.Conv2d(16, 16, 3, padding=1)]
+            return torch.nn.Sequential(*layers), torch.randn(1, 3, 12, 12)
+        return vit(width=64, depth=2, heads=4).eval(), torch.randn(1, 3, 32, 32)
+
+
+def single_ratio(name: str) -> float:
+    """The values of a module of single precision over the Jacobian and SVD of its copy in double."""
+    module, x = _near(name)
+    double, twice = copy.deepcopy(module).double(), x.double()
+    empirical.log_singular_values(module, x)  # what torch loads once
+    return ratio(lambda: empirical.log_singular_values(module, x),
+                 lambda: np.linalg.svd(empirical.jacobian(double, twice).numpy(), compute_uv=False))
+
+
 def growth_ratio(small: tuple[int, int, int], large: tuple[int, int, int]) -> float:
     """How much longer one measurement (width, depth, draws) takes than another."""
     def run(width: int, depth: int, draws: int) -> None:
@@ -84,6 +113,9 @@ def rows() -> tuple[Row, ...]:
         ("Jacobian, N = 500, L = 10, batch 8, against its matrix products", jacobian_ratio(), 1.35, 1.1),
         ("accurate values against product + SVD, N = 500, L = 10", accurate_ratio(10), 6.0, 3.0),
         ("accurate values against product + SVD, N = 500, L = 50", accurate_ratio(50), 4.0, 2.0),
+        ("single precision against double's Jacobian + SVD: 30 dense layers", single_ratio("dense"), 3.0, 1.5),
+        ("the same, 4 x (GroupNorm, SiLU, 3 x 3 convolution)", single_ratio("convolutions"), 3.0, 1.5),
+        ("the same, a ViT of 2 blocks", single_ratio("vit"), 3.0, 1.5),
         ("matrix-free, 8 convolutions on 3 x 32 x 32, against Jacobian + SVD", matrix_free_ratio(), 0.1, 0.05),
         ("measuring N = 400 against N = 200, L = 10 (8 by its products)", growth_ratio(BASE, (400, 10, 4)), 9.0, 8.0),
         ("measuring L = 40 against L = 10, N = 200 (4 by its layers)", growth_ratio(BASE, (200, 40, 4)), 4.5, 4.0),

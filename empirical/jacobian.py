@@ -131,7 +131,9 @@ def _not_vanished(row: torch.Tensor, module: nn.Module, sample: Batch,
     """Raise if a Jacobian of next to nothing is so by underflow, of a signal or of its own product."""
     with as_found(module, start):
         said = underflow.in_forward(module, sample)
-    if said or row.any() or _reaches_when_scaled(one, start):
+    drawn = torch.get_rng_state()
+    reached = _reaches_when_scaled(one, start) and torch.equal(drawn, torch.get_rng_state())  # else with other masks
+    if said or row.any() or reached:
         said = said or f"the Jacobian underflows in {str(row.dtype).removeprefix('torch.')}, though no signal does"
         double = "module.double(), " if row.dtype == torch.float32 else ""
         raise Underflow(f"{said}: use {double}larger weights or inputs, or empirical.log_singular_values, "
@@ -313,9 +315,11 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
     gradients = [(parameter, parameter.grad) for parameter in module.parameters() if parameter.is_leaf]
     devices = [x.device] if x.device.type == "cuda" else []
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    slowly = torch._C._debug_only_are_vmap_fallback_warnings_enabled()  # torch says so of every batch that is none
     with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
             x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH), as_written():
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch._C._functorch._set_vmap_fallback_warning_enabled(False)
         try:
             for parameter, _ in gradients:  # a way back of a module's own may add to them
                 parameter.grad = None
@@ -324,6 +328,7 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
             for parameter, gradient in gradients:
                 parameter.grad = gradient
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+            torch._C._functorch._set_vmap_fallback_warning_enabled(slowly)
             for part, attributes, parameters, own in kept:  # a forward may set some
                 for now, before in ((part.__dict__, attributes), (part._parameters, parameters), (part._buffers, own)):
                     cast(dict[str, Any], now).clear()

@@ -59,7 +59,6 @@ def test_a_seed_decides_the_weights_and_a_copy_crosses_to_another_process(name):
 
 
 @pytest.mark.parametrize("name", ZOO)
-@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # attention under vmap
 @pytest.mark.filterwarnings("ignore:.*BatchNorm without statistics:UserWarning")
 def test_their_jacobian_is_that_of_finite_differences(name):
     module, x = small(name)

@@ -72,7 +72,6 @@ def test_they_are_those_of_double_precision(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit", "transformer_encoder"])
-@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*BatchNorm without statistics:UserWarning")
 @pytest.mark.filterwarnings("ignore:singular values under the resolution:UserWarning")
 def test_models_of_the_zoo(name):

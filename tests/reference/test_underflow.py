@@ -288,3 +288,11 @@ def test_a_built_network_of_kinds_that_do_not_mind_is_measured():
     network = Network(12, [part for _ in range(40) for part in (L.Dense(12, SMALL), L.Activation("tanh"))])
     assert np.isfinite(right_in_double(build(network, 0, dtype="float32"), at())).all()
     assert batch_jacobian(build(mlp([12, 12], "relu"), 0), at(DOUBLE)).any()
+
+
+def test_a_sample_of_which_a_dropout_keeps_nothing_is_a_true_zero():
+    module = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.95), nn.Linear(5, 4)).double().train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = jacobian(module, at(DOUBLE, 4, 8))
+    assert not found.flatten(1).any(1).all()
