@@ -56,10 +56,10 @@ def advice(found: Diagnosis, again: Again) -> Iterator[str]:
         return
     numbers, depth = found.numbers, max(1, len(layers_of(found)))
     factor = math.exp(min(numbers.log_growth, 700.0))
-    if numbers.grows(depth):
+    if found.judged and numbers.grows(depth):
         counted = f" over {depth} layers of weights" if countable(found) else ""
         means = found.anatomy.averaging
-        averaged = f", beside what averages over places do ({means:.3g})" if means < 1 else ""
+        averaged = f", beside what averages over places do ({means:.3g})" if means is not None and means < 1 else ""
         yield (f"squared gradients {'grow' if numbers.log_growth > 0 else 'shrink'} by a factor of {factor:.3g}"
                f"{counted}{averaged}{_scaled(found, again, depth)}")
     dead = _lost(found)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from empirical.calls import ran
@@ -35,8 +36,9 @@ class Anatomy:
         Behind which submodule no slope is left, so that the Jacobian is zero; "" where some is.
     parameters : frozenset of str
         The names of the parameters that act in it, where autograd shows them.
-    averaging : float
-        By what averages over places alone multiply a squared gradient: 1/T for one over T places.
+    averaging : float or None
+        By what averages over places alone multiply a squared gradient: 1/T for one over T places; None where there are
+        some in a module that cannot be read.
     rank : int or None
         What the narrowest place and the normalizations leave of the directions of the input; None where the module
         cannot be read.
@@ -45,20 +47,21 @@ class Anatomy:
     detached: str
     dead: str
     parameters: frozenset[str]
-    averaging: float
+    averaging: float | None
     rank: int | None
 
 
 def anatomy(module: nn.Module, x: torch.Tensor, between: Between | None = None, output: Output = None) -> Anatomy:
     """Return what is known of a part of a module at some samples (batch, *input_shape); the module is left as it is."""
     detached, dead, parameters = _alive(module, x, between, output)
+    averaging: float | None
     try:
         with as_found(module, x):
             path = traced(module, x[:1]).path(x[:1].clone(), between, output)
             start = _start(module, x[:1], between)
             averaging, rank = _taken(path, start)
     except Exception:  # it cannot be read, or does not run so: nothing is claimed
-        averaging, rank = 1.0, None
+        averaging, rank = None if _averages(module, x) else 1.0, None
     return Anatomy(detached, dead, parameters, averaging, rank)
 
 
@@ -149,6 +152,25 @@ def _taken(path: Steps, signal: torch.Tensor) -> tuple[float, int | None]:
                 lost += removed or 0
         rank = min(rank, signal.numel())
     return averaging, max(0, rank - lost) if known else None
+
+
+class _Averages(TorchFunctionMode):
+    """Notes calls that average entries away; those that keep their axis belong to normalizations."""
+
+    seen = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        name = getattr(function, "__name__", "")
+        fewer = name == "mean" and isinstance(found, torch.Tensor) and 0 < found.ndim < args[0].ndim
+        self.seen |= fewer or "avg_pool" in name
+        return found
+
+
+def _averages(module: nn.Module, x: torch.Tensor) -> bool:
+    with as_found(module, x), _Averages() as averages:
+        ran(module, x)
+    return averages.seen
 
 
 def _square(step: Stage, signal: torch.Tensor) -> float:

@@ -127,9 +127,14 @@ class Diagnosis:
                 "gradient_growth": growth}
 
     @property
+    def judged(self) -> bool:
+        """Whether the growth of gradients says something of the weights: what averages alone do to it is known."""
+        return self.anatomy.averaging is not None
+
+    @property
     def numbers(self) -> Numbers:
         """What advice looks at; no spread where values are not resolved."""
-        growth = float(self.summary["gradient_growth"]) / self.anatomy.averaging
+        growth = float(self.summary["gradient_growth"]) / (self.anatomy.averaging or 1.0)
         log_growth = math.log(growth) if growth > 0 else -math.inf
         if self.log_singular_values is not None:
             logs = self.log_singular_values[np.isfinite(self.log_singular_values)]

@@ -153,7 +153,7 @@ def _text(found: Diagnosis) -> str:
         if key != "unresolved" or value:
             shown = "not resolved" if value is None and found.unresolved else _cell(key, value)
             lines.append(f"{_NAMES[key]:18} {shown:>14} {_cell(key, predicted.get(key)):>14}".rstrip())
-    if found.anatomy.averaging < 1:
+    if found.anatomy.averaging is not None and found.anatomy.averaging < 1:
         lines.append(f"{'by averages alone':18} {found.anatomy.averaging:14.4g}")
     if found.unresolved:
         assert found.log_resolution is not None
@@ -168,6 +168,8 @@ def _text(found: Diagnosis) -> str:
 
 def _nothing(found: Diagnosis) -> str:
     """Return what is true where nothing is advised."""
+    if not found.judged:
+        return "the module averages over places and cannot be read: what of its gradient growth that is, is not known"
     if found.unresolved:
         return "gradients neither grow nor vanish; of the values that are not resolved nothing is known"
     return "nothing to change: gradients neither grow nor vanish"

@@ -99,6 +99,26 @@ def test_what_an_average_does_alone_is_no_vanishing_gradient(pool):
     assert not growth(found)
 
 
+class Guarded(nn.Module):
+    """Averages over tokens, and cannot be read; or normalizes by hand."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.linear, self.kept = nn.Linear(12, 12), kept
+
+    def forward(self, x):
+        if x.sum().item() > 1e9:
+            raise ValueError("too large")
+        return self.linear(x) - x.mean(1, keepdim=True) if self.kept else self.linear(x).mean(1)
+
+
+def test_an_average_that_is_not_read_ends_what_is_said_of_growth():
+    found = diagnose(Guarded(False), (64, 12))
+    assert found.anatomy.averaging is None
+    assert not growth(found)
+    assert diagnose(Guarded(True), (64, 12)).anatomy.averaging == 1
+
+
 def test_an_average_inside_a_normalization_of_ones_own_is_none():
     class Own(nn.Module):
         def forward(self, x):
