@@ -23,6 +23,9 @@ from empirical.unwrapped import as_written, is_script, opened, scripted
 Output = str | int | None
 Function = Callable[[Batch, torch.Tensor], torch.Tensor]
 
+# Whether torch warns of what it cannot batch; names that a version of torch may not have.
+_SAYS_SLOW: Callable[[], bool] = getattr(torch._C, "_debug_only_are_vmap_fallback_warnings_enabled", lambda: False)
+_SAY_SLOW: Callable[[bool], None] = getattr(torch._C._functorch, "_set_vmap_fallback_warning_enabled", lambda _: None)
 _WORKING = 8  # numbers in flight for a row of the Jacobian and an entry of the largest activation
 _NEAR = 2**19  # numbers in flight that a processor has at hand: more rows at once are slower
 _SHARE = 0.5  # of the free memory
@@ -315,11 +318,11 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
     gradients = [(parameter, parameter.grad) for parameter in module.parameters() if parameter.is_leaf]
     devices = [x.device] if x.device.type == "cuda" else []
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    slowly = torch._C._debug_only_are_vmap_fallback_warnings_enabled()  # torch says so of every batch that is none
+    slowly = _SAYS_SLOW()
     with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
             x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH), as_written():
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        torch._C._functorch._set_vmap_fallback_warning_enabled(False)
+        _SAY_SLOW(False)
         try:
             for parameter, _ in gradients:  # a way back of a module's own may add to them
                 parameter.grad = None
@@ -328,7 +331,7 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
             for parameter, gradient in gradients:
                 parameter.grad = gradient
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-            torch._C._functorch._set_vmap_fallback_warning_enabled(slowly)
+            _SAY_SLOW(slowly)
             for part, attributes, parameters, own in kept:  # a forward may set some
                 for now, before in ((part.__dict__, attributes), (part._parameters, parameters), (part._buffers, own)):
                     cast(dict[str, Any], now).clear()
