@@ -12,49 +12,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
-from torch import nn
 
-from empirical import lines
-from empirical.diagnose import Diagnosis, diagnose
-from empirical.threads import one_blas_thread
-from empirical.weights import table as weights_table
-from figures import style
-from figures.options import DONE, PICTURES, check_out, json_number, save, shared
+from figures.options import DONE, PICTURES, check_out, json_number, save
+from rmt.checks import integer
 from rmt.text import exp_text
+
+if TYPE_CHECKING:  # what is wrong with the arguments is said before torch is loaded
+    from torch import nn
+
+    from empirical.diagnose import Diagnosis
 
 _NAMES = {"log_largest_s": "largest s", "log_median_s": "median s", "log_smallest_s": "smallest s",
           "mass_at_zero": "mass at zero", "unresolved": "not resolved", "gradient_growth": "gradient growth"}
 _WIDTH = 80
 
 
-@click.command()
-@click.argument("model")
-@click.option("--input", "shape", required=True, help="Shape of one input, as 3,32,32.")
-@click.option("--samples", type=click.IntRange(1, 1000), default=2, show_default=True, help="Random inputs.")
-@click.option("--tokens", type=click.IntRange(1), help="Inputs are whole numbers below this; needs --between.")
-@click.option("--between", help="Measure from the input of one submodule to the output of another: NAME,NAME; either "
-              "may be empty.")
-@click.option("--output", help="Which of several outputs.")
-@shared
-@click.option("--out", help="Draw what was measured into this file (.svg, .png or .pdf).")
 def advise(model: str, shape: str, samples: int, tokens: int | None, between: str | None, output: str | None, seed: int,
            as_json: bool, out: str | None) -> int:
-    """Say what a model of your own is, predict and measure its Jacobian, and what to change.
-
-    MODEL is FILE.py:NAME, a function without arguments that returns a torch module, or a module. The file is run, as
-    your own code that it is. Weights are drawn under --seed.
-
-    Example: rmt advise examples/model.py:make_model --input 3,16,16
-    """
+    """Say what a model of your own is, predict and measure its Jacobian, and what to change."""
     check_out(out, PICTURES)
     sizes = _sizes(shape)
     ends = _ends(between)
+    integer("seed", seed, 0)
+    file, name = _place(model)
+    from empirical.diagnose import diagnose
+    from empirical.threads import one_blas_thread
+    from figures import style
+
     with _of_ones_own(model):
-        module = _made(model, seed)
+        module = _made(file, name, seed)
     with _of_ones_own(model), one_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the text
         found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
@@ -90,19 +79,29 @@ def _of_ones_own(model: str) -> Iterator[None]:
     except (ValueError, ArithmeticError, MemoryError):
         raise
     except Exception as error:
+        from empirical import lines
+
         where = lines.of_error(error)
         raise ValueError(f"{model}: {type(error).__name__}: {error}{f' ({where})' if where else ''}") from error
 
 
-def _made(model: str, seed: int) -> nn.Module:
-    """Run the user's file and return the module that the named function makes."""
+def _place(model: str) -> tuple[Path, str]:
+    """Return the file and the name of FILE.py:NAME."""
     file, _, name = model.rpartition(":")
     path = Path(file)
     if not name.isidentifier() or path.suffix != ".py" or not path.is_file():
         raise ValueError(f"MODEL must be FILE.py:NAME of a file that is there, got {model!r}")
+    return path, name
+
+
+def _made(path: Path, name: str, seed: int) -> nn.Module:
+    """Run the user's file and return the module that the named function makes."""
+    import torch
+    from torch import nn
+
     make = getattr(_loaded(path), name, None)
     if not callable(make):
-        raise ValueError(f"{file} has no function {name!r}")
+        raise ValueError(f"{path} has no function {name!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = make if isinstance(make, nn.Module) else make()
@@ -141,6 +140,8 @@ def _content(found: Diagnosis) -> dict[str, Any]:
 
 
 def _text(found: Diagnosis) -> str:
+    from empirical.weights import table as weights_table
+
     lines = [weights_table(found.weights), "", f"Jacobian: {found.shape[0]} outputs, {found.shape[1]} inputs"]
     if found.description is not None:
         lines.append(_wrapped(f"network: {found.description.network}"))

@@ -10,11 +10,10 @@ import click
 import numpy as np
 
 from empirical.study import Axis, axis, spaced
-from figures import phase as diagrams
-from figures import style
-from figures.options import DONE, PICTURES, check_out, json_number, save, save_table, shared
+from figures.options import DONE, PICTURES, check_out, json_number, save, save_table
 from figures.tables import FORMATS, Cell, Column, Table
 from rmt import plotting
+from rmt.checks import integer
 from rmt.networks import activations
 from rmt.networks.meanfield import CriticalPoint, NoFixedPoint, PhaseDiagram, critical_point
 
@@ -32,22 +31,15 @@ def _axis(key: str, text: str, open_low: bool = False) -> Axis:
     return axis(key, value, open_low=open_low)
 
 
-@click.command()
-@click.option("--activation", default="tanh", show_default=True, help="Activation, as leaky_relu(0.2).")
-@click.option("--sigma-w", default="0.5,3,26", show_default=True, help="Weight scale: from, to, how many.")
-@click.option("--bias-std", default="0,1,11", show_default=True, help="Bias: from, to, how many.")
-@shared
-@click.option("--out", help="Draw the diagram (.svg, .png, .pdf), or write it as a table (.csv, .md, .tex, .html).")
 def phase(activation: str, sigma_w: str, bias_std: str, seed: int, as_json: bool, out: str | None) -> int:
-    """Map where a deep network is ordered, critical or chaotic (no randomness: --seed has no effect).
-
-    sigma_w^2 is the variance of a weight times fan_in. The trainable depth (picture, table and JSON) is 6 xi_c.
-
-    Example: rmt phase --activation tanh --sigma-w 0.5,3,26 --bias-std 0,1,11 --out phase.png
-    """
+    """Map where a deep network is ordered, critical or chaotic."""
     check_out(out, (*PICTURES, *FORMATS))
     activations.activation(activation)
+    integer("seed", seed, 0)
     axes = spaced(_axis("sigma_w", sigma_w, open_low=True)), spaced(_axis("bias_std", bias_std))
+    from figures import phase as diagrams
+    from figures import style
+
     found = diagrams.diagram(activation, *axes)
     points = [_critical(activation, b) for b in found.bias_std.tolist()]
     click.echo(json.dumps(_content(found, points), indent=None) if as_json else _map(found, points))

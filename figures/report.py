@@ -24,7 +24,8 @@ from rmt.text import exp_text
 
 _COLUMNS = (
     Column("scheme", "scheme"), Column("activation", "activation"), Column("depth", "depth"),
-    Column("inputs", "inputs"), Column("bias_std", "bias std"), Column("blocks", "blocks"),
+    Column("inputs", "inputs"), Column("bias_std", "bias std"), Column("activate_last", "last activation"),
+    Column("blocks", "blocks"),
     Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
     Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "discrepancy"),
     Column("interval_low", "from"), Column("interval_high", "to (95 %)"), Column("raw_discrepancy", "raw"),
@@ -34,6 +35,7 @@ _COLUMNS = (
     Column("condition_number_predicted", "cond. number, theory"),
     Column("condition_number_measured", "cond. number, measured"),
 )
+_USUAL = {"bias_std": 0.0, "activate_last": True, "blocks": ""}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class RowResult:
         row = self.row
         text = f"{row.init}-{row.activation}-{row.depth}-{row.width}-{row.inputs}-{row.draws}"
         text += f"-bias {row.bias_std!r}" if row.bias_std else ""
+        text += "" if row.activate_last else "-last linear"
         text += f"-{row.blocks}" if row.blocks else ""
         return "".join(c if c.isalnum() or c == "-" else "_" for c in text)
 
@@ -68,7 +71,8 @@ def row_result(row: Row, measurement: Measurement) -> RowResult:
         result.log_edges, result.log_condition_number, result.mass_at_zero, result.interval)
     regime = prediction.finite_width.regime
     cells: tuple[Cell, ...] = (
-        row.init, row.activation, row.depth, row.inputs, row.bias_std, row.blocks, row.width,
+        row.init, row.activation, row.depth, row.inputs, row.bias_std, "yes" if row.activate_last else "no", row.blocks,
+        row.width,
         _count(measurement.networks, row.draws), row.seed,
         result.verdict, str(regime), result.discrepancy, low, high, result.raw_discrepancy,
         "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
@@ -103,9 +107,12 @@ def _picture(result: Agreement, row: Row) -> str:
 
 
 def summary(results: Sequence[RowResult]) -> Table:
-    """Return the summary table: a row per (scheme, activation, depth, inputs); biases and blocks if there are any."""
+    """Return the summary table: a row per (scheme, activation, depth, inputs).
+
+    Biases, blocks and whether the activation follows the last layer are columns where they are not what they usually are.
+    """
     shown = [i for i, column in enumerate(_COLUMNS)
-             if column.key not in ("bias_std", "blocks") or any(getattr(result.row, column.key) for result in results)]
+             if column.key not in _USUAL or any(getattr(r.row, column.key) != _USUAL[column.key] for r in results)]
     return Table(tuple(_COLUMNS[i] for i in shown), tuple(tuple(r.cells[i] for i in shown) for r in results))
 
 

@@ -8,10 +8,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from rmt.agreement import Agreement
+    from rmt.agreement import Agreement
 
 Cell = str | int | float  # a bool is an int
 
