@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, groupby
 
 import numpy as np
@@ -21,6 +22,7 @@ from rmt.networks.network import Network
 from rmt.networks.normalization import BatchNorm, LayerNorm, RMSNorm
 from rmt.networks.sequence import Step, append, every, steps
 from rmt.networks.signal import Border, Signal
+from rmt.networks.verdict import Verdict, verdict
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
 _LONGEST = 44  # name of a layer in the table
@@ -111,6 +113,13 @@ class Prediction:
     def condition_number(self) -> float:
         """Ratio of the edges of the law; infinite at a hard edge."""
         return self.spectrum.condition_number
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Vanishing, exploding, ill-conditioned, isometric or balanced, and the figures that say so."""
+        network = self.network
+        return verdict(self.spectrum, self.log_gradient_growth, _weights(network.layers), network.n_inputs,
+                       network.n_outputs)
 
     def table(self) -> str:
         """Return the rows per layer as text."""
@@ -231,6 +240,11 @@ def _acting(i: int, layer: Layer, training: bool) -> Layer:
         return layer.trained() if training else layer.evaluated()
     except UnsupportedStructure as error:
         raise UnsupportedStructure(f"layers[{i}]: {error}") from None
+
+
+def _weights(layers: Sequence[Layer]) -> int:
+    """Return the number of layers with weights, those inside blocks among them."""
+    return sum(_weights(layer.inside) if layer.inside else int(layer.mixes) for layer in layers)
 
 
 def _listed(places: list[str]) -> str:
