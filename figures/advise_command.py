@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from figures.options import DONE, PICTURES, check_out, json_number, save
+from figures.terminal import say
 from rmt.checks import integer
 from rmt.text import exp_text
 
@@ -48,7 +49,10 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
         warnings.simplefilter("ignore")  # what they say is in the text
         found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
                          output=int(output) if output and output.isdecimal() else output)
-    click.echo(json.dumps(_content(found), indent=2) if as_json else _text(found))
+    if as_json:
+        click.echo(json.dumps(_content(found), indent=2))
+    else:
+        say(_text(found))
     if out:
         style.use()
         save(found.plot(), out)

@@ -12,6 +12,7 @@ from empirical.workers import workers
 from figures import catalogue
 from figures.options import DONE, SIZES, records, resumable
 from figures.tables import plain
+from figures.terminal import say
 from rmt.checks import choice, integer
 
 
@@ -34,7 +35,7 @@ def figures(name: str, out: str, size: str, device: str, data: str | None, seed:
             if as_json:
                 click.echo(json.dumps({"name": one, "reading": made.reading, "rows": records(made.table)}))
             else:
-                click.echo(f"{one}: {made.reading}")
+                say(f"{one}: {made.reading}")
                 click.echo(f"written: {folder / one}.svg, .png, .csv", err=True)
     return DONE
 
@@ -44,5 +45,5 @@ def _list(as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([{"name": entry.name, "title": entry.title} for entry in entries], indent=2))
     else:
-        click.echo(plain("name what_it_shows", [(entry.name, entry.title) for entry in entries]).text(), nl=False)
+        say(plain("name what_it_shows", [(entry.name, entry.title) for entry in entries]).text(), newline=False)
     return DONE

@@ -18,6 +18,7 @@ from empirical.measurement import Measurement
 from empirical.store import Store
 from figures.options import DIFFERENT, DONE, INCOMPLETE, PICTURES, check_out, json_number, resumable, save, save_table
 from figures.tables import FORMATS
+from figures.terminal import say
 from rmt.checks import choice, integer, number
 from rmt.errors import ConvergenceError
 from rmt.networks.activations import activation as activation_of
@@ -95,7 +96,7 @@ def _measured(asked: Asked, draws: int, seed: int, store: Store | None) -> Measu
 def _summary(prediction: Prediction) -> dict[str, Any]:
     spectrum = prediction.spectrum
     n = prediction.network.n_inputs
-    finite = prediction.finite_width
+    finite, verdict = prediction.finite_width, prediction.verdict
     values = {"log_largest_s": finite.log_largest, "log_of_geometric_mean_s": finite.mean_log}
     bands = {f"{name}_of_one_network": [value.band()[0], value.median, value.band()[1]]
              for name, value in values.items() if value is not None}
@@ -108,7 +109,8 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
         "log_largest_s": spectrum.log_edges[1], "log_smallest_s": json_number(spectrum.log_edges[0]),
         f"log_condition_number_at_{n}_values": spectrum.log_condition_number_at(n),
         "log_condition_number_of_one_network": finite.log_condition_number, **bands,
-        "warnings": list(prediction.warnings),
+        "gradient_growth_per_layer": json_number(verdict.growth_per_layer), "std_of_ln_s": verdict.log_spread,
+        "verdict": verdict.word, "verdict_reason": verdict.reason, "warnings": list(prediction.warnings),
     }
 
 
@@ -141,10 +143,14 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, activa
         layers = [vars(row) for row in prediction.layers]
         click.echo(json.dumps({**summary, "layers": layers}, indent=2))
     else:
-        click.echo(prediction.table() + "\n")
+        say(prediction.table() + "\n")
         for key, value in summary.items():
             name = key.removeprefix("log_").removeprefix("of_").replace("_", " ")
-            click.echo(f"{name:40} {_text(key, value)}")
+            if key == "warnings":
+                say("\n".join(f"left out: {warning}" for warning in value) or f"{'warnings':40} none")
+            elif key not in ("verdict", "verdict_reason"):
+                say(f"{name:40} {_text(key, value)}")
+        say(f"\nverdict: {prediction.verdict}")
     if out:
         from figures import style
 
@@ -167,7 +173,7 @@ def measure(width_text: str, activation: str, init: str, bias_std: float, activa
     if as_json:
         click.echo(json.dumps([{key: json_number(x) for key, x in row.items()} for row in result.records()], indent=2))
     else:
-        click.echo(result.table())
+        say(result.table())
     return DONE
 
 
@@ -203,7 +209,7 @@ def compare(width_text: str, activation: str, init: str, bias_std: float, activa
                                "zscores": [json_number(float(z)) for z in result.zscores],
                                "mass_at_zero": result.mass_at_zero, "wasserstein": result.wasserstein}, indent=2))
     else:
-        click.echo(result.table())
+        say(result.table())
     if out and Path(out).suffix in FORMATS:
         save_table(tables.agreement(result), out)
     elif out:

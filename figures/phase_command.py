@@ -12,6 +12,7 @@ import numpy as np
 from empirical.study import Axis, axis, spaced
 from figures.options import DONE, PICTURES, check_out, json_number, save, save_table
 from figures.tables import FORMATS, Cell, Column, Table
+from figures.terminal import say, width
 from rmt import plotting
 from rmt.checks import integer
 from rmt.networks import activations
@@ -19,6 +20,7 @@ from rmt.networks.meanfield import CriticalPoint, NoFixedPoint, PhaseDiagram, cr
 
 _SIGNS = {"ordered": ".", "critical": "|", "chaotic": "#", "unbounded": "^"}
 _COLUMNS, _ROWS = 80, 40  # of the map
+_BESIDE = 54  # columns of a terminal beside the map
 
 
 def _axis(key: str, text: str, open_low: bool = False) -> Axis:
@@ -42,7 +44,10 @@ def phase(activation: str, sigma_w: str, bias_std: str, seed: int, as_json: bool
 
     found = diagrams.diagram(activation, *axes)
     points = [_critical(activation, b) for b in found.bias_std.tolist()]
-    click.echo(json.dumps(_content(found, points), indent=None) if as_json else _map(found, points))
+    if as_json:
+        click.echo(json.dumps(_content(found, points)))
+    else:
+        say(_map(found, points))
     if out and Path(out).suffix in FORMATS:
         save_table(diagrams.table(found), out)
     elif out:
@@ -70,7 +75,8 @@ def _content(found: PhaseDiagram, points: list[CriticalPoint | None]) -> dict[st
 def _map(found: PhaseDiagram, points: list[CriticalPoint | None]) -> str:
     """Return the regions as signs, a line per bias_std, with its critical point beside it."""
     rows = _thinned(found.bias_std.size, _ROWS)
-    columns = _thinned(found.sigma_w.size, _COLUMNS)
+    most = min(_COLUMNS, max(8, (width() or 2 * _COLUMNS) - _BESIDE))
+    columns = _thinned(found.sigma_w.size, most)
     low, high = (f"{found.sigma_w[i]:g}" for i in (0, -1))
     head = f"{low} .. {high}"
     if columns.size > len(low) + len(high):

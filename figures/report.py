@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -106,10 +107,23 @@ def _picture(result: Agreement, row: Row) -> str:
     return style.svg(figure, f"{row}, {row.draws} draws")
 
 
+def verdicts(results: Iterable[RowResult]) -> dict[str, int]:
+    """Return how many rows have each verdict."""
+    found = Counter(result.verdict for result in results)
+    return {name: found[name] for name in (AGREES, UNDECIDED, DIFFERS)}
+
+
+def verdicts_text(rows: int, found: Mapping[str, int], failed: int) -> str:
+    """Return the count of verdicts as a line."""
+    missing = f", {failed} not compared" if failed else ""
+    counts = f"{found[AGREES]} agree, {found[UNDECIDED]} undecided, {found[DIFFERS]} differ"
+    return f"{rows} row{'s' * (rows != 1)}: {counts}{missing}"
+
+
 def summary(results: Sequence[RowResult]) -> Table:
     """Return the summary table: a row per (scheme, activation, depth, inputs).
 
-    Biases, blocks and whether the activation follows the last layer are columns where they are not what they usually are.
+    Biases, blocks and whether the activation follows the last layer are columns where some row has not the usual.
     """
     shown = [i for i, column in enumerate(_COLUMNS)
              if column.key not in _USUAL or any(getattr(r.row, column.key) != _USUAL[column.key] for r in results)]
@@ -177,11 +191,11 @@ def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measu
              for (activation, inputs), rows in groups(rows)]
     trends = [(name, trend(part, name)) for name, part in parts if len({r.row.depth for r in part}) > 1]
     drawn = _products(study.products, measured) if study.products else None
-    verdicts = {name: sum(r.verdict == name for r in ordered) for name in (AGREES, UNDECIDED, DIFFERS)}
     environment = Environment(loader=PackageLoader("figures"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html").render(
-        study=study, table=table.html([r.anchor for r in ordered]), parts=parts, trends=trends, verdicts=verdicts,
-        products=drawn, phase=diagram, failed=failed or {}, made=made or {}, version=version("rmt"))
+        study=study, table=table.html([r.anchor for r in ordered]), parts=parts, trends=trends,
+        verdicts=verdicts(ordered), products=drawn, phase=diagram,
+        failed=failed or {}, made=made or {}, version=version("rmt"))
     written = {"summary": table} if study.rows or not (diagram or made) else {}
     if diagram:
         written["phase"] = diagram.table

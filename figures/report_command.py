@@ -13,6 +13,7 @@ from empirical.store import Store
 from empirical.workers import workers
 from figures import catalogue
 from figures.options import DONE, INCOMPLETE, SIZES, Interrupted, records, resumable
+from figures.terminal import say, table_text
 from rmt.checks import choice
 from rmt.errors import ConvergenceError
 
@@ -67,7 +68,11 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
         content = {name: records(table) for name, table in found.items()}
         click.echo(json.dumps(content if diagram or made else content["rows"], indent=2))
     else:
-        click.echo("\n".join(table.text() for table in found.values()), nl=False)
+        say("\n".join(table_text(table) for table in found.values()), newline=False)
+        if diagram:
+            say(f"\n{len(diagram.points)} measured points: {diagram.agree} within three standard errors")
+        if study.rows:
+            say(f"\n{pages.verdicts_text(len(study.rows), pages.verdicts(results.values()), len(failed))}")
     for reason in [*dict.fromkeys(map(str, lost)), *(f"{row}: {reason}" for row, reason in failed.items())]:
         click.echo(f"rmt: incomplete: {reason}", err=True)
     click.echo(f"page: {folder / 'index.html'}", err=True)

@@ -25,9 +25,9 @@ from rmt.networks.signal import Border, Signal
 from rmt.networks.verdict import Verdict, verdict
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
-_LONGEST = 44  # name of a layer in the table
 _NARROW = 10  # entries of the narrowest signal, under which the law is not that of networks
 _OFF = 0.2, 0.5  # times 1/(width + 1): what simulated cdfs are off by, from linear layers to ReLU
+_LINE, _SHORTEST = 80, 20  # letters of a line of the table, and what the name of a layer keeps of them at least
 _MANY = 1000  # inputs, whose directions make a variance over them a number
 
 
@@ -123,12 +123,15 @@ class Prediction:
 
     def table(self) -> str:
         """Return the rows per layer as text."""
-        names = [r.layer if len(r.layer) <= _LONGEST else r.layer[: _LONGEST - 1] + "…" for r in self.layers]
-        size = max(map(len, names), default=5)
-        head = f"{'layer':{size}} {'width':>6} {'variance':>10} {'corr.':>7} {'chi':>8} {'mean x':>10} {'var x':>10}"
-        rows = [f"{name:{size}} {r.width:6d} {r.variance:10.4g} {r.correlation:7.4f} {r.chi:8.4f} {r.mean:10.4g} "
-                f"{r.law_variance:10.4g}" for r, name in zip(self.layers, names, strict=True)]
-        return "\n".join([head, *rows])
+        numbers = [("width", "variance", "corr.", "chi", "mean x", "var x")] + [
+            (f"{r.width}", f"{r.variance:.4g}", f"{r.correlation:.4f}", f"{r.chi:.4f}", f"{r.mean:.4g}",
+             f"{r.law_variance:.4g}") for r in self.layers]
+        sizes = [max(map(len, column)) for column in zip(*numbers, strict=True)]
+        room = max(_SHORTEST, _LINE - sum(sizes) - 2 * len(sizes))
+        names = ["layer"] + [r.layer if len(r.layer) <= room else r.layer[: room - 1] + "…" for r in self.layers]
+        longest = max(map(len, names))
+        cells = ["".join(f"  {text:>{size}}" for text, size in zip(row, sizes, strict=True)) for row in numbers]
+        return "\n".join(f"{name:{longest}}{row}" for name, row in zip(names, cells, strict=True))
 
 
 def predict(network: Network, input_variance: Number = 1.0, input_correlation: Number = 0.0,

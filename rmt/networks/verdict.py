@@ -74,7 +74,8 @@ def verdict(spectrum: Spectrum, log_growth: float, depth: int, n_inputs: int, n_
     layers = f"{depth} layer{'s' * (depth > 1)} of weights"
     grown = f"squared gradients {'grow' if rate > 0 else 'shrink'} by a factor of {exp_text(log_growth)} over {layers}"
     number = f"the condition number is {exp_text(condition)}"
-    wide = f"ln s has a standard deviation of {spread:.3g} ({'over' if spread > SPREAD else 'under'} {SPREAD:g}), {number}"
+    side = "over" if spread > SPREAD else "under"
+    wide = f"ln s has a standard deviation of {spread:.3g} ({side} {SPREAD:g}), {number}"
     lost = zeros - max(0.0, 1 - n_outputs / n_inputs)
     kept = f"squared gradients change by a factor of {exp_text(log_growth)} over {layers}"
     if abs(rate) > least:

@@ -54,8 +54,8 @@ def test_help_and_errors_of_the_options_load_not_even_numpy():
 def test_errors_of_names_and_values_load_neither_torch_nor_the_laws():
     network = "--widths 9x2"
     calls = ("predict --widths 9x", *(f"predict {network} {option}" for option in (
-        "--init xavier_norml", "--activation rellu", "--inputs digit", "--inputs digits", "--init sparse(2)", "--out a.b",
-        "--bias-std nan", "--init torch_default --bias-std 1", "--seed -1")),
+        "--init xavier_norml", "--activation rellu", "--inputs digit", "--inputs digits", "--init sparse(2)",
+        "--out a.b", "--bias-std nan", "--init torch_default --bias-std 1", "--seed -1")),
         *(f"measure {network} {option}" for option in ("--draws 1000000", "--draws 0", "--seed -1")),
         *(f"compare {network} {option}" for option in ("--tolerance 2", "--measurement none.npz", "--out a.b")),
         "phase --activation tahn", "phase --sigma-w 1,2", "phase --bias-std 0,1,1000", "figures fig77",
