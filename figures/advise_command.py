@@ -47,8 +47,13 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
         module = _made(file, name, seed)
     with _of_ones_own(model), one_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the text
-        found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
-                         output=int(output) if output and output.isdecimal() else output)
+        try:
+            found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
+                             output=int(output) if output and output.isdecimal() else output)
+        except Exception as error:
+            if said := _misfit(module, sizes, tokens, ends, file):
+                raise ValueError(f"{model}: {said}") from error
+            raise
     if as_json:
         click.echo(json.dumps(_content(found), indent=2))
     else:
@@ -61,9 +66,10 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
 
 def _sizes(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        sizes = [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"--input must be whole numbers as 3,32,32, got {text!r}") from None
+    return tuple(integer("input_shape", size) for size in sizes)
 
 
 def _ends(text: str | None) -> tuple[str | None, str | None] | None:
@@ -73,6 +79,26 @@ def _ends(text: str | None) -> tuple[str | None, str | None] | None:
     if not comma:
         raise ValueError(f"--between must be two names with a comma between them, got {text!r}")
     return first or None, last or None
+
+
+def _misfit(module: nn.Module, sizes: tuple[int, ...], tokens: int | None,
+            ends: tuple[str | None, str | None] | None, file: Path) -> str:
+    """Return why the module does not run on such an input, and what option it lacks; "" if it runs."""
+    from empirical.misfit import behind, misfit
+
+    found = misfit(module, sizes, tokens, file)
+    if found is None:
+        if tokens is None or ends is not None:
+            return ""
+        return f"--tokens needs --between, to measure from behind the embedding: {_between(behind(module, sizes))}"
+    if not found.whole:
+        return found.reason
+    count = "N, their number" if found.tokens is None else str(found.tokens)
+    return f"{found.reason}: say --tokens {count}, and, to measure from behind the embedding, {_between(found.behind)}"
+
+
+def _between(name: str) -> str:
+    return f"--between {name}," if name else "--between NAME,"
 
 
 @contextmanager
