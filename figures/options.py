@@ -82,7 +82,9 @@ def check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
 def save(ax: Any, out: str | None) -> None:
     """Write the picture that an axes is of into a file, if one is given."""
     if out:
-        ax.figure.savefig(out, dpi=160)
+        from figures.titles import fit
+
+        fit(ax.figure).savefig(out, dpi=160)
         click.echo(f"picture: {out}", err=True)
 
 

@@ -85,7 +85,7 @@ def test_the_command_ends_in_the_verdict():
     shown = CliRunner().invoke(cli, arguments).stdout.rstrip().splitlines()[-1]
     verdict = rmt.predict(rmt.mlp([100] * 21, "relu", "xavier_normal")).verdict
     assert shown == f"verdict: {verdict}"
-    assert shown.startswith("verdict: vanishing: squared gradients shrink by a factor of 9.54e-7 over 20 layers of weights")
+    assert shown.startswith("verdict: vanishing: squared gradients shrink by a factor of 9.54e-7 over 20 layers")
     content = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
     assert (content["verdict"], content["verdict_reason"]) == (verdict.word, verdict.reason)
     assert content["gradient_growth_per_layer"] == pytest.approx(0.5)
