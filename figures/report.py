@@ -36,6 +36,7 @@ _COLUMNS = (
     Column("condition_number_predicted", "cond. number, theory"),
     Column("condition_number_measured", "cond. number, measured"),
 )
+_SAID_ONCE = ("activation", "inputs", "bias_std", "activate_last", "blocks", "width", "networks", "seed")
 _USUAL = {"bias_std": 0.0, "activate_last": True, "blocks": ""}
 
 
@@ -191,9 +192,10 @@ def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measu
              for (activation, inputs), rows in groups(rows)]
     trends = [(name, trend(part, name)) for name, part in parts if len({r.row.depth for r in part}) > 1]
     drawn = _products(study.products, measured) if study.products else None
+    shown, same = table.without_constant(_SAID_ONCE)  # the page is narrower than a file
     environment = Environment(loader=PackageLoader("figures"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html").render(
-        study=study, table=table.html([r.anchor for r in ordered]), parts=parts, trends=trends,
+        study=study, table=shown.html([r.anchor for r in ordered]), same=same, parts=parts, trends=trends,
         verdicts=verdicts(ordered), products=drawn, phase=diagram,
         failed=failed or {}, made=made or {}, version=version("rmt"))
     written = {"summary": table} if study.rows or not (diagram or made) else {}
