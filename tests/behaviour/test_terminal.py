@@ -93,8 +93,9 @@ def test_the_page_says_once_what_every_row_says(report, tmp_path):
 
 
 COMMANDS = [
-    "--help", *(f"{name} --help" for name in cli.commands), "figures list", "phase --sigma-w 0.5,3,100 --bias-std 0,1,2",
-    "predict --widths 64,50x2,10 --init gaussian(sigma_w=1.5) --bias-std 0.25 --activation leaky_relu(0.25)",
+    "--help", *(f"{name} --help" for name in cli.commands), "figures list",
+    "phase --sigma-w 0.5,3,100 --bias-std 0,1,2",
+    "predict --widths 64,50x2,10 --init gaussian(sigma_w=1.5) --bias-std 0.25",
     "predict --widths 10x200 --init gaussian(sigma_w=3)", "measure --widths 9x2 --draws 2",
     "compare --widths 9x2 --draws 3", "advise examples/model.py:make_model --input 3,16,16",
 ]
