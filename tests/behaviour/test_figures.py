@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import rmt as rmt_package
 from empirical import kept
 from empirical.labelled import images
 from empirical.study import Products, load
@@ -147,6 +148,25 @@ def test_a_figure_is_a_picture_a_table_and_a_sentence(name, tiny, tmp_path):
             check_titles(figure)
             texts = [ax.title.get_text() for ax in figure.axes], figure.subplotpars.top
             assert ([ax.title.get_text() for ax in fit(figure).axes], figure.subplotpars.top) == texts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if name.startswith("gallery/")])
+def test_titles_of_the_gallery_are_inside(name):
+    entry = catalogue.entry(name)
+    table = entry.table(Setting())
+    for seed in (0, 10**14):
+        check_titles(fit(entry.draw(table, Setting(seed=seed))))
+
+
+@pytest.mark.parametrize("law", [rmt_package.MarchenkoPastur(0.5) * rmt_package.MarchenkoPastur(2) ** 3,
+                                 rmt_package.Bernoulli(0.5) * rmt_package.FussCatalan(3)], ids=str)
+def test_the_title_of_a_law_is_inside_a_narrow_picture(law):
+    figure = style.figure(2.5, 3)
+    ax = figure.add_axes((0.2, 0.15, 0.7, 0.55))
+    law.plot(ax)
+    check_titles(figure)
+    assert "\n" in ax.get_title()
 
 
 @pytest.mark.parametrize("rows", [1, 2])
