@@ -97,7 +97,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Predict from the initialization alone.")
 @network
 @shared
 @click.option("--out", help="Draw the spectrum into this file (.svg, .png or .pdf).")
@@ -111,7 +111,7 @@ def predict() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Measure random networks.")
 @network
 @shared
 @_DRAWS
@@ -125,7 +125,7 @@ def measure() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Predict, measure and compare.")
 @network
 @shared
 @_DRAWS
@@ -141,7 +141,7 @@ def compare() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Predict, measure and compare a study: one page.")
 @click.argument("study_file")
 @click.option("--out", default="out/report", show_default=True, help="Folder of the page and of what was measured.")
 @click.option("--seed", type=int, help="Use this seed instead of the study's.")
@@ -154,7 +154,7 @@ def report() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Map where deep networks are ordered or chaotic.")
 @click.option("--activation", default="tanh", show_default=True, help="Activation, as leaky_relu(0.2).")
 @click.option("--sigma-w", default="0.5,3,26", show_default=True, help="Weight scale: from, to, how many.")
 @click.option("--bias-std", default="0,1,11", show_default=True, help="Bias: from, to, how many.")
@@ -170,7 +170,7 @@ def phase() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Say what to change in a model of your own.")
 @click.argument("model")
 @click.option("--input", "shape", required=True, help="Shape of one input, as 3,32,32.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=2, show_default=True, help="Random inputs.")
@@ -191,7 +191,7 @@ def advise() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Make a figure by its name, or list them.")
 @click.argument("name")
 @click.option("--out", default="out/figures", show_default=True, help="Folder of the figures and of what was computed.")
 @click.option("--size", default="small", show_default=True, help="small (a laptop) or paper (a GPU, CIFAR-10).")
