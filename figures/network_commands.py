@@ -18,7 +18,7 @@ from empirical.measurement import Measurement
 from empirical.store import Store
 from figures.options import DIFFERENT, DONE, INCOMPLETE, PICTURES, check_out, json_number, resumable, save, save_table
 from figures.tables import FORMATS
-from figures.terminal import say
+from figures.terminal import say, width
 from rmt.checks import choice, integer, number
 from rmt.errors import ConvergenceError
 from rmt.networks.activations import activation as activation_of
@@ -143,7 +143,7 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, activa
         layers = [vars(row) for row in prediction.layers]
         click.echo(json.dumps({**summary, "layers": layers}, indent=2))
     else:
-        say(prediction.table() + "\n")
+        say(prediction.table(width()) + "\n")
         for key, value in summary.items():
             name = key.removeprefix("log_").removeprefix("of_").replace("_", " ")
             if key == "warnings":

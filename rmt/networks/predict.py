@@ -27,7 +27,7 @@ from rmt.networks.verdict import Verdict, verdict
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
 _NARROW = 10  # entries of the narrowest signal, under which the law is not that of networks
 _OFF = 0.2, 0.5  # times 1/(width + 1): what simulated cdfs are off by, from linear layers to ReLU
-_LINE, _SHORTEST = 80, 20  # letters of a line of the table, and what the name of a layer keeps of them at least
+_LONGEST, _SHORTEST = 44, 20  # letters of the name of a layer in the table; on a narrow terminal
 _MANY = 1000  # inputs, whose directions make a variance over them a number
 
 
@@ -121,13 +121,13 @@ class Prediction:
         return verdict(self.spectrum, self.log_gradient_growth, _weights(network.layers), network.n_inputs,
                        network.n_outputs)
 
-    def table(self) -> str:
-        """Return the rows per layer as text."""
+    def table(self, columns: int | None = None) -> str:
+        """Return the rows per layer as text; in so many columns where names can be cut that short."""
         numbers = [("width", "variance", "corr.", "chi", "mean x", "var x")] + [
             (f"{r.width}", f"{r.variance:.4g}", f"{r.correlation:.4f}", f"{r.chi:.4f}", f"{r.mean:.4g}",
              f"{r.law_variance:.4g}") for r in self.layers]
         sizes = [max(map(len, column)) for column in zip(*numbers, strict=True)]
-        room = max(_SHORTEST, _LINE - sum(sizes) - 2 * len(sizes))
+        room = _LONGEST if columns is None else max(_SHORTEST, columns - sum(sizes) - 2 * len(sizes))
         names = ["layer"] + [r.layer if len(r.layer) <= room else r.layer[: room - 1] + "…" for r in self.layers]
         longest = max(map(len, names))
         cells = ["".join(f"  {text:>{size}}" for text, size in zip(row, sizes, strict=True)) for row in numbers]
