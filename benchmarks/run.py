@@ -5,8 +5,6 @@ Unit: one numpy SVD, with vectors, of a 500 x 500 matrix, with one BLAS thread.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import rmt
-from benchmarks import against, measuring
+from benchmarks import against, measuring, start
 from benchmarks.timing import best, ratio
 from figures.tables import Column, Table
 
@@ -63,15 +61,6 @@ def blocks_ratio() -> float:
     return ratio(lambda: run(2000), lambda: run(8))
 
 
-def import_ratio() -> float:
-    """`import rmt` over numpy and the parts of scipy it uses, fresh interpreters."""
-    def run(code: str) -> None:
-        subprocess.run([sys.executable, "-c", code], check=True)
-
-    return ratio(lambda: run("import rmt"), lambda: run(
-        "import numpy, scipy.special, scipy.linalg, scipy.optimize, scipy.interpolate"), 9)
-
-
 PAGE = Path("docs/benchmarks.md")
 PEERS = f"""## Against other packages
 
@@ -104,7 +93,7 @@ def main() -> None:
             ("depth 500 against depth 5, equal layers", depth_ratio(), 2.0, 1.0),
             ("2000 equal residual blocks against 8, prediction and 1000 quantiles", blocks_ratio(), 2.0, 1.0),
             *measuring.rows(),
-            ("import rmt against numpy and the scipy it uses", import_ratio(), 1.5, 1.2),
+            *start.rows(),
         )
         results = against.compare()
         svd = best(unit)

@@ -16,12 +16,11 @@ from empirical.weights import Weights
 from rmt.networks.layers import Activation
 from rmt.networks.meanfield import NoFixedPoint, critical_point, fixed_point
 from rmt.networks.sequence import every
+from rmt.networks.verdict import ALL, GROWTH, SPREAD
 
 if TYPE_CHECKING:
     from empirical.diagnose import Diagnosis
 
-_GROWTH, _ALL = 0.1, math.log(10)  # of ln |J^T g|^2, a layer and in all: less is no trouble
-_SPREAD = 2.0  # standard deviation of ln s: more is far from an isometry
 _DEAD = 0.02  # of the directions, beyond those that the shape takes
 _TRIES, _BETTER = 4, 3.0  # of a factor; times less in ln: what helps
 _SAME = 1e-6  # two variances
@@ -42,7 +41,7 @@ class Numbers:
 
     def grows(self, depth: int) -> bool:
         """Whether squared gradients grow or shrink by more than is no trouble over so many layers."""
-        return abs(self.log_growth) > max(_GROWTH * depth, _ALL)
+        return abs(self.log_growth) > max(GROWTH * depth, ALL)
 
 
 def advice(found: Diagnosis, again: Again) -> Iterator[str]:
@@ -66,7 +65,7 @@ def advice(found: Diagnosis, again: Again) -> Iterator[str]:
     if dead > _DEAD:
         yield (f"{100 * dead:.0f} % of the directions of the input do not reach the output, beside those that the "
                "narrowest layer and normalizations take: units without a slope lose them")
-    if numbers.spread is not None and numbers.spread > _SPREAD:
+    if numbers.spread is not None and numbers.spread > SPREAD:
         yield (f"ln s has a standard deviation of {numbers.spread:.2g}: along some directions the output changes "
                f"e^{2 * numbers.spread:.0f} times more than along others"
                f"{_made_orthogonal(found, again, numbers.spread)}")

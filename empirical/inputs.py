@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from empirical.cifar10 import Cifar10, cifar10
 from empirical.data import Data, Held, standardised
 from rmt.checks import Number, positive
+
+_MISSING = "digits needs scikit-learn: pip install 'rmt[data]'"
 
 __all__ = ["Array", "Cifar10", "Data", "Digits", "Gaussian", "Inputs", "array", "cifar10", "digits", "gaussian"]
 
@@ -76,6 +79,11 @@ class Digits(Held):
         return "digits()"
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """8 x 8 pixels, flat: known before they are loaded, which takes a second."""
+        return (64,)
+
+    @property
     def values(self) -> NDArray[np.float64]:  # type: ignore[override]
         """The 1797 standardised images, flat."""
         return _digits()
@@ -112,7 +120,8 @@ def digits() -> Digits:
     The global mean is subtracted and each image divided by its own root mean square, so that one input
     variance (1) describes them; two images have a cosine of .48 on average.
     """
-    _digits()
+    if find_spec("sklearn") is None:
+        raise ModuleNotFoundError(_MISSING, name="sklearn")
     return Digits()
 
 
@@ -121,5 +130,5 @@ def _digits() -> NDArray[np.float64]:
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("digits needs scikit-learn: pip install 'rmt[data]'") from error
+        raise ModuleNotFoundError(_MISSING, name="sklearn") from error
     return standardised(load_digits().data, float(load_digits().data.mean()))

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from empirical.errors import IncompleteError as IncompleteError
 from empirical.inputs import Inputs, gaussian
 from empirical.measurement import Measurement, joined
 from empirical.modules import torch_dtype
@@ -19,23 +20,6 @@ from empirical.store import Store
 from empirical.task import Factory, Task
 from rmt.checks import integer
 from rmt.networks.network import Network
-
-
-class IncompleteError(RuntimeError):
-    """Some networks could not be measured.
-
-    Attributes
-    ----------
-    failures : tuple of Failure
-        The networks, and why.
-    measurement : Measurement
-        The others.
-    """
-
-    def __init__(self, failures: tuple[Failure, ...], measurement: Measurement, draws: int) -> None:
-        self.failures, self.measurement = failures, measurement
-        super().__init__(f"{draws - len(failures)} of {draws} networks were measured; {failures[0]}"
-                         + (f"; and {len(failures) - 1} more" if len(failures) > 1 else ""))
 
 
 def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = None, inputs_per_network: int = 1,

@@ -19,8 +19,13 @@ def progress(items: Iterable[T], total: int, text: str, show: bool = True) -> It
     if not show or total == 0:
         yield from items
         return
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end with status 1
+
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Terminal(stderr=True)) as bar:
         task = bar.add_task(text, total=total)
         for item in items:
             yield item

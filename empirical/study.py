@@ -5,31 +5,28 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from empirical.inputs import Data, Inputs, digits, gaussian
-from empirical.measurement import Measurement, joined
-from empirical.progress import progress as progress_bar
-from empirical.schedule import Failure, answers
-from empirical.store import Store
-from empirical.task import Task
+from empirical.measurement import Measurement
 from rmt.checks import choice, integer, number
 from rmt.networks.activations import activation
-from rmt.networks.layers import Dense
+from rmt.networks.branch import NORMS, branch_scale
 from rmt.networks.meanfield import LARGEST
-from rmt.networks.network import Network, mlp
-from rmt.networks.predict import Prediction, predict
-from rmt.networks.schemes import scheme
-from rmt.networks.zoo import NORMS, branch_scale, residual_mlp, resnet
+from rmt.networks.schemes import checked_bias, scheme
 
-BLOCKS = {"resnet": resnet, "residual_mlp": residual_mlp}
+if TYPE_CHECKING:  # a file is read, and an error in it found, before torch and the laws are loaded
+    from empirical.task import Task
+    from rmt.networks.network import Network
+    from rmt.networks.predict import Prediction
+
+BLOCKS = ("resnet", "residual_mlp")  # of rmt.networks.zoo
 INPUTS: dict[str, Callable[[], Inputs]] = {"gaussian": gaussian, "digits": digits}
 # Larger is a slip of the pen.
 LIMITS = {"depth": 10_000, "matrices": 10_000, "width": 20_000, "draws": 100_000, "bins": 1_000, "grid": 200}
@@ -55,6 +52,7 @@ class Row:
     architecture: str = "mlp"
     norm: str = "none"
     scale: float | str = 1.0
+    activate_last: bool = True
 
     @property
     def source(self) -> Inputs:
@@ -63,9 +61,10 @@ class Row:
 
     @property
     def scheme(self) -> str:
-        """How weights are drawn, biases where there are any, and blocks if it is made of them."""
+        """How weights are drawn, biases where there are any, a linear last layer, and blocks if it is made of them."""
         bias = f", bias_std {self.bias_std!r}" if self.bias_std else ""
-        return self.init + bias + (f", {self.blocks}" if self.blocks else "")
+        last = "" if self.activate_last else ", last layer linear"
+        return self.init + bias + last + (f", {self.blocks}" if self.blocks else "")
 
     @property
     def blocks(self) -> str:
@@ -75,20 +74,29 @@ class Row:
     @property
     def network(self) -> Network:
         """`depth` layers or blocks of `width` on inputs of the data's size (Gaussian: `width`, and no stem)."""
+        from rmt.networks import zoo
+        from rmt.networks.network import mlp
+
         source = self.source
         first = math.prod(source.shape) if isinstance(source, Data) else self.width
         if self.architecture == "mlp":
-            return mlp([first, *[self.width] * self.depth], self.activation, self.init, self.bias_std)
-        return BLOCKS[self.architecture](self.depth, self.width, self.activation, self.init, self.norm, self.scale,
-                                         inputs=None if first == self.width else first)
+            return mlp([first, *[self.width] * self.depth], self.activation, self.init, self.bias_std,
+                       self.activate_last)
+        stack = getattr(zoo, self.architecture)
+        return stack(self.depth, self.width, self.activation, self.init, self.norm, self.scale,
+                     inputs=None if first == self.width else first)
 
     def predict(self) -> Prediction:
         """Predict from the network and two numbers of the data."""
+        from rmt.networks.predict import predict
+
         source = self.source
         return predict(self.network, source.mean_square, min(1.0, max(-1.0, source.correlation)))
 
     def tasks(self) -> list[Task]:
         """One task a network."""
+        from empirical.task import Task
+
         network, source = self.network, self.source
         return [Task(network, repr(network), source, 1, self.seed, i, "cpu", "float64") for i in range(self.draws)]
 
@@ -262,12 +270,12 @@ def _known(place: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
 
 def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
     _known("[[rows]]", table, ("init", "activation", "depth", "width", "inputs", "bias_std", "draws", "architecture",
-                               "norm", "scale"))
+                               "norm", "scale", "activate_last"))
     for key in ("init", "activation", "depth", "width"):
         if key not in table:
             raise ValueError(f"[[rows]] needs {key}")
     lists = {"inputs": "gaussian", "draws": draws, "bias_std": 0.0, "architecture": "mlp", "norm": "none", "scale": 1.0,
-             **table}
+             "activate_last": True, **table}
     values = {key: value if isinstance(value, list) else [value] for key, value in lists.items()}
     for key, value in values.items():
         if not value:
@@ -282,15 +290,20 @@ def _rows(table: Mapping[str, Any], draws: int, seed: int) -> Iterator[Row]:
         values[key] = [_size(key, n) for n in values[key]]
     values["bias_std"] = [float(number("bias_std", x, 0, high=LARGEST)) for x in values["bias_std"]]
     for init, bias_std in product(values["init"], values["bias_std"]):
-        Dense(1, init, bias_std)  # torch_default brings its own bias
+        checked_bias(scheme(init), bias_std)
     for name, allowed in (("architecture", ("mlp", *BLOCKS)), ("norm", NORMS)):
         for value in values[name]:
             choice(name, value, allowed)
     for scale in values["scale"]:
         branch_scale(scale, 1)
+    for last in values["activate_last"]:
+        if not isinstance(last, bool):
+            raise TypeError(f"activate_last must be true or false, got {last!r}")
     blocks = set(values["architecture"]) - {"mlp"}
     if blocks and any(values["bias_std"]):
         raise ValueError(f"bias_std must be 0 with architecture {min(blocks)!r}")
+    if blocks and not all(values["activate_last"]):
+        raise ValueError(f"activate_last must be true with architecture {min(blocks)!r}, which ends in a sum")
     if "mlp" in values["architecture"] and (values["norm"], values["scale"]) != (["none"], [1.0]):
         raise ValueError(f"norm and scale need an architecture of blocks ({', '.join(BLOCKS)}), got 'mlp'")
     for combination in product(*values.values()):
@@ -356,29 +369,6 @@ def growth(measurement: Measurement) -> tuple[float, float]:
     each = np.exp(log_growth - top).mean(axis=1)
     mean, n = float(each.mean()), len(each)
     return top + math.log(mean), float(np.std(each, ddof=1)) / math.sqrt(n) / mean if n > 1 else 0.0
-
-
-def run(rows: tuple[Row, ...], store: Store, executor: Executor | None = None,
-        progress: bool = True) -> Iterator[tuple[Row, Measurement | None, list[Failure]]]:
-    """Yield every row with its measurement and what failed, once all its networks are in; stored ones are not again."""
-    unique = dict.fromkeys(rows)
-    tasks = {row: row.tasks() for row in unique}
-    waiting = {row: len(tasks[row]) for row in unique}
-    found: dict[Task, Measurement | Failure] = {}
-    owners: dict[Task, list[Row]] = {}
-    for row, own in tasks.items():
-        for task in own:
-            owners.setdefault(task, []).append(row)
-    done = answers(list(owners), executor, store)
-    for task, answer in progress_bar(done, len(owners), "measuring networks", progress):
-        found[task] = answer
-        for row in owners[task]:
-            waiting[row] -= 1
-            if waiting[row] == 0:
-                all_answers = [found[t] for t in tasks[row]]
-                measured = [one for one in all_answers if isinstance(one, Measurement)]
-                yield row, joined(measured) if measured else None, [
-                    one for one in all_answers if isinstance(one, Failure)]
 
 
 def groups(rows: tuple[Row, ...]) -> list[tuple[tuple[str, str], list[Row]]]:

@@ -6,60 +6,56 @@ import importlib.util
 import json
 import math
 import sys
-import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
-from torch import nn
 
-from empirical import lines
-from empirical.diagnose import Diagnosis, diagnose
-from empirical.threads import one_blas_thread
-from empirical.weights import table as weights_table
-from figures import style
-from figures.options import DONE, PICTURES, check_out, json_number, save, shared
+from figures.options import DONE, PICTURES, check_out, json_number, save
+from figures.terminal import say
+from rmt.checks import integer
 from rmt.text import exp_text
+
+if TYPE_CHECKING:  # what is wrong with the arguments is said before torch is loaded
+    from torch import nn
+
+    from empirical.diagnose import Diagnosis
 
 _NAMES = {"log_largest_s": "largest s", "log_median_s": "median s", "log_smallest_s": "smallest s",
           "mass_at_zero": "mass at zero", "unresolved": "not resolved", "gradient_growth": "gradient growth"}
-_WIDTH = 80
 
 
-@click.command()
-@click.argument("model")
-@click.option("--input", "shape", required=True, help="Shape of one input, as 3,32,32.")
-@click.option("--samples", type=click.IntRange(1, 1000), default=2, show_default=True, help="Random inputs.")
-@click.option("--tokens", type=click.IntRange(1), help="Inputs are whole numbers below this; needs --between.")
-@click.option("--between", help="Measure from the input of one submodule to the output of another: NAME,NAME; either "
-              "may be empty.")
-@click.option("--output", help="Which of several outputs.")
-@shared
-@click.option("--out", help="Draw what was measured into this file (.svg, .png or .pdf).")
 def advise(model: str, shape: str, samples: int, tokens: int | None, between: str | None, output: str | None, seed: int,
            as_json: bool, out: str | None) -> int:
-    """Say what a model of your own is, predict and measure its Jacobian, and what to change.
-
-    MODEL is FILE.py:NAME, a function without arguments that returns a torch module, or a module. The file is run, as
-    your own code that it is. Weights are drawn under --seed.
-
-    Example: rmt advise examples/model.py:make_model --input 3,16,16
-    """
+    """Say what a model of your own is, predict and measure its Jacobian, and what to change."""
     check_out(out, PICTURES)
     sizes = _sizes(shape)
     ends = _ends(between)
+    integer("seed", seed, 0)
+    file, name = _place(model)
+    from empirical.diagnose import diagnose
+    from empirical.threads import one_blas_thread
+    from figures import style
+
     with _of_ones_own(model):
-        module = _made(model, seed)
+        module = _made(file, name, seed)
     with _of_ones_own(model), one_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the text
-        found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
-                         output=int(output) if output and output.isdecimal() else output)
-    click.echo(json.dumps(_content(found), indent=2) if as_json else _text(found))
+        try:
+            found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
+                             output=int(output) if output and output.isdecimal() else output)
+        except Exception as error:
+            if said := _misfit(module, sizes, tokens, ends, file):
+                raise ValueError(f"{model}: {said}") from error
+            raise
+    if as_json:
+        click.echo(json.dumps(_content(found), indent=2))
+    else:
+        say(_text(found))
     if out:
         style.use()
         save(found.plot(), out)
@@ -68,9 +64,10 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
 
 def _sizes(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        sizes = [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"--input must be whole numbers as 3,32,32, got {text!r}") from None
+    return tuple(integer("input_shape", size) for size in sizes)
 
 
 def _ends(text: str | None) -> tuple[str | None, str | None] | None:
@@ -82,6 +79,26 @@ def _ends(text: str | None) -> tuple[str | None, str | None] | None:
     return first or None, last or None
 
 
+def _misfit(module: nn.Module, sizes: tuple[int, ...], tokens: int | None,
+            ends: tuple[str | None, str | None] | None, file: Path) -> str:
+    """Return why the module does not run on such an input, and what option it lacks; "" if it runs."""
+    from empirical.misfit import behind, misfit
+
+    found = misfit(module, sizes, tokens, file)
+    if found is None:
+        if tokens is None or ends is not None:
+            return ""
+        return f"--tokens needs --between, to measure from behind the embedding: {_between(behind(module, sizes))}"
+    if not found.whole:
+        return found.reason
+    count = "N, their number" if found.tokens is None else str(found.tokens)
+    return f"{found.reason}: say --tokens {count}, and, to measure from behind the embedding, {_between(found.behind)}"
+
+
+def _between(name: str) -> str:
+    return f"--between {name}," if name else "--between NAME,"
+
+
 @contextmanager
 def _of_ones_own(model: str) -> Iterator[None]:
     """Turn whatever the user's code raises into one line that says where."""
@@ -90,19 +107,29 @@ def _of_ones_own(model: str) -> Iterator[None]:
     except (ValueError, ArithmeticError, MemoryError):
         raise
     except Exception as error:
+        from empirical import lines
+
         where = lines.of_error(error)
         raise ValueError(f"{model}: {type(error).__name__}: {error}{f' ({where})' if where else ''}") from error
 
 
-def _made(model: str, seed: int) -> nn.Module:
-    """Run the user's file and return the module that the named function makes."""
+def _place(model: str) -> tuple[Path, str]:
+    """Return the file and the name of FILE.py:NAME."""
     file, _, name = model.rpartition(":")
     path = Path(file)
     if not name.isidentifier() or path.suffix != ".py" or not path.is_file():
         raise ValueError(f"MODEL must be FILE.py:NAME of a file that is there, got {model!r}")
+    return path, name
+
+
+def _made(path: Path, name: str, seed: int) -> nn.Module:
+    """Run the user's file and return the module that the named function makes."""
+    import torch
+    from torch import nn
+
     make = getattr(_loaded(path), name, None)
     if not callable(make):
-        raise ValueError(f"{file} has no function {name!r}")
+        raise ValueError(f"{path} has no function {name!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = make if isinstance(make, nn.Module) else make()
@@ -141,12 +168,14 @@ def _content(found: Diagnosis) -> dict[str, Any]:
 
 
 def _text(found: Diagnosis) -> str:
+    from empirical.weights import table as weights_table
+
     lines = [weights_table(found.weights), "", f"Jacobian: {found.shape[0]} outputs, {found.shape[1]} inputs"]
     if found.description is not None:
-        lines.append(_wrapped(f"network: {found.description.network}"))
-    lines += [_wrapped(f"left out: {warning}") for warning in found.warnings]
+        lines.append(f"network: {found.description.network}")
+    lines += [f"left out: {warning}" for warning in found.warnings]
     if found.obstacle:
-        lines.append(_wrapped(f"no prediction: {found.obstacle}"))
+        lines.append(f"no prediction: {found.obstacle}")
     lines += ["", f"{'':18} {'measured':>14} {'predicted':>14}"]
     predicted = found.predicted or {}
     for key, value in found.summary.items():
@@ -157,13 +186,13 @@ def _text(found: Diagnosis) -> str:
         lines.append(f"{'by averages alone':18} {found.anatomy.averaging:14.4g}")
     if found.unresolved:
         assert found.log_resolution is not None
-        lines.append(_wrapped(f"{100 * found.unresolved:.3g} % of the values lie at or under "
-                              f"{exp_text(float(found.log_resolution.max()))}, which is all that is known of them, for "
-                              f"the module was measured whole: {found.unresolved_because}"))
+        lines.append(f"{100 * found.unresolved:.3g} % of the values lie at or under "
+                     f"{exp_text(float(found.log_resolution.max()))}, which is all that is known of them, for the "
+                     f"module was measured whole: {found.unresolved_because}")
     if found.agreement is not None:
-        lines.append(_wrapped(f"distance of the cdfs of {min(found.shape)} values: "
-                              f"{found.agreement.discrepancy:.3f}{_expected(found)}"))
-    return "\n".join([*lines, "", *(_wrapped(f"- {line}") for line in found.advice or (_nothing(found),))])
+        lines.append(f"distance of the cdfs of {min(found.shape)} values: {found.agreement.discrepancy:.3f}"
+                     f"{_expected(found)}")
+    return "\n".join([*lines, "", *(f"- {line}" for line in found.advice or (_nothing(found),))])
 
 
 def _nothing(found: Diagnosis) -> str:
@@ -173,10 +202,6 @@ def _nothing(found: Diagnosis) -> str:
     if found.unresolved:
         return "gradients neither grow nor vanish; of the values that are not resolved nothing is known"
     return "nothing to change: gradients neither grow nor vanish"
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _expected(found: Diagnosis) -> str:

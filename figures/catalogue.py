@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from empirical.measurement import write_atomically
-from figures import style
-from figures.setting import Setting
 from figures.tables import Table
 from rmt.checks import choice
+
+if TYPE_CHECKING:  # names are known before anything that draws or measures is loaded
+    from matplotlib.figure import Figure
+
+    from figures.setting import Setting
 
 COLLECTIONS = ("bjorck2018", "gallery")
 
@@ -67,16 +70,40 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
+def full_name(name: str) -> str:
+    """Return the name of a figure that is given as it is listed, or by its last part where only one figure has that."""
+    known = names()
+    asked = name.strip().lower().replace("_", "-")
+    if asked in known:
+        return asked
+    ends = [one for one in known if one.rpartition("/")[2] == asked]
+    if len(ends) > 1:
+        raise ValueError(f"figure {name!r} may be {' or '.join(map(repr, ends))}: give the whole name")
+    return ends[0] if ends else _nearest(name, asked, known)
+
+
+def _nearest(name: str, asked: str, known: list[str]) -> str:
+    """Raise, with the nearest name: by its last part where the name has no other."""
+    by_end = {one.rpartition("/")[2]: one for one in known}
+    near = difflib.get_close_matches(asked, by_end, n=1) if "/" not in asked else []
+    if near:
+        raise ValueError(f"unknown figure {name!r}; did you mean {by_end[near[0]]!r}?")
+    return choice("figure", name, known)
+
+
 def entry(name: str) -> Entry:
     """Return the figure of a name."""
-    known = choice("figure", name, names())
+    known = full_name(name)
     module = import_module(f"figures.{known.replace('/', '.').replace('-', '_')}")
     return Entry(known, module.TITLE, module.table, module.draw, module.reading, getattr(module, "PAPER", ""))
 
 
 def make(name: str, setting: Setting, out: Path) -> Made:
     """Compute and draw a figure; write out/NAME.svg, .png and .csv (every number in the picture)."""
+    from figures import style
+
     one = entry(name)
+    name = one.name
     table = one.table(setting)
     style.use()
     picture = one.draw(table, setting)

@@ -1,60 +1,49 @@
-"""The command line: rmt predict | measure | compare | report | figures | phase | advise."""
+"""The command line: rmt predict | measure | compare | report | figures | phase | advise.
+
+What commands there are, their options and their help; it loads nothing but click, so that help and errors come at once.
+What a command does is loaded when it is called for.
+"""
 
 from __future__ import annotations
 
-import json
-import re
+import errno
+import functools
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import click
 
-from empirical import study as studies
-from empirical.measure import IncompleteError
-from empirical.measure import measure as measure_networks
-from empirical.measurement import Measurement
-from empirical.progress import progress
-from empirical.store import Store
-from empirical.workers import workers
-from figures import catalogue, style, tables
-from figures import phase as diagrams
-from figures import report as pages
-from figures.advise_command import advise
-from figures.figures_command import figures
-from figures.options import (
-    DIFFERENT,
-    DONE,
-    INCOMPLETE,
-    PICTURES,
-    USAGE,
-    Interrupted,
-    check_out,
-    json_number,
-    records,
-    resumable,
-    save,
-    save_table,
-    shared,
-)
-from figures.phase_command import phase
-from figures.setting import SIZES, Setting
-from figures.tables import FORMATS
-from rmt.agreement import AGREES, DIFFERS, compare
-from rmt.checks import choice, number
-from rmt.laws.errors import ConvergenceError
-from rmt.networks.finite_width import FiniteWidth
-from rmt.networks.network import Network, mlp
-from rmt.networks.predict import Prediction
-from rmt.networks.predict import predict as predict_network
-from rmt.text import exp_text
+from empirical.errors import IncompleteError
+from figures import streams
+from figures.options import DONE, INCOMPLETE, USAGE, Interrupted, needed, network, shared
+from rmt import __version__
+from rmt.errors import ConvergenceError
 
-_DRAWS = click.IntRange(1, studies.LIMITS["draws"])
+_DRAWS = click.option("--draws", type=int, default=10, show_default=True, help="Number of independent networks.")
+_STORE = click.option("--store", help="Folder that keeps every measured network, to go on later.")
 
 
 class _OneLine(click.Group):
-    """A group whose errors are one line on standard error."""
+    """A group whose errors are one line on standard error.
+
+    click ends with 1 where a reader has left, which here says that a comparison differs: it never sees such an error.
+    """
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; --help and --version write here."""
+        with streams.told_apart():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            with streams.told_apart():
+                return super().invoke(ctx)
+        except BrokenPipeError as error:  # to a process of our own
+            raise Interrupted(f"incomplete: {error}") from error
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; exit with 2 for bad input and 3 for work that is incomplete."""
@@ -67,93 +56,40 @@ class _OneLine(click.Group):
             _fail(error.format_message(), error.exit_code if isinstance(error, Interrupted) else USAGE)
         except (ConvergenceError, IncompleteError) as error:
             _fail(f"incomplete: {error}", INCOMPLETE)
-        except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
-            _fail(str(error), USAGE)
+        except ModuleNotFoundError as error:
+            _fail(needed(error), USAGE)
+        except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError) as error:
+            full = getattr(error, "errno", None) == errno.ENOSPC  # of a stream that does not keep what waits
+            _fail(f"incomplete: {error}" if full else str(error), INCOMPLETE if full else USAGE)
+        except streams.Unwritten as error:
+            if not error.reason:
+                sys.exit(streams.READER_LEFT)
+            _fail(f"incomplete: the output could not be written: {error.reason}", INCOMPLETE)
         except (click.Abort, KeyboardInterrupt):
             _fail("interrupted", INCOMPLETE)
         sys.exit(status if isinstance(status, int) else DONE)
 
 
 def _fail(message: str, status: int) -> None:
-    click.echo(f"rmt: {' '.join(message.split())}", err=True)
+    with suppress(streams.Unwritten), streams.told_apart():  # nobody may hear it
+        click.echo(f"rmt: {' '.join(message.split())}", err=True)
     sys.exit(status)
 
 
-def widths(text: str) -> list[int]:
-    """Read "784,500x10,10": input 784, ten layers of 500, one of 10; "200x6": input 200 and six layers of 200."""
-    out: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"0*([1-9]\d{0,5})(?:x0*([1-9]\d{0,4}))?", part.strip(), re.ASCII)
-        if match is None:
-            raise ValueError(f"widths must look like 784,500x10,10 with whole numbers from 1 to 999999, got {text!r}")
-        out += [int(match[1])] * int(match[2] or 1)
-    if len(out) > studies.LIMITS["depth"]:
-        raise ValueError(f"widths must be at most {studies.LIMITS['depth']} layers, got {len(out)}")
-    return [out[0], *out] if "x" in text and "," not in text else out
+def _does(module: str) -> Callable[[Callable[..., Any]], Callable[..., int]]:
+    """Let the function of a command's name in a module of `figures` do its work, loaded when it is called for."""
+    def work_of(command: Callable[..., Any]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def run(**options: Any) -> int:
+            return int(getattr(import_module(f"figures.{module}"), command.__name__)(**options))
+
+        return run
+
+    return work_of
 
 
-def _network(f: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--bias-std", type=float, default=0.0, show_default=True, help="Standard deviation of a bias."),
-        click.option("--init", default="kaiming_normal", show_default=True, help="Scheme, as gaussian(sigma_w=1.5)."),
-        click.option("--activation", default="relu", show_default=True, help="Activation, as leaky_relu(0.2)."),
-        click.option("--widths", "width_text", required=True, help="Input and layers, as 784,500x10,10."),
-        click.option("--inputs", type=str, default="gaussian", show_default=True, help="gaussian or digits."),
-    ):
-        f = option(f)
-    return f
-
-
-def _describe(width_text: str, activation: str, init: str, bias_std: float, inputs: str) -> tuple[Network, Any]:
-    source = studies.INPUTS[choice("inputs", inputs, studies.INPUTS)]()
-    network = mlp(widths(width_text), activation, init, bias_std)
-    source.check(network.input_shape)
-    return network, source
-
-
-def _predicted(network: Network, source: Any) -> Prediction:
-    return predict_network(network, source.mean_square, source.correlation)
-
-
-def _summary(prediction: Prediction) -> dict[str, Any]:
-    spectrum = prediction.spectrum
-    n = prediction.network.n_inputs
-    finite = prediction.finite_width
-    values = {"log_largest_s": finite.log_largest, "log_of_geometric_mean_s": finite.mean_log}
-    bands = {f"{name}_of_one_network": [value.band()[0], value.median, value.band()[1]]
-             for name, value in values.items() if value is not None}
-    return {
-        "regime": finite.regime.name, "depth_times_beta_over_2": finite.regime.ratio,
-        "distance_of_one_network": _distance(finite),
-        "mean_x": spectrum.squared.mean(), "gradient_growth": prediction.gradient_growth,
-        "mass_at_zero": spectrum.atoms.get(0.0, 0.0),
-        "mass_at_zero_at_this_width": finite.rank.mass_at_zero,
-        "log_largest_s": spectrum.log_edges[1], "log_smallest_s": json_number(spectrum.log_edges[0]),
-        f"log_condition_number_at_{n}_values": spectrum.log_condition_number_at(n),
-        "log_condition_number_of_one_network": finite.log_condition_number, **bands,
-        "warnings": list(prediction.warnings),
-    }
-
-
-def _distance(finite: FiniteWidth) -> float | None:
-    try:
-        return finite.distance
-    except ConvergenceError as error:
-        click.echo(f"rmt: distance of one network: {error}", err=True)
-        return None
-
-
-def _text(key: str, value: Any) -> str:
-    """Return a value of the summary for a terminal; a band as its median with its ends."""
-    if key.startswith("log_") and isinstance(value, list):
-        low, median, high = map(exp_text, value)
-        return f"{median} (90 %: {low} to {high})"
-    if key.startswith("log_"):
-        return exp_text(float(value))
-    return f"{value:.6g}" if isinstance(value, float) else "none" if value in ([], None) else str(value)
-
-
-@click.group(cls=_OneLine)
+@click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rmt", message="%(prog)s %(version)s")
 def cli() -> None:
     """Predict the singular values of a network's Jacobian from its initialization, measure them, compare.
 
@@ -161,162 +97,113 @@ def cli() -> None:
     """
 
 
-@cli.command()
-@_network
+@cli.command(short_help="Predict from the initialization alone.")
+@network
 @shared
 @click.option("--out", help="Draw the spectrum into this file (.svg, .png or .pdf).")
-def predict(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
-            out: str | None) -> int:
+@_does("network_commands")
+def predict() -> None:
     """Predict from the initialization alone (no randomness: --seed has no effect).
+
+    The last line is the verdict: vanishing, exploding, ill-conditioned, isometric or balanced, and by which figure.
 
     Example: rmt predict --widths 784,500x10,10 --activation relu --init kaiming_normal
     """
-    check_out(out, PICTURES)
-    prediction = _predicted(*_describe(width_text, activation, init, bias_std, inputs))
-    summary = _summary(prediction)
-    if as_json:
-        layers = [vars(row) for row in prediction.layers]
-        click.echo(json.dumps({**summary, "layers": layers}, indent=2))
-    else:
-        click.echo(prediction.table() + "\n")
-        for key, value in summary.items():
-            name = key.removeprefix("log_").removeprefix("of_").replace("_", " ")
-            click.echo(f"{name:40} {_text(key, value)}")
-    if out:
-        style.use()
-        save(prediction.spectrum.plot(), out)
-    return DONE
 
 
-@cli.command()
-@_network
+@cli.command(short_help="Measure random networks.")
+@network
 @shared
-@click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
-@click.option("--store", help="Folder that keeps every measured network, to go on later.")
+@_DRAWS
+@_STORE
 @click.option("--out", help="Save the measurement as this .npz file.")
-def measure(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
-            draws: int, store: str | None, out: str | None) -> int:
+@_does("network_commands")
+def measure() -> None:
     """Measure random networks.
 
     Example: rmt measure --widths 200x6 --draws 20 --seed 1 --out result.npz
     """
-    check_out(out, (".npz",))
-    network, source = _describe(width_text, activation, init, bias_std, inputs)
-    with resumable(store):
-        result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
-    if out:
-        result.save(out)
-    if as_json:
-        click.echo(json.dumps([{key: json_number(x) for key, x in row.items()} for row in result.records()], indent=2))
-    else:
-        click.echo(result.table())
-    return DONE
 
 
-def _loaded(path: str, source: Any) -> Measurement:
-    """Return the measurement of a file, of these inputs; of which network is up to `compare`."""
-    found = Measurement.load(path)
-    if found.inputs != repr(source):
-        raise ValueError(f"{path}: --inputs must be what the file was measured with, {found.inputs}, got {source!r}")
-    return found
-
-
-@cli.command(name="compare")
-@_network
+@cli.command(short_help="Predict, measure and compare.")
+@network
 @shared
-@click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
-@click.option("--store", help="Folder that keeps every measured network, to go on later.")
+@_DRAWS
+@_STORE
 @click.option("--measurement", help="Compare this .npz file (from rmt measure) instead of measuring.")
 @click.option("--tolerance", default=0.02, show_default=True, help="Distance that still counts as agreement.")
 @click.option("--out", help="Draw the comparison (.svg, .png, .pdf), or write its table (.csv, .md, .tex, .html).")
-def compare_command(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
-                    draws: int, store: str | None, measurement: str | None, tolerance: float, out: str | None) -> int:
+@_does("network_commands")
+def compare() -> None:
     """Predict, measure and compare; exit status 0 agrees, 1 differs, 3 undecided.
 
     Example: rmt compare --widths 200x3 --activation linear --init xavier_normal --draws 20 --seed 1
     """
-    check_out(out, (*PICTURES, *FORMATS))
-    number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)
-    network, source = _describe(width_text, activation, init, bias_std, inputs)
-    with resumable(store):
-        measured = _loaded(measurement, source) if measurement else measure_networks(
-            network, draws=draws, inputs=source, seed=seed, store=store)
-    result = compare(_predicted(network, source), measured, tolerance)
-    if as_json:
-        click.echo(json.dumps({"verdict": result.verdict, "reason": result.reason, "discrepancy": result.discrepancy,
-                               "interval": result.interval, "raw_discrepancy": result.raw_discrepancy,
-                               "dependence": result.dependence, "p_value": result.p_value,
-                               "zscores": [json_number(float(z)) for z in result.zscores],
-                               "mass_at_zero": result.mass_at_zero, "wasserstein": result.wasserstein}, indent=2))
-    else:
-        click.echo(result.table())
-    if out and Path(out).suffix in FORMATS:
-        save_table(tables.agreement(result), out)
-    elif out:
-        style.use()
-        save(result.plot(), out)
-    return {AGREES: DONE, DIFFERS: DIFFERENT}.get(result.verdict, INCOMPLETE)
 
 
-@cli.command()
+@cli.command(short_help="Predict, measure and compare a study: one page.")
 @click.argument("study_file")
 @click.option("--out", default="out/report", show_default=True, help="Folder of the page and of what was measured.")
 @click.option("--seed", type=int, help="Use this seed instead of the study's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
+@_does("report_command")
+def report() -> None:
     """Predict, measure and compare every row of a study; write one page with plots and tables.
 
     Example: rmt report studies/initialization.toml --out out/report
     """
-    study = studies.load(study_file, seed)
-    folder = Path(out)
-    choice("size", study.size, SIZES)
-    for name in study.figures:
-        catalogue.entry(name)
-    grown: list[float] = []
-    with resumable(folder), workers() as pool:  # networks of rows in store, what figures need in kept
-        if study.phase:
-            futures = [pool.submit(diagrams.predicted, row) for row in study.phase.rows]
-            grown = [future.result() for future in progress(futures, len(futures), "predicting")]
-        store = Store(folder / "store")
-        if other := store.other(task.question for row in study.all_rows for task in row.tasks()):
-            click.echo(f"rmt: {other}", err=True)
-        measured, drawn, results, failed, lost = {}, {}, {}, {}, []
-        for row, measurement, failures in studies.run(study.all_rows, store, pool):
-            lost += failures
-            if measurement is None:
-                failed[row] = "none of its networks could be measured"
-                continue
-            measured[row] = measurement
-            if row in study.rows:
-                drawn[row] = pool.submit(pages.row_result, row, measurement)
-        for row, future in progress(drawn.items(), len(drawn), "comparing and drawing"):
-            try:
-                results[row] = future.result()
-            except ConvergenceError as error:
-                failed[row] = str(error)
-        setting = Setting(study.seed, study.size, study.device, study.data, folder / "kept", pool)
-        made = {name: catalogue.make(name, setting, folder) for name in study.figures}
-    if any(row not in measured for row in study.all_rows if row not in study.rows):
-        _fail(f"incomplete: {lost[0]}", INCOMPLETE)
-    diagram = diagrams.page(study.phase, grown, measured) if study.phase else None
-    summary = pages.write(study, results, measured, folder, diagram, failed, made)
-    found = {"rows": summary} if study.rows or not (diagram or made) else {}
-    if diagram:
-        found["phase"] = diagram.table
-    if made:
-        found["figures"] = tables.plain("figure reading", [(name, one.reading) for name, one in made.items()])
-    if as_json:
-        content = {name: records(table) for name, table in found.items()}
-        click.echo(json.dumps(content if diagram or made else content["rows"], indent=2))
-    else:
-        click.echo("\n".join(table.text() for table in found.values()), nl=False)
-    for reason in [*dict.fromkeys(map(str, lost)), *(f"{row}: {reason}" for row, reason in failed.items())]:
-        click.echo(f"rmt: incomplete: {reason}", err=True)
-    click.echo(f"page: {folder / 'index.html'}", err=True)
-    return INCOMPLETE if failed or lost else DONE
 
 
-cli.add_command(phase)
-cli.add_command(advise)
-cli.add_command(figures)
+@cli.command(short_help="Map where deep networks are ordered or chaotic.")
+@click.option("--activation", default="tanh", show_default=True, help="Activation, as leaky_relu(0.2).")
+@click.option("--sigma-w", default="0.5,3,26", show_default=True, help="Weight scale: from, to, how many.")
+@click.option("--bias-std", default="0,1,11", show_default=True, help="Bias: from, to, how many.")
+@shared
+@click.option("--out", help="Draw the diagram (.svg, .png, .pdf), or write it as a table (.csv, .md, .tex, .html).")
+@_does("phase_command")
+def phase() -> None:
+    """Map where a deep network is ordered, critical or chaotic (no randomness: --seed has no effect).
+
+    sigma_w^2 is the variance of a weight times fan_in. The trainable depth (picture, table and JSON) is 6 xi_c.
+
+    Example: rmt phase --activation tanh --sigma-w 0.5,3,26 --bias-std 0,1,11 --out phase.png
+    """
+
+
+@cli.command(short_help="Say what to change in a model of your own.")
+@click.argument("model")
+@click.option("--input", "shape", required=True, help="Shape of one input, as 3,32,32.")
+@click.option("--samples", type=click.IntRange(1, 1000), default=2, show_default=True, help="Random inputs.")
+@click.option("--tokens", type=click.IntRange(1), help="Inputs are whole numbers below this; needs --between.")
+@click.option("--between", help="Measure from the input of one submodule to the output of another: NAME,NAME; either "
+              "may be empty.")
+@click.option("--output", help="Which of several outputs.")
+@shared
+@click.option("--out", help="Draw what was measured into this file (.svg, .png or .pdf).")
+@_does("advise_command")
+def advise() -> None:
+    """Say what a model of your own is, predict and measure its Jacobian, and what to change.
+
+    MODEL is FILE.py:NAME, a function without arguments that returns a torch module, or a module. The file is run, as
+    your own code that it is. Weights are drawn under --seed.
+
+    Example: rmt advise examples/model.py:make_model --input 3,16,16
+    """
+
+
+@cli.command(short_help="Make a figure by its name, or list them.")
+@click.argument("name")
+@click.option("--out", default="out/figures", show_default=True, help="Folder of the figures and of what was computed.")
+@click.option("--size", default="small", show_default=True, help="small (a laptop) or paper (a GPU, CIFAR-10).")
+@click.option("--device", default="cpu", show_default=True, help="Where networks are trained and measured.")
+@click.option("--data", help="Folder with CIFAR-10's binary version, for --size paper.")
+@shared
+@_does("figures_command")
+def figures() -> None:
+    """Make a figure: NAME.svg, NAME.png and NAME.csv in a folder; list: say which there are; all: every one.
+
+    NAME is as `rmt figures list` has it, or its last part: fig8. What is computed is kept in the folder: interrupted,
+    the same command goes on from there.
+
+    Example: rmt figures bjorck2018/fig8 --out out/figures
+    """

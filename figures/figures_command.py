@@ -8,34 +8,24 @@ from pathlib import Path
 
 import click
 
-from empirical.measure import check_device
 from empirical.workers import workers
 from figures import catalogue
-from figures.options import DONE, records, resumable, shared
-from figures.setting import SIZES, Setting
+from figures.options import DONE, SIZES, records, resumable
 from figures.tables import plain
+from figures.terminal import say
 from rmt.checks import choice, integer
 
 
-@click.command()
-@click.argument("name")
-@click.option("--out", default="out/figures", show_default=True, help="Folder of the figures and of what was computed.")
-@click.option("--size", default="small", show_default=True, help="small (a laptop) or paper (a GPU, CIFAR-10).")
-@click.option("--device", default="cpu", show_default=True, help="Where networks are trained and measured.")
-@click.option("--data", help="Folder with CIFAR-10's binary version, for --size paper.")
-@shared
 def figures(name: str, out: str, size: str, device: str, data: str | None, seed: int, as_json: bool) -> int:
-    """Make a figure: NAME.svg, NAME.png and NAME.csv in a folder; list: say which there are; all: every one.
-
-    What is computed is kept in the folder: interrupted, the same command goes on from there.
-
-    Example: rmt figures bjorck2018/fig8 --out out/figures
-    """
+    """Make a figure, or all; list: say which there are."""
     if name == "list":
         return _list(as_json)
-    wanted = catalogue.names() if name == "all" else [catalogue.entry(name).name]
+    wanted = catalogue.names() if name == "all" else [catalogue.full_name(name)]
     choice("size", size, SIZES)
     integer("seed", seed, 0)
+    from empirical.measure import check_device
+    from figures.setting import Setting
+
     check_device(device)
     folder = Path(out)
     with resumable(folder / "kept"), workers() if device == "cpu" else nullcontext() as pool:
@@ -45,7 +35,7 @@ def figures(name: str, out: str, size: str, device: str, data: str | None, seed:
             if as_json:
                 click.echo(json.dumps({"name": one, "reading": made.reading, "rows": records(made.table)}))
             else:
-                click.echo(f"{one}: {made.reading}")
+                say(f"{one}: {made.reading}")
                 click.echo(f"written: {folder / one}.svg, .png, .csv", err=True)
     return DONE
 
@@ -55,5 +45,5 @@ def _list(as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([{"name": entry.name, "title": entry.title} for entry in entries], indent=2))
     else:
-        click.echo(plain("name what_it_shows", [(entry.name, entry.title) for entry in entries]).text(), nl=False)
+        say(plain("name what_it_shows", [(entry.name, entry.title) for entry in entries]).text(), newline=False)
     return DONE

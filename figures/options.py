@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from figures.tables import FORMATS, Cell, Table
 
 DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
 PICTURES = (".svg", ".png", ".pdf")
+SIZES = ("small", "paper")  # of a figure
+
+
+_EXTRAS = {"torch": "torch", "psutil": "torch", "sklearn": "data", "pandas": "data", "matplotlib": "figures",
+           "rich": "figures", "jinja2": "figures", "distributed": "cluster"}
 
 
 class Interrupted(click.ClickException):
@@ -34,6 +40,29 @@ def resumable(store: str | Path | None) -> Iterator[None]:
         raise Interrupted(f"interrupted: {count} results are stored in {store}; the same command goes on") from None
 
 
+def needed(error: ModuleNotFoundError) -> str:
+    """Return what is missing, and the extra to install."""
+    top = (error.name or "").partition(".")[0]
+    if "pip install" in str(error) or not top:
+        return str(error)
+    return f"this needs {top}: pip install 'rmt[{_EXTRAS.get(top, 'all')}]'"
+
+
+def network(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that describe a multilayer perceptron and its inputs."""
+    for option in (
+        click.option("--activate-last/--no-activate-last", default=True, show_default=True,
+                     help="Whether the activation follows the last layer too; a classifier's does not."),
+        click.option("--bias-std", type=float, default=0.0, show_default=True, help="Standard deviation of a bias."),
+        click.option("--init", default="kaiming_normal", show_default=True, help="Scheme, as gaussian(sigma_w=1.5)."),
+        click.option("--activation", default="relu", show_default=True, help="Activation, as leaky_relu(0.2)."),
+        click.option("--widths", "width_text", required=True, help="Input and layers, as 784,500x10,10."),
+        click.option("--inputs", type=str, default="gaussian", show_default=True, help="gaussian or digits."),
+    ):
+        f = option(f)
+    return f
+
+
 def shared(f: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that every command has: --json and --seed."""
     f = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(f)
@@ -46,12 +75,16 @@ def check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
         raise ValueError(f"--out must end in {', '.join(suffixes)}, got {out!r}")
     if out and not Path(out).absolute().parent.is_dir():
         raise ValueError(f"--out {out}: no such folder")
+    if out and Path(out).suffix in PICTURES and find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("", name="matplotlib")
 
 
 def save(ax: Any, out: str | None) -> None:
     """Write the picture that an axes is of into a file, if one is given."""
     if out:
-        ax.figure.savefig(out, dpi=160)
+        from figures.titles import fit
+
+        fit(ax.figure).savefig(out, dpi=160)
         click.echo(f"picture: {out}", err=True)
 
 

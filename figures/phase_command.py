@@ -10,16 +10,17 @@ import click
 import numpy as np
 
 from empirical.study import Axis, axis, spaced
-from figures import phase as diagrams
-from figures import style
-from figures.options import DONE, PICTURES, check_out, json_number, save, save_table, shared
+from figures.options import DONE, PICTURES, check_out, json_number, save, save_table
 from figures.tables import FORMATS, Cell, Column, Table
+from figures.terminal import say, width
 from rmt import plotting
+from rmt.checks import integer
 from rmt.networks import activations
 from rmt.networks.meanfield import CriticalPoint, NoFixedPoint, PhaseDiagram, critical_point
 
 _SIGNS = {"ordered": ".", "critical": "|", "chaotic": "#", "unbounded": "^"}
 _COLUMNS, _ROWS = 80, 40  # of the map
+_BESIDE = 54  # columns of a terminal beside the map
 
 
 def _axis(key: str, text: str, open_low: bool = False) -> Axis:
@@ -32,25 +33,21 @@ def _axis(key: str, text: str, open_low: bool = False) -> Axis:
     return axis(key, value, open_low=open_low)
 
 
-@click.command()
-@click.option("--activation", default="tanh", show_default=True, help="Activation, as leaky_relu(0.2).")
-@click.option("--sigma-w", default="0.5,3,26", show_default=True, help="Weight scale: from, to, how many.")
-@click.option("--bias-std", default="0,1,11", show_default=True, help="Bias: from, to, how many.")
-@shared
-@click.option("--out", help="Draw the diagram (.svg, .png, .pdf), or write it as a table (.csv, .md, .tex, .html).")
 def phase(activation: str, sigma_w: str, bias_std: str, seed: int, as_json: bool, out: str | None) -> int:
-    """Map where a deep network is ordered, critical or chaotic (no randomness: --seed has no effect).
-
-    sigma_w^2 is the variance of a weight times fan_in. The trainable depth (picture, table and JSON) is 6 xi_c.
-
-    Example: rmt phase --activation tanh --sigma-w 0.5,3,26 --bias-std 0,1,11 --out phase.png
-    """
+    """Map where a deep network is ordered, critical or chaotic."""
     check_out(out, (*PICTURES, *FORMATS))
     activations.activation(activation)
+    integer("seed", seed, 0)
     axes = spaced(_axis("sigma_w", sigma_w, open_low=True)), spaced(_axis("bias_std", bias_std))
+    from figures import phase as diagrams
+    from figures import style
+
     found = diagrams.diagram(activation, *axes)
     points = [_critical(activation, b) for b in found.bias_std.tolist()]
-    click.echo(json.dumps(_content(found, points), indent=None) if as_json else _map(found, points))
+    if as_json:
+        click.echo(json.dumps(_content(found, points)))
+    else:
+        say(_map(found, points))
     if out and Path(out).suffix in FORMATS:
         save_table(diagrams.table(found), out)
     elif out:
@@ -78,7 +75,8 @@ def _content(found: PhaseDiagram, points: list[CriticalPoint | None]) -> dict[st
 def _map(found: PhaseDiagram, points: list[CriticalPoint | None]) -> str:
     """Return the regions as signs, a line per bias_std, with its critical point beside it."""
     rows = _thinned(found.bias_std.size, _ROWS)
-    columns = _thinned(found.sigma_w.size, _COLUMNS)
+    most = min(_COLUMNS, max(8, (width() or 2 * _COLUMNS) - _BESIDE))
+    columns = _thinned(found.sigma_w.size, most)
     low, high = (f"{found.sigma_w[i]:g}" for i in (0, -1))
     head = f"{low} .. {high}"
     if columns.size > len(low) + len(high):

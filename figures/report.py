@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,8 @@ from rmt.text import exp_text
 
 _COLUMNS = (
     Column("scheme", "scheme"), Column("activation", "activation"), Column("depth", "depth"),
-    Column("inputs", "inputs"), Column("bias_std", "bias std"), Column("blocks", "blocks"),
+    Column("inputs", "inputs"), Column("bias_std", "bias std"), Column("activate_last", "last activation"),
+    Column("blocks", "blocks"),
     Column("width", "width"), Column("networks", "nets"), Column("seed", "seed"),
     Column("verdict", "verdict"), Column("regime", "regime"), Column("discrepancy", "discrepancy"),
     Column("interval_low", "from"), Column("interval_high", "to (95 %)"), Column("raw_discrepancy", "raw"),
@@ -34,6 +36,8 @@ _COLUMNS = (
     Column("condition_number_predicted", "cond. number, theory"),
     Column("condition_number_measured", "cond. number, measured"),
 )
+_SAID_ONCE = ("activation", "inputs", "bias_std", "activate_last", "blocks", "width", "networks", "seed")
+_USUAL = {"bias_std": 0.0, "activate_last": True, "blocks": ""}
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class RowResult:
         row = self.row
         text = f"{row.init}-{row.activation}-{row.depth}-{row.width}-{row.inputs}-{row.draws}"
         text += f"-bias {row.bias_std!r}" if row.bias_std else ""
+        text += "" if row.activate_last else "-last linear"
         text += f"-{row.blocks}" if row.blocks else ""
         return "".join(c if c.isalnum() or c == "-" else "_" for c in text)
 
@@ -68,7 +73,8 @@ def row_result(row: Row, measurement: Measurement) -> RowResult:
         result.log_edges, result.log_condition_number, result.mass_at_zero, result.interval)
     regime = prediction.finite_width.regime
     cells: tuple[Cell, ...] = (
-        row.init, row.activation, row.depth, row.inputs, row.bias_std, row.blocks, row.width,
+        row.init, row.activation, row.depth, row.inputs, row.bias_std, "yes" if row.activate_last else "no", row.blocks,
+        row.width,
         _count(measurement.networks, row.draws), row.seed,
         result.verdict, str(regime), result.discrepancy, low, high, result.raw_discrepancy,
         "none" if result.p_value is None else result.p_value, *zero, *(exp_text(edge[1]) for edge in edges),
@@ -102,10 +108,26 @@ def _picture(result: Agreement, row: Row) -> str:
     return style.svg(figure, f"{row}, {row.draws} draws")
 
 
+def verdicts(results: Iterable[RowResult]) -> dict[str, int]:
+    """Return how many rows have each verdict."""
+    found = Counter(result.verdict for result in results)
+    return {name: found[name] for name in (AGREES, UNDECIDED, DIFFERS)}
+
+
+def verdicts_text(rows: int, found: Mapping[str, int], failed: int) -> str:
+    """Return the count of verdicts as a line."""
+    missing = f", {failed} not compared" if failed else ""
+    counts = f"{found[AGREES]} agree, {found[UNDECIDED]} undecided, {found[DIFFERS]} differ"
+    return f"{rows} row{'s' * (rows != 1)}: {counts}{missing}"
+
+
 def summary(results: Sequence[RowResult]) -> Table:
-    """Return the summary table: a row per (scheme, activation, depth, inputs); biases and blocks if there are any."""
+    """Return the summary table: a row per (scheme, activation, depth, inputs).
+
+    Biases, blocks and whether the activation follows the last layer are columns where some row has not the usual.
+    """
     shown = [i for i, column in enumerate(_COLUMNS)
-             if column.key not in ("bias_std", "blocks") or any(getattr(result.row, column.key) for result in results)]
+             if column.key not in _USUAL or any(getattr(r.row, column.key) != _USUAL[column.key] for r in results)]
     return Table(tuple(_COLUMNS[i] for i in shown), tuple(tuple(r.cells[i] for i in shown) for r in results))
 
 
@@ -170,11 +192,12 @@ def write(study: Study, results: dict[Row, RowResult], measured: dict[Row, Measu
              for (activation, inputs), rows in groups(rows)]
     trends = [(name, trend(part, name)) for name, part in parts if len({r.row.depth for r in part}) > 1]
     drawn = _products(study.products, measured) if study.products else None
-    verdicts = {name: sum(r.verdict == name for r in ordered) for name in (AGREES, UNDECIDED, DIFFERS)}
+    shown, same = table.without_constant(_SAID_ONCE)  # the page is narrower than a file
     environment = Environment(loader=PackageLoader("figures"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html").render(
-        study=study, table=table.html([r.anchor for r in ordered]), parts=parts, trends=trends, verdicts=verdicts,
-        products=drawn, phase=diagram, failed=failed or {}, made=made or {}, version=version("rmt"))
+        study=study, table=shown.html([r.anchor for r in ordered]), same=same, parts=parts, trends=trends,
+        verdicts=verdicts(ordered), products=drawn, phase=diagram,
+        failed=failed or {}, made=made or {}, version=version("rmt"))
     written = {"summary": table} if study.rows or not (diagram or made) else {}
     if diagram:
         written["phase"] = diagram.table

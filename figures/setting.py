@@ -15,8 +15,6 @@ from empirical.measurement import Measurement
 from empirical.task import Factory
 from rmt.networks.network import Network
 
-SIZES = ("small", "paper")
-
 
 @dataclass(frozen=True)
 class Setting:

@@ -9,6 +9,8 @@ import re
 import matplotlib
 from matplotlib.figure import Figure
 
+from figures.titles import fit
+
 # Colour-blind safe (Okabe and Ito), readable on white.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -29,7 +31,11 @@ def figure(width: float, height: float) -> Figure:
 
 
 def content(picture: Figure, suffix: str, name: str) -> bytes:
-    """Return a figure as the content of a file, "svg" or "png": the same bytes for the same picture and name."""
+    """Return a figure as the content of a file, "svg" or "png": the same bytes for the same picture and name.
+
+    Its titles are fitted into it.
+    """
+    fit(picture)
     buffer = io.BytesIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None} if suffix == "svg" else {"Software": None}
     with matplotlib.rc_context({"svg.hashsalt": name}):

@@ -8,12 +8,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from rmt.agreement import Agreement
+    from rmt.agreement import Agreement
 
 Cell = str | int | float  # a bool is an int
+Item = TypeVar("Item")
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -50,6 +53,13 @@ class Table:
         """Return the cells of a column."""
         at = [column.key for column in self.columns].index(key)
         return [row[at] for row in self.rows]
+
+    def without_constant(self, keys: Iterable[str]) -> tuple[Table, str]:
+        """Return the table without those of some columns that say the same in every row, and what they say."""
+        same = [i for i, column in enumerate(self.columns)
+                if column.key in keys and len(self.rows) > 1 and len({row[i] for row in self.rows}) == 1]
+        said = ", ".join(f"{self.columns[i].title} {show(self.rows[0][i])}" for i in same)
+        return Table(_but(self.columns, same), tuple(_but(row, same) for row in self.rows)), said
 
     def csv(self) -> str:
         """Return comma separated values, numbers in full; text that a spreadsheet would run is quoted with '."""
@@ -98,6 +108,10 @@ class Table:
 
 
 FORMATS = {".csv": Table.csv, ".md": Table.markdown, ".tex": Table.latex, ".html": Table.html}
+
+
+def _but(items: tuple[Item, ...], left: Sequence[int]) -> tuple[Item, ...]:
+    return tuple(item for i, item in enumerate(items) if i not in left)
 
 
 def agreement(result: Agreement) -> Table:

@@ -1,36 +1,10 @@
 """Predict the singular value spectrum of a network's Jacobian from its initialization."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rmt.agreement import Agreement, compare
-from rmt.finite.tracy_widom import TracyWidom
-from rmt.laws.errors import ConvergenceError
-from rmt.laws.named.bernoulli import Bernoulli
-from rmt.laws.named.discrete import Discrete
-from rmt.laws.named.empirical import Empirical
-from rmt.laws.named.fuss_catalan import FussCatalan
-from rmt.laws.named.marchenko_pastur import MarchenkoPastur
-from rmt.laws.named.multiplicative_brownian import MultiplicativeBrownian
-from rmt.laws.named.point_mass import PointMass
-from rmt.laws.named.semicircle import Semicircle
-from rmt.laws.views import Spectrum
-from rmt.networks import activations, batchnorm, meanfield, schemes
-from rmt.networks.convolution import AvgPool2d, Conv2d
-from rmt.networks.layers import Activation, Dense, Dropout, Flatten, Scale, UnsupportedStructure
-from rmt.networks.network import Network, mlp
-from rmt.networks.normalization import BatchNorm, LayerNorm, RMSNorm
-from rmt.networks.predict import Prediction, predict
-from rmt.networks.residual import Residual
-from rmt.networks.slopes import SquaredSlope
-
-
-def __getattr__(name: str) -> Any:
-    """Load the exact side, and sympy with it, when it is first asked for."""
-    if name == "algebraic":
-        return import_module("rmt.algebraic")
-    raise AttributeError(f"module 'rmt' has no attribute {name!r}")
-
+if TYPE_CHECKING:
+    from rmt.public import *
 
 __version__ = "0.1.0"
 
@@ -70,3 +44,25 @@ __all__ = [
     "predict",
     "schemes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public names when the first is asked for, and a module of the package when it is.
+
+    So what needs no law starts at once (an error of the command line, say), and sympy waits for `rmt.algebraic`.
+    """
+    if name in __all__:
+        public = import_module("rmt.public")
+        globals().update({known: getattr(public, known) for known in __all__})
+        return globals()[name]
+    if not name.startswith("_"):
+        try:
+            return import_module(f"rmt.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"rmt.{name}":
+                raise
+    raise AttributeError(f"module 'rmt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
 
     # What is drawn stands above the pictures, and calls them.
     Law: TypeAlias = Any
@@ -38,6 +40,43 @@ def _axes(ax: Axes | None) -> Axes:
     figure, ax = plt.subplots(figsize=(5.2, 4.2))
     figure.subplots_adjust(left=0.155, right=0.955, top=0.93, bottom=0.11)
     return ax
+
+
+def wrap(title: Text, width: float) -> None:
+    """Break the lines of a text between words where they are wider than so many pixels; shrink what has no spaces.
+
+    The parts of a line are as even as they can be.
+    """
+    broken: list[str] = []
+    for line in title.get_text().split("\n"):
+        parts = _broken(title, line, width)
+        shares = (0.5, 0.6, 0.7, 0.8, 0.9) if len(parts) > 1 else ()
+        narrower = (_broken(title, line, share * width) for share in shares)
+        broken += next((even for even in narrower if len(even) == len(parts)), parts)
+    title.set_text("\n".join(broken))
+    if (wide := title.get_window_extent().width) > width > 0:
+        title.set_fontsize(0.98 * float(title.get_fontsize()) * width / wide)
+
+
+def _broken(title: Text, line: str, width: float) -> list[str]:
+    """Return the parts of a line, as many words in each as the width holds in the text's own letters."""
+    parts = [""]
+    for word in re.split(r"(?<![×±=]) (?![×±=])", line):
+        longer = f"{parts[-1]} {word}" if parts[-1] else word
+        title.set_text(longer)
+        if parts[-1] and title.get_window_extent().width > width:
+            parts.append(word)
+        else:
+            parts[-1] = longer
+    return parts
+
+
+def _title(ax: Axes, text: str, size: float) -> None:
+    """Give axes a title that is no wider than the picture on either side of their middle."""
+    ax.set_title(text, fontsize=size)
+    box, whole = ax.get_window_extent(), ax.figure.bbox
+    middle = (box.x0 + box.x1) / 2
+    wrap(ax.title, 1.98 * min(middle - whole.x0, whole.x1 - middle))
 
 
 def _law_line(log_law: Any, unit: float = _LN10) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +127,7 @@ def _density(law: Any, name: str, zero: float, title: str, ax: Axes, *, logs: bo
     ax.set_ylim(0, min(top, 1.15 * float(np.nanmax(y))) if y.size else 1.0)
     ax.margins(x=0.05)
     words = f"\nmass at zero {zero:.4g}" if zero else ""
-    ax.set_title((title if len(title) <= 70 else title[:67] + "...") + words, fontsize=8)
+    _title(ax, (title if len(title) <= 70 else title[:67] + "...") + words, 8)
     ax.legend(frameon=False, fontsize=7)
     return ax
 
@@ -121,8 +160,8 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     networks, inputs, n = result.log_values.shape
     zero = result.mass_at_zero
     seed = "" if result.seed is None else f" (seed {result.seed})"
-    ax.set_title(f"{networks} network{'s' * (networks > 1)}{seed}, {inputs} input{'s' * (inputs > 1)} each, N = {n}; "
-                 f"mass at zero: law {zero[0]:.3f}, measured {zero[1]:.3f}", fontsize=7.5)
+    _title(ax, f"{networks} network{'s' * (networks > 1)}{seed}, {inputs} input{'s' * (inputs > 1)} each, N = {n}; "
+           f"mass at zero: law {zero[0]:.3f}, measured {zero[1]:.3f}", 7.5)
     ax.set_ylabel("density per unit of log₁₀ s,\ngiven s > 0", fontsize=8)
     ax.set_ylim(0, 1.3 * ax.dataLim.ymax if np.isfinite(ax.dataLim.ymax) else 1)  # room for the legend
     ax.legend(fontsize=7, frameon=False, loc="upper left")
@@ -189,8 +228,8 @@ def matrix_free(found: SpectralDensity, ax: Axes | None = None) -> Axes:
         if end.converged:
             line = ax.axvline(end.log_value / _LN10, color=BAND, lw=1, ls="--", zorder=0)
             line.set_label("_" if any(end.converged for end in found.extremes[:i]) else "an end that has converged")
-    ax.set_title(f"{found.n_inputs} inputs, {found.probes} probes of {found.steps} steps (seed {found.seed}); "
-                 f"mass up to s = {math.exp(found.grid[0]):.1g}: {found.cdf[0]:.3f}", fontsize=7.5)
+    _title(ax, f"{found.n_inputs} inputs, {found.probes} probes of {found.steps} steps (seed {found.seed}); "
+           f"mass up to s = {math.exp(found.grid[0]):.1g}: {found.cdf[0]:.3f}", 7.5)
     return _log_density(ax, float(y.max(initial=0)))
 
 
@@ -201,8 +240,8 @@ def measured(logs: np.ndarray, ax: Axes | None = None) -> Axes:
     if values.size:
         pad = max(0.03 * np.ptp(values), 1e-3)
         top = _bars(values, values.min() - pad, values.max() + pad, ax)
-    ax.set_title(f"{logs.shape[0]} input{'s' * (logs.shape[0] > 1)}, N = {logs.shape[1]}; mass at zero "
-                 f"{np.mean(np.isneginf(logs)):.3f}", fontsize=7.5)
+    _title(ax, f"{logs.shape[0]} input{'s' * (logs.shape[0] > 1)}, N = {logs.shape[1]}; mass at zero "
+           f"{np.mean(np.isneginf(logs)):.3f}", 7.5)
     return _log_density(ax, top)
 
 
@@ -253,7 +292,7 @@ def phase_diagram(diagram: PhaseDiagram, ax: Axes | None = None) -> Axes:
     _trainable_depth(diagram, ax)
     for name in ("ordered", "chaotic", "unbounded"):
         _name_region(diagram, name, ax)
-    ax.set_title(f"{diagram.activation}, mean field at infinite width", fontsize=8)
+    _title(ax, f"{diagram.activation}, mean field at infinite width", 8)
     return ax
 
 

@@ -14,6 +14,12 @@ def one_blas_thread():
 
 
 @pytest.fixture(autouse=True)
+def no_terminal(monkeypatch):
+    """Text is not folded, whatever the terminal that the tests run in."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def no_figures_left():
     """Pictures of one test do not pile up in the next: pyplot warns of more than twenty."""
     yield

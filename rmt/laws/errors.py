@@ -1,5 +1,5 @@
 """What a solver raises."""
 
+from rmt.errors import ConvergenceError
 
-class ConvergenceError(ArithmeticError):
-    """A solver did not reach its tolerance; nothing is returned in its place."""
+__all__ = ["ConvergenceError"]

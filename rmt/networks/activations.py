@@ -9,19 +9,17 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from rmt.checks import Number, by_name, number
-from rmt.laws.contour import FLAT, REACH, grid, mean_square
-from rmt.laws.law import Law
-from rmt.laws.named.discrete import Discrete
-from rmt.laws.named.point_mass import PointMass
-from rmt.laws.slope_law import SlopeLaw
 from rmt.networks.gaussian_average import average, product_average
+
+if TYPE_CHECKING:
+    from rmt.laws.law import Law
 
 Array = NDArray[Any]
 
@@ -68,6 +66,12 @@ class ActivationFunction(ABC):
         and a variance of less than 1e-14 of its square left out. What is within 1e-17 standard deviations of zero does
         not count beside slopes that are constant further out.
         """
+        # loading the laws takes a while, and a name that is misspelt does not need them
+        from rmt.laws.contour import FLAT, REACH, grid, mean_square
+        from rmt.laws.named.discrete import Discrete
+        from rmt.laws.named.point_mass import PointMass
+        from rmt.laws.slope_law import SlopeLaw
+
         reach = max(REACH * math.sqrt(q), 1e-150)
         cuts = [kink for kink in self.kinks if -reach < kink < reach]
         pieces = [*itertools.pairwise([-reach, *cuts, reach])]
@@ -141,6 +145,9 @@ class LeakyReLU(ActivationFunction):
 
     def squared_slope(self, q: float) -> Law:
         """One or a^2, each with probability 1/2."""
+        from rmt.laws.named.discrete import Discrete
+        from rmt.laws.named.point_mass import PointMass
+
         low, half = Fraction(self.a) ** 2, Fraction(1, 2)
         return PointMass(1) if low == 1 else Discrete((low, 1), (half, half))
 

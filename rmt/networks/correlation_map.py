@@ -10,7 +10,7 @@ import numpy as np
 from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
-from rmt.laws.errors import ConvergenceError
+from rmt.errors import ConvergenceError
 from rmt.networks.activations import ActivationFunction
 from rmt.networks.gaussian_average import nodes
 

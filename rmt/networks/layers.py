@@ -17,7 +17,7 @@ from rmt.laws.law import Law
 from rmt.laws.named.discrete import Discrete
 from rmt.networks.activations import ActivationFunction, activation, linear
 from rmt.networks.expression import Diagonal, Expression, Gaussian, Haar, Identity, Scalar
-from rmt.networks.schemes import Scheme, scheme
+from rmt.networks.schemes import Scheme, checked_bias, scheme
 from rmt.networks.signal import Array, Border, Signal
 
 _SPREAD = 0.005  # of a share of active units: less is not worth a warning
@@ -97,10 +97,7 @@ class Weighted(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "init", scheme(self.init))
-        object.__setattr__(self, "bias_std", number("bias_std", self.bias_std, 0))
-        if self.bias_std and self.scheme.bias_gain_squared:
-            raise ValueError(f"bias_std must be 0 with init={str(self.scheme)!r}, which brings its own bias, "
-                             f"got {self.bias_std!r}")
+        object.__setattr__(self, "bias_std", checked_bias(self.scheme, self.bias_std))
 
     def border(self, border: Border, before: Signal, after: Signal) -> Border:
         """Return what an average over the entries that each output sees leaves."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, groupby
 
 import numpy as np
@@ -21,11 +22,12 @@ from rmt.networks.network import Network
 from rmt.networks.normalization import BatchNorm, LayerNorm, RMSNorm
 from rmt.networks.sequence import Step, append, every, steps
 from rmt.networks.signal import Border, Signal
+from rmt.networks.verdict import Verdict, verdict
 
 _BORDER = 1e-3  # of the mean of x: less is not worth a warning
-_LONGEST = 44  # name of a layer in the table
 _NARROW = 10  # entries of the narrowest signal, under which the law is not that of networks
 _OFF = 0.2, 0.5  # times 1/(width + 1): what simulated cdfs are off by, from linear layers to ReLU
+_LONGEST, _SHORTEST = 44, 20  # letters of the name of a layer in the table; on a narrow terminal
 _MANY = 1000  # inputs, whose directions make a variance over them a number
 
 
@@ -112,14 +114,24 @@ class Prediction:
         """Ratio of the edges of the law; infinite at a hard edge."""
         return self.spectrum.condition_number
 
-    def table(self) -> str:
-        """Return the rows per layer as text."""
-        names = [r.layer if len(r.layer) <= _LONGEST else r.layer[: _LONGEST - 1] + "…" for r in self.layers]
-        size = max(map(len, names), default=5)
-        head = f"{'layer':{size}} {'width':>6} {'variance':>10} {'corr.':>7} {'chi':>8} {'mean x':>10} {'var x':>10}"
-        rows = [f"{name:{size}} {r.width:6d} {r.variance:10.4g} {r.correlation:7.4f} {r.chi:8.4f} {r.mean:10.4g} "
-                f"{r.law_variance:10.4g}" for r, name in zip(self.layers, names, strict=True)]
-        return "\n".join([head, *rows])
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Vanishing, exploding, ill-conditioned, isometric or balanced, and the figures that say so."""
+        network = self.network
+        return verdict(self.spectrum, self.log_gradient_growth, _weights(network.layers), network.n_inputs,
+                       network.n_outputs)
+
+    def table(self, columns: int | None = None) -> str:
+        """Return the rows per layer as text; in so many columns where names can be cut that short."""
+        numbers = [("width", "variance", "corr.", "chi", "mean x", "var x")] + [
+            (f"{r.width}", f"{r.variance:.4g}", f"{r.correlation:.4f}", f"{r.chi:.4f}", f"{r.mean:.4g}",
+             f"{r.law_variance:.4g}") for r in self.layers]
+        sizes = [max(map(len, column)) for column in zip(*numbers, strict=True)]
+        room = _LONGEST if columns is None else max(_SHORTEST, columns - sum(sizes) - 2 * len(sizes))
+        names = ["layer"] + [r.layer if len(r.layer) <= room else r.layer[: room - 1] + "…" for r in self.layers]
+        longest = max(map(len, names))
+        cells = ["".join(f"  {text:>{size}}" for text, size in zip(row, sizes, strict=True)) for row in numbers]
+        return "\n".join(f"{name:{longest}}{row}" for name, row in zip(names, cells, strict=True))
 
 
 def predict(network: Network, input_variance: Number = 1.0, input_correlation: Number = 0.0,
@@ -231,6 +243,11 @@ def _acting(i: int, layer: Layer, training: bool) -> Layer:
         return layer.trained() if training else layer.evaluated()
     except UnsupportedStructure as error:
         raise UnsupportedStructure(f"layers[{i}]: {error}") from None
+
+
+def _weights(layers: Sequence[Layer]) -> int:
+    """Return the number of layers with weights, those inside blocks among them."""
+    return sum(_weights(layer.inside) if layer.inside else int(layer.mixes) for layer in layers)
 
 
 def _listed(places: list[str]) -> str:

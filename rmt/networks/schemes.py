@@ -200,6 +200,14 @@ REGISTRY: dict[str, Callable[..., Scheme]] = {
 }
 
 
+def checked_bias(init: Scheme, bias_std: object) -> Number:
+    """Return the standard deviation of a bias; raise where the scheme brings a bias of its own."""
+    found = number("bias_std", bias_std, 0)
+    if found and init.bias_gain_squared:
+        raise ValueError(f"bias_std must be 0 with init={str(init)!r}, which brings its own bias, got {bias_std!r}")
+    return found
+
+
 def scheme(init: str | Scheme) -> Scheme:
     """Return the scheme that a name, a call as text, or a scheme means."""
     return init if isinstance(init, Scheme) else by_name("init", init, REGISTRY)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from rmt.checks import Number, choice, integer, number
+from rmt.checks import Number, choice, integer
 from rmt.networks.activations import ActivationFunction
+from rmt.networks.branch import NORMS as NORM_NAMES
+from rmt.networks.branch import branch_scale
 from rmt.networks.convolution import Conv2d
 from rmt.networks.layers import Activation, Dense, Layer
 from rmt.networks.network import Network
@@ -18,14 +20,8 @@ from rmt.networks.normalization import BatchNorm, LayerNorm, RMSNorm
 from rmt.networks.residual import Residual
 from rmt.networks.schemes import Scheme, gaussian, scheme
 
-NORMS: dict[str, tuple[Layer, ...]] = {"none": (), "batch": (BatchNorm(),), "layer": (LayerNorm(),),
-                                       "rms": (RMSNorm(),)}
-SCALES: dict[str, Callable[[int], float]] = {"1/sqrt(L)": lambda depth: depth**-0.5, "1/L": lambda depth: 1 / depth}
-
-
-def branch_scale(scale: Number | str, depth: int) -> Number:
-    """Return the scale of a branch, given as a number, "1/sqrt(L)" or "1/L"."""
-    return SCALES[choice("scale", scale, SCALES)](depth) if isinstance(scale, str) else number("scale", scale)
+NORMS: dict[str, tuple[Layer, ...]] = dict(zip(NORM_NAMES, ((), (BatchNorm(),), (LayerNorm(),), (RMSNorm(),)),
+                                               strict=True))
 
 
 def resnet(depth: int, width: int, activation: str | ActivationFunction = "relu", init: str | Scheme = "kaiming_normal",

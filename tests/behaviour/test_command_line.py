@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import figures.cli
 from empirical import Measurement
 from empirical.task import Task
-from figures.cli import cli, widths
+from figures import network_commands, report_command
+from figures.cli import cli
+from figures.network_commands import widths
 from rmt import ConvergenceError
 
 
@@ -155,7 +156,7 @@ def test_a_solver_that_does_not_converge_leaves_the_work_incomplete(monkeypatch)
     def fails(*_):
         raise ConvergenceError("no root")
 
-    monkeypatch.setattr(figures.cli, "_predicted", fails)
+    monkeypatch.setattr(network_commands, "_predicted", fails)
     result = rmt("predict", "--widths", "9x2")
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", "rmt: incomplete: no root\n")
 
@@ -229,7 +230,7 @@ def test_a_report_of_networks_that_raise_shows_how_many_did_not(tmp_path, monkey
         return run(task)
 
     monkeypatch.setattr(Task, "run", partly)
-    monkeypatch.setattr(figures.cli, "workers", lambda: ThreadPoolExecutor(1))  # where the patch holds
+    monkeypatch.setattr(report_command, "workers", lambda: ThreadPoolExecutor(1))  # where the patch holds
     (tmp_path / "study.toml").write_text(PARTLY)
     result = rmt("report", tmp_path / "study.toml", "--out", tmp_path / "out")
     assert result.exit_code == 3
@@ -245,8 +246,12 @@ CORE = "import sys; sys.modules[sys.argv.pop(1)] = None; from figures import mai
 
 
 @pytest.mark.parametrize(("missing", "extra", "arguments"), [
-    ("torch", "torch", "predict --widths 9x2"), ("click", "figures", "predict --widths 9x2"),
-    ("matplotlib", "figures", "predict --widths 9x2"), ("jinja2", "figures", "report none.toml"),
+    ("torch", "torch", "measure --widths 9x2"), ("click", "figures", "predict --widths 9x2"),
+    ("torch", "torch", "compare --widths 9x2"), ("torch", "torch", "advise examples/model.py:make_model --input 3,9,9"),
+    ("matplotlib", "figures", "predict --widths 9x2 --out p.svg"), ("torch", "torch", "figures bjorck2018/fig1"),
+    ("matplotlib", "figures", "compare --widths 9x2 --out p.svg"), ("matplotlib", "figures", "figures bjorck2018/fig8"),
+    ("jinja2", "figures", "report studies/phase.toml"), ("matplotlib", "figures", "phase --out p.svg"),
+    ("matplotlib", "figures", "advise examples/model.py:make_model --input 3,9,9 --out p.svg"),
     ("sklearn", "data", "predict --widths 64,9 --inputs digits"),
 ])
 def test_a_core_install_names_the_extra(missing, extra, arguments):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import rmt as rmt_package
 from empirical import kept
 from empirical.labelled import images
 from empirical.study import Products, load
-from figures import catalogue, initial
+from figures import catalogue, initial, style
 from figures.bjorck2018 import (
     batch_growth,
     condition_number,
@@ -28,6 +29,7 @@ from figures.bjorck2018 import (
 )
 from figures.cli import cli
 from figures.setting import Setting
+from figures.titles import fit
 from figures.twin import twin
 
 COLUMNS = {
@@ -98,6 +100,25 @@ def kept_small(job):
     return small(job, depth=8, epochs=1, batch=700)
 
 
+REAL = {name: getattr(initial, name) for name in ("DEPTH", "SIZE", "BATCH")}
+
+
+def check_titles(figure):
+    """Titles, legends of the figure and axes with their labels are inside the picture, and titles meet nothing."""
+    figure.draw_without_rendering()
+    titles = [ax.title for ax in figure.axes if ax.get_title()] + [text for text in figure.texts if text.get_text()]
+    for text in (*titles, *figure.legends):
+        box = text.get_window_extent()
+        assert min(box.x0, box.y0) >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+    boxes = [text.get_window_extent() for text in titles]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    for text, box in zip(titles, boxes, strict=True):
+        inner = [ax.get_window_extent() for ax in figure.axes]
+        assert not any(box.overlaps(own) for own in inner), text
+
+
 @pytest.mark.parametrize("name", [name for name in catalogue.names() if name.startswith("bjorck2018/")])
 def test_a_figure_is_a_picture_a_table_and_a_sentence(name, tiny, tmp_path):
     made = catalogue.make(name, tiny, tmp_path)
@@ -119,6 +140,49 @@ def test_a_figure_is_a_picture_a_table_and_a_sentence(name, tiny, tmp_path):
         patch.setattr("empirical.schedule.run", lambda payload: pytest.fail("measured again"))
         catalogue.make(name, tiny, tmp_path)
     assert [file.read_bytes() for file in files] == before
+    with pytest.MonkeyPatch.context() as patch:  # titles as long as they come
+        for key, value in REAL.items():
+            patch.setattr(initial, key, value)
+        for seed in (3, 10**14):
+            figure = fit(made.entry.draw(made.table, replace(tiny, seed=seed)))
+            check_titles(figure)
+            texts = [ax.title.get_text() for ax in figure.axes], figure.subplotpars.top
+            assert ([ax.title.get_text() for ax in fit(figure).axes], figure.subplotpars.top) == texts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if name.startswith("gallery/")])
+def test_titles_of_the_gallery_are_inside(name):
+    entry = catalogue.entry(name)
+    table = entry.table(Setting())
+    for seed in (0, 10**14):
+        check_titles(fit(entry.draw(table, Setting(seed=seed))))
+
+
+@pytest.mark.parametrize("law", [rmt_package.MarchenkoPastur(0.5) * rmt_package.MarchenkoPastur(2) ** 3,
+                                 rmt_package.Bernoulli(0.5) * rmt_package.FussCatalan(3)], ids=str)
+def test_the_title_of_a_law_is_inside_a_narrow_picture(law):
+    figure = style.figure(2.5, 3)
+    ax = figure.add_axes((0.2, 0.15, 0.7, 0.55))
+    law.plot(ax)
+    check_titles(figure)
+    assert "\n" in ax.get_title()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_long_titles_find_their_room(rows):
+    figure = style.figure(4, 3)
+    for ax in figure.subplots(rows, 2).ravel():
+        ax.set_title("a title of many words that has no room over axes as narrow as these are", fontsize=8)
+        ax.set_xlabel("x")
+    figure.suptitle("over all of them a title that is longer than the picture is wide, and more so: " * 2)
+    figure.legend(handles=figure.axes[0].plot([0, 1], label="a line"), loc="upper center", bbox_to_anchor=(0.5, 0.95))
+    with pytest.raises(AssertionError):
+        check_titles(figure)
+    check_titles(fit(figure))
+    alone = style.figure(3, 3)
+    alone.add_subplot().set_title("w" * 200)
+    check_titles(fit(alone))
 
 
 def test_the_seed_decides(tiny, tmp_path):

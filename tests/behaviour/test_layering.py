@@ -46,9 +46,12 @@ def within(module, *packages):
 MAY = [
     ("rmt.checks", ()),
     ("rmt.text", ()),
-    ("rmt.laws", ("rmt.laws", "rmt.checks", "rmt.text", "rmt.plotting")),
+    ("rmt.errors", ()),
+    ("rmt.__main__", ("figures",)),  # `python -m rmt` is the command, above everything
+    ("rmt.laws", ("rmt.laws", "rmt.checks", "rmt.text", "rmt.errors", "rmt.plotting")),
     ("rmt.finite", ("rmt.finite", "rmt.laws", "rmt.checks", "rmt.text")),
-    ("rmt.networks", ("rmt.networks", "rmt.finite", "rmt.laws", "rmt.checks", "rmt.text", "rmt.plotting")),
+    ("rmt.networks", ("rmt.networks", "rmt.finite", "rmt.laws", "rmt.checks", "rmt.text", "rmt.errors",
+                      "rmt.plotting")),
     ("rmt.cdf_distance", ("rmt.laws",)),
     ("rmt.smooth_statistics", ("rmt.laws",)),
     ("rmt.independence", ()),

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
 
-import figures.cli
 import figures.report
 from empirical.study import Phase
 from empirical.task import Task
 from figures import phase as diagrams
+from figures import report_command
 from figures.cli import cli
 from rmt import ConvergenceError, mlp, plotting, predict
 from rmt.networks import meanfield
@@ -135,7 +135,7 @@ width = 30
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A small study; networks are measured by a thread, not by processes, which take seconds to start."""
-    monkeypatch.setattr(figures.cli, "workers", lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr(report_command, "workers", lambda: ThreadPoolExecutor(1))
     path = tmp_path / "study.toml"
     path.write_text(STUDY)
     return path
