@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 
 from matplotlib.figure import Figure
 
-from empirical.measurement import write_atomically
+from empirical.files import write_atomically
 from figures import style
 from figures.setting import Setting
 from figures.tables import Table

@@ -22,6 +22,7 @@ from figures import catalogue, style, tables
 from figures import phase as diagrams
 from figures import report as pages
 from figures.advise_command import advise
+from figures.ending import ended_by_signals
 from figures.figures_command import figures
 from figures.options import (
     DIFFERENT,
@@ -57,20 +58,21 @@ class _OneLine(click.Group):
     """A group whose errors are one line on standard error."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run; exit with 2 for bad input and 3 for work that is incomplete."""
-        try:
-            status = super().main(*args, **{**kwargs, "standalone_mode": False})
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            sys.exit(USAGE)
-        except click.ClickException as error:
-            _fail(error.format_message(), error.exit_code if isinstance(error, Interrupted) else USAGE)
-        except (ConvergenceError, IncompleteError) as error:
-            _fail(f"incomplete: {error}", INCOMPLETE)
-        except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
-            _fail(str(error), USAGE)
-        except (click.Abort, KeyboardInterrupt):
-            _fail("interrupted", INCOMPLETE)
+        """Run; exit with 2 for bad input, 3 for work that is incomplete, 128 and its number for a signal."""
+        with ended_by_signals(whole=not args and "args" not in kwargs) as ending:  # not a test's
+            try:
+                status = super().main(*args, **{**kwargs, "standalone_mode": False})
+            except click.exceptions.NoArgsIsHelpError as error:
+                click.echo(error.format_message(), err=True)
+                sys.exit(USAGE)
+            except click.ClickException as error:
+                _fail(error.format_message(), ending.status if isinstance(error, Interrupted) else USAGE)
+            except (ConvergenceError, IncompleteError) as error:
+                _fail(f"incomplete: {error}", INCOMPLETE)
+            except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
+                _fail(str(error), USAGE)
+            except (click.Abort, KeyboardInterrupt):
+                _fail("interrupted", ending.status)
         sys.exit(status if isinstance(status, int) else DONE)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from figures.ending import said
 from figures.tables import FORMATS, Cell, Table
 
 DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
@@ -17,21 +18,24 @@ PICTURES = (".svg", ".png", ".pdf")
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C, with how to go on; the exit status says that work is incomplete."""
-
-    exit_code = INCOMPLETE
+    """Ctrl-C or a signal like it, with how to go on."""
 
 
 @contextmanager
 def resumable(store: str | Path | None) -> Iterator[None]:
     """Say on Ctrl-C how many results are stored and how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
+
+    def words() -> str:
         if store is None:
-            raise Interrupted("interrupted: nothing is stored; --store FOLDER keeps what is measured") from None
+            return "interrupted: nothing is stored; --store FOLDER keeps what is measured"
         count = len(list(Path(store).rglob("*.npz")))
-        raise Interrupted(f"interrupted: {count} results are stored in {store}; the same command goes on") from None
+        return f"interrupted: {count} results are stored in {store}; the same command goes on"
+
+    with said(words):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(words()) from None
 
 
 def shared(f: Callable[..., Any]) -> Callable[..., Any]:
