@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -12,7 +13,10 @@ from typing import Any
 import click
 
 from empirical import study as studies
-from empirical.measure import IncompleteError
+from empirical import study_size
+from empirical.estimate import prediction as prediction_estimate
+from empirical.files import check_writable
+from empirical.measure import IncompleteError, estimated
 from empirical.measure import measure as measure_networks
 from empirical.measurement import Measurement
 from empirical.progress import progress
@@ -33,11 +37,13 @@ from figures.options import (
     Interrupted,
     check_out,
     json_number,
+    long,
     records,
     resumable,
     save,
     save_table,
     shared,
+    start,
 )
 from figures.phase_command import phase
 from figures.setting import SIZES, Setting
@@ -69,7 +75,8 @@ class _OneLine(click.Group):
                 _fail(error.format_message(), ending.status if isinstance(error, Interrupted) else USAGE)
             except (ConvergenceError, IncompleteError) as error:
                 _fail(f"incomplete: {error}", INCOMPLETE)
-            except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ModuleNotFoundError) as error:
+            except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, MemoryError,
+                    ModuleNotFoundError) as error:
                 _fail(str(error), USAGE)
             except (click.Abort, KeyboardInterrupt):
                 _fail("interrupted", ending.status)
@@ -111,6 +118,14 @@ def _describe(width_text: str, activation: str, init: str, bias_std: float, inpu
     network = mlp(widths(width_text), activation, init, bias_std)
     source.check(network.input_shape)
     return network, source
+
+
+def _start(network: Network, source: Any, draws: int, seed: int, store: str | None, out: str | None,
+           yes: bool) -> None:
+    """Say what measuring will take, and ask if that is long."""
+    saved = out is not None and Path(out).suffix == ".npz"
+    takes = estimated(network, draws=draws, inputs=source, seed=seed, store=store, saved=saved)
+    start(f"measuring {draws} networks {network}", takes, yes, Path(out).absolute().parent if out and saved else None)
 
 
 def _predicted(network: Network, source: Any) -> Prediction:
@@ -166,15 +181,18 @@ def cli() -> None:
 @cli.command()
 @_network
 @shared
+@long
 @click.option("--out", help="Draw the spectrum into this file (.svg, .png or .pdf).")
 def predict(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
-            out: str | None) -> int:
+            yes: bool, out: str | None) -> int:
     """Predict from the initialization alone (no randomness: --seed has no effect).
 
     Example: rmt predict --widths 784,500x10,10 --activation relu --init kaiming_normal
     """
     check_out(out, PICTURES)
-    prediction = _predicted(*_describe(width_text, activation, init, bias_std, inputs))
+    network, source = _describe(width_text, activation, init, bias_std, inputs)
+    start(f"predicting {network}", prediction_estimate(network), yes)
+    prediction = _predicted(network, source)
     summary = _summary(prediction)
     if as_json:
         layers = [vars(row) for row in prediction.layers]
@@ -193,17 +211,19 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, inputs
 @cli.command()
 @_network
 @shared
+@long
 @click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
 @click.option("--store", help="Folder that keeps every measured network, to go on later.")
 @click.option("--out", help="Save the measurement as this .npz file.")
 def measure(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
-            draws: int, store: str | None, out: str | None) -> int:
+            yes: bool, draws: int, store: str | None, out: str | None) -> int:
     """Measure random networks.
 
     Example: rmt measure --widths 200x6 --draws 20 --seed 1 --out result.npz
     """
     check_out(out, (".npz",))
     network, source = _describe(width_text, activation, init, bias_std, inputs)
+    _start(network, source, draws, seed, store, out, yes)
     with resumable(store):
         result = measure_networks(network, draws=draws, inputs=source, seed=seed, store=store)
     if out:
@@ -226,13 +246,15 @@ def _loaded(path: str, source: Any) -> Measurement:
 @cli.command(name="compare")
 @_network
 @shared
+@long
 @click.option("--draws", type=_DRAWS, default=10, show_default=True, help="Number of independent networks.")
 @click.option("--store", help="Folder that keeps every measured network, to go on later.")
 @click.option("--measurement", help="Compare this .npz file (from rmt measure) instead of measuring.")
 @click.option("--tolerance", default=0.02, show_default=True, help="Distance that still counts as agreement.")
 @click.option("--out", help="Draw the comparison (.svg, .png, .pdf), or write its table (.csv, .md, .tex, .html).")
 def compare_command(width_text: str, activation: str, init: str, bias_std: float, inputs: str, seed: int, as_json: bool,
-                    draws: int, store: str | None, measurement: str | None, tolerance: float, out: str | None) -> int:
+                    yes: bool, draws: int, store: str | None, measurement: str | None, tolerance: float,
+                    out: str | None) -> int:
     """Predict, measure and compare; exit status 0 agrees, 1 differs, 3 undecided.
 
     Example: rmt compare --widths 200x3 --activation linear --init xavier_normal --draws 20 --seed 1
@@ -240,6 +262,9 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
     check_out(out, (*PICTURES, *FORMATS))
     number("tolerance", tolerance, 0, open_low=True, high=1, open_high=True)
     network, source = _describe(width_text, activation, init, bias_std, inputs)
+    if not measurement:
+        _start(network, source, draws, seed, store, None, yes)
+    start(f"predicting {network}", prediction_estimate(network), yes)
     with resumable(store):
         measured = _loaded(measurement, source) if measurement else measure_networks(
             network, draws=draws, inputs=source, seed=seed, store=store)
@@ -265,7 +290,8 @@ def compare_command(width_text: str, activation: str, init: str, bias_std: float
 @click.option("--out", default="out/report", show_default=True, help="Folder of the page and of what was measured.")
 @click.option("--seed", type=int, help="Use this seed instead of the study's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
+@long
+def report(study_file: str, out: str, seed: int | None, as_json: bool, yes: bool) -> int:
     """Predict, measure and compare every row of a study; write one page with plots and tables.
 
     Example: rmt report studies/initialization.toml --out out/report
@@ -275,6 +301,8 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
     choice("size", study.size, SIZES)
     for name in study.figures:
         catalogue.entry(name)
+    start(study_file, study_size.estimated(study.all_rows, folder / "store", os.cpu_count() or 1), yes, folder)
+    check_writable(folder, "--out")
     grown: list[float] = []
     with resumable(folder), workers() as pool:  # networks of rows in store, what figures need in kept
         if study.phase:

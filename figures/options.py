@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import click
 
+from empirical.estimate import Estimate, check_fits
+from empirical.files import check_writable, write_atomically
 from figures.ending import said
 from figures.tables import FORMATS, Cell, Table
 
@@ -44,24 +48,51 @@ def shared(f: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--seed", type=int, default=0, show_default=True, help="Decides weights and inputs.")(f)
 
 
+def long(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option --yes to a command that may take long."""
+    return click.option("--yes", is_flag=True, help="Start work that takes long without asking.")(f)
+
+
+def start(what: str, estimate: Estimate, yes: bool, folder: Path | None = None) -> None:
+    """Say what work will take, and ask, if that is long; refuse what does not fit into memory, or on the folder's disk.
+
+    Without a terminal to ask on, long work is an error that names --yes.
+    """
+    check_fits(what, estimate, folder)
+    if not estimate.long:
+        return
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise ValueError(f"{what} takes {estimate}: --yes starts it")
+        if not click.confirm(f"{what} takes {estimate}. Start?", err=True):
+            raise ValueError("not started")
+    click.echo(f"rmt: {estimate}", err=True)
+
+
 def check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
     """Refuse a file that could not be written, before any work is done for it."""
     if out and Path(out).suffix not in suffixes:
         raise ValueError(f"--out must end in {', '.join(suffixes)}, got {out!r}")
     if out and not Path(out).absolute().parent.is_dir():
         raise ValueError(f"--out {out}: no such folder")
+    if out and Path(out).is_dir():
+        raise ValueError(f"--out {out} is a folder")
+    if out:
+        check_writable(Path(out).absolute().parent, f"--out {out}:")
 
 
 def save(ax: Any, out: str | None) -> None:
     """Write the picture that an axes is of into a file, if one is given."""
     if out:
-        ax.figure.savefig(out, dpi=160)
+        content = io.BytesIO()
+        ax.figure.savefig(content, dpi=160, format=Path(out).suffix[1:])
+        write_atomically(Path(out), content.getvalue())
         click.echo(f"picture: {out}", err=True)
 
 
 def save_table(table: Table, out: str) -> None:
     """Write a table in the form that the file's name asks for."""
-    Path(out).write_text(FORMATS[Path(out).suffix](table))
+    write_atomically(Path(out), FORMATS[Path(out).suffix](table).encode())
     click.echo(f"table: {out}", err=True)
 
 
