@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 import textwrap
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
-import torch
-from torch import nn
 
-from empirical import lines
 from empirical.diagnose import Diagnosis, diagnose
 from empirical.threads import one_blas_thread
 from empirical.weights import table as weights_table
 from figures import style
 from figures.options import DONE, PICTURES, check_out, json_number, save, shared
+from figures.own_model import apart, made
 from rmt.text import exp_text
 
 _NAMES = {"log_largest_s": "largest s", "log_median_s": "median s", "log_smallest_s": "smallest s",
@@ -53,9 +45,8 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
     check_out(out, PICTURES)
     sizes = _sizes(shape)
     ends = _ends(between)
-    with _of_ones_own(model):
-        module = _made(model, seed)
-    with _of_ones_own(model), one_blas_thread(), warnings.catch_warnings():
+    with apart(model), one_blas_thread(), warnings.catch_warnings():
+        module = made(model, seed)
         warnings.simplefilter("ignore")  # what they say is in the text
         found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
                          output=int(output) if output and output.isdecimal() else output)
@@ -80,49 +71,6 @@ def _ends(text: str | None) -> tuple[str | None, str | None] | None:
     if not comma:
         raise ValueError(f"--between must be two names with a comma between them, got {text!r}")
     return first or None, last or None
-
-
-@contextmanager
-def _of_ones_own(model: str) -> Iterator[None]:
-    """Turn whatever the user's code raises into one line that says where."""
-    try:
-        yield
-    except (ValueError, ArithmeticError, MemoryError):
-        raise
-    except Exception as error:
-        where = lines.of_error(error)
-        raise ValueError(f"{model}: {type(error).__name__}: {error}{f' ({where})' if where else ''}") from error
-
-
-def _made(model: str, seed: int) -> nn.Module:
-    """Run the user's file and return the module that the named function makes."""
-    file, _, name = model.rpartition(":")
-    path = Path(file)
-    if not name.isidentifier() or path.suffix != ".py" or not path.is_file():
-        raise ValueError(f"MODEL must be FILE.py:NAME of a file that is there, got {model!r}")
-    make = getattr(_loaded(path), name, None)
-    if not callable(make):
-        raise ValueError(f"{file} has no function {name!r}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = make if isinstance(make, nn.Module) else make()
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"{name} must return a torch.nn.Module, got {type(module).__name__}")
-    return module
-
-
-def _loaded(path: Path) -> ModuleType:
-    """Import a file by its path; what stands beside it can be imported from it."""
-    sys.path.insert(0, str(path.absolute().parent))
-    try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
 
 
 def _content(found: Diagnosis) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class _OneLine(click.Group):
         with ended_by_signals(whole=not args and "args" not in kwargs) as ending:  # not a test's
             try:
                 status = super().main(*args, **{**kwargs, "standalone_mode": False})
+            except (click.Abort, KeyboardInterrupt):  # the former is a RuntimeError
+                _fail("interrupted", ending.status)
             except click.exceptions.NoArgsIsHelpError as error:
                 click.echo(error.format_message(), err=True)
                 sys.exit(USAGE)
@@ -78,8 +80,6 @@ class _OneLine(click.Group):
             except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, MemoryError,
                     ModuleNotFoundError) as error:
                 _fail(str(error), USAGE)
-            except (click.Abort, KeyboardInterrupt):
-                _fail("interrupted", ending.status)
         sys.exit(status if isinstance(status, int) else DONE)
 
 
