@@ -112,7 +112,7 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
             kept.check_room(missing, values)
         if executor is None and task.device == "cpu":  # elsewhere is not known
             one = _one(source, inputs_per_network)
-            estimate.check_fits(f"source={str(source)!r}", estimate.measuring(one, missing, values))
+            estimate.check_fits(f"source={str(source)!r}", estimate.measuring(one, missing, values, stored=kept is not None))
     found: dict[int, Measurement] = {}
     failures: list[Failure] = []
     try:

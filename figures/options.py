@@ -62,11 +62,15 @@ def start(what: str, estimate: Estimate, yes: bool, folder: Path | None = None) 
     if not estimate.long:
         return
     if not yes:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not _terminal():
             raise ValueError(f"{what} takes {estimate}: --yes starts it")
         if not click.confirm(f"{what} takes {estimate}. Start?", err=True):
             raise ValueError("not started")
     click.echo(f"rmt: {estimate}", err=True)
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
