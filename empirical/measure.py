@@ -103,7 +103,8 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
         name = label or str(getattr(source, "__qualname__", source))
     task = Task(source, name, inputs, inputs_per_network, seed, 0, str(device), precision)
     values = inputs_per_network * (source.n_inputs if isinstance(source, Network) else math.prod(inputs.shape or ()))
-    estimate.check_fits(f"draws={draws}", estimate.results(draws, values))
+    several = f" of inputs_per_network={inputs_per_network}" if inputs_per_network > 1 else ""
+    estimate.check_fits(f"draws={draws}{several}", estimate.results(draws, values))
     kept = store if store is None or isinstance(store, Store) else Store(store)
     task = replace(task, fingerprint=fingerprint(task, executor, stored=kept is not None))
     tasks = [replace(task, index=index) for index in range(draws)]
@@ -112,7 +113,8 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
             kept.check_room(missing, values)
         if executor is None and task.device == "cpu":  # elsewhere is not known
             one = _one(source, inputs_per_network)
-            estimate.check_fits(f"source={str(source)!r}", estimate.measuring(one, missing, values, stored=kept is not None))
+            takes = estimate.measuring(one, missing, values, stored=kept is not None)
+            estimate.check_fits(f"source={str(source)!r}", takes)
     found: dict[int, Measurement] = {}
     failures: list[Failure] = []
     try:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +30,14 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _stop_server() -> None:
+    """End the server of forks before it starts a process that nobody would know of."""
+    pid = getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -58,13 +66,17 @@ def workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
         context.set_forkserver_preload(["empirical.schedule"])
         with _interrupts_ignored():  # for a moment: the import of torch, seconds, is the server's
             multiprocessing.forkserver.ensure_running()
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start)
+    pool, others = ProcessPoolExecutor(count, mp_context=context, initializer=_start), multiprocessing.active_children()
+    started = False
     try:
         with nullcontext() if forks else _interrupts_ignored():
             for _ in range(count):  # such a pool starts one process a submission
                 pool.submit(os.getpid)
+        started = True
         yield pool
     except BaseException:
+        if forks and not started and not others:
+            _stop_server()
         own = [*(pool._processes or {}).values()]
         pool.shutdown(wait=False, cancel_futures=True)
         time.sleep(0.3)  # the pool forgets cancelled work first, or it stumbles over it when its processes end

@@ -174,7 +174,8 @@ def _text(key: str, value: Any) -> str:
 def cli() -> None:
     """Predict the singular values of a network's Jacobian from its initialization, measure them, compare.
 
-    Exit status: 0 done (compare: agrees), 1 compare differs, 2 usage error, 3 compare undecided or work incomplete.
+    Exit status: 0 done (compare: agrees), 1 compare differs, 2 usage error, 3 compare undecided or work incomplete
+    (Ctrl-C too; 143 SIGTERM, 129 SIGHUP).
     """
 
 

@@ -222,6 +222,22 @@ def test_row_27_the_workers_of_a_report_end_with_it(number, expected, tmp_path):
 
 
 @PROC
+@pytest.mark.slow
+def test_row_08_ctrl_c_while_the_workers_start_is_one_line_too(tmp_path):
+    (tmp_path / "study.toml").write_text(LONG_STUDY)
+    for wait in (0.0, 0.5, 1.5):
+        def ready(wait=wait):
+            return (tmp_path / f"out{wait}").exists() and not time.sleep(wait)
+
+        status, said, took = signalled(["report", tmp_path / "study.toml", "--out", tmp_path / f"out{wait}"],
+                                       signal.SIGINT, ready, tmp_path)
+        assert status == 3
+        assert "results are stored in" in said
+        assert "Traceback" not in said
+        assert took < 2 * _SLOW
+
+
+@PROC
 def test_row_27_workers_end_with_a_parent_that_is_killed(tmp_path):
     code = """
         import os, sys, time
@@ -321,7 +337,7 @@ def test_row_28_what_a_file_changes_is_put_back(tmp_path):
     ("def make():\n    import sys\n    sys.exit(0)", 2, "mine.py:make: it calls sys.exit(0) (FILE:3: sys.exit(0))"),
     ("import os\nos._exit(0)", 2, "mine.py:make: it calls os._exit(0) (FILE:2: os._exit(0))"),
     ("def make():\n    quit()", 2, "it calls sys.exit(None)"),
-    ("class Odd(BaseException):\n    pass\ndef make():\n    raise Odd(3)", 2, "mine.py:make: Odd: 3 (FILE:4: raise Odd(3))"),
+    ("class Odd(BaseException):\n    pass\ndef make():\n    raise Odd(3)", 2, "make: Odd: 3 (FILE:4: raise Odd(3))"),
     ("def make():\n    raise KeyboardInterrupt", 3, "rmt: interrupted"),
     ("import os, time\ndef make():\n    os.kill(os.getpid(), 2)\n    time.sleep(9)", 3, "rmt: interrupted"),
     ("import torch\nclass M(torch.nn.Module):\n    def forward(self, x):\n        exit(1)\nmake = M", 2, "sys.exit(1)"),
