@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -41,16 +42,22 @@ def _stop_server() -> None:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C here, and in processes started inside for good: the parent decides for them."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back here, and from processes started inside for good: the parent decides for them."""
+    if hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # it comes now, if it has come
+    elif threading.current_thread() is threading.main_thread():
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, handler)
+    else:
         yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -64,12 +71,13 @@ def workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
         context.set_forkserver_preload(["empirical.schedule"])
-        with _interrupts_ignored():  # for a moment: the import of torch, seconds, is the server's
+        multiprocessing.resource_tracker.ensure_running()  # which lets signals through
+        with _interrupts_held_back():  # for a moment: the import of torch, seconds, is the server's
             multiprocessing.forkserver.ensure_running()
     pool, others = ProcessPoolExecutor(count, mp_context=context, initializer=_start), multiprocessing.active_children()
     started = False
     try:
-        with nullcontext() if forks else _interrupts_ignored():
+        with nullcontext() if forks else _interrupts_held_back():
             for _ in range(count):  # such a pool starts one process a submission
                 pool.submit(os.getpid)
         started = True
