@@ -196,7 +196,8 @@ def whole(folder):
 
 
 @PROC
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 3), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "expected"), [
+    (signal.SIGINT, 3), (signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow)])
 def test_row_08_a_signal_stops_a_measurement_within_two_seconds_and_says_how_to_go_on(number, expected, tmp_path):
     store = tmp_path / "store"
     status, said, took = signalled([*LONG, "--store", store], number, lambda: len([*store.glob("*.npz")]) > 3, tmp_path)
