@@ -13,22 +13,22 @@ setup: .venv/installed  ## make .venv with the package and every extra (done onc
 	@touch $@
 
 report: setup  ## predict, measure and compare studies/initialization.toml -> out/report/index.html
-	$(RUN)/rmt report studies/initialization.toml --out out/report
+	$(RUN)/rmt report studies/initialization.toml --out out/report --yes
 
 activations: setup  ## every scheme and activation, critical and not -> out/activations/index.html (six minutes)
-	$(RUN)/rmt report studies/activations.toml --out out/activations
+	$(RUN)/rmt report studies/activations.toml --out out/activations --yes
 
 phase: setup  ## the phase diagram of tanh networks, measured -> out/phase/index.html (two minutes)
-	$(RUN)/rmt report studies/phase.toml --out out/phase
+	$(RUN)/rmt report studies/phase.toml --out out/phase --yes
 
 residual: setup  ## residual branches against depth, with and without norm -> out/residual/index.html (five minutes)
-	$(RUN)/rmt report studies/residual.toml --out out/residual
+	$(RUN)/rmt report studies/residual.toml --out out/residual --yes
 
 figures: setup  ## every figure of Bjorck et al. 2018 and of the gallery -> out/figures
 	$(RUN)/rmt figures all --out out/figures
 
 study: setup  ## Bjorck et al. 2018 remade and explained, one page -> out/figures/index.html
-	$(RUN)/rmt report studies/bjorck2018.toml --out out/figures
+	$(RUN)/rmt report studies/bjorck2018.toml --out out/figures --yes
 
 test: setup  ## run the tests (two at a time)
 	$(RUN)/python -m pytest -n 2

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from empirical.files import check_writable, set_aside, sweep, write_atomically
+from empirical.files import read as read_file
 from empirical.fingerprint import check_text, unsaid
-from empirical.measurement import write_atomically
 from empirical.progress import progress
 from empirical.threads import one_blas_thread
 
@@ -47,7 +48,8 @@ def answers(jobs: Sequence[Job], folder: Path | None, executor: Executor | None,
         What the progress bar says.
     """
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder, "folder")
+        sweep(folder)
     found: dict[Job, Arrays] = {}
     for job in dict.fromkeys(jobs):
         if folder is not None and (answer := read(_path(job, folder), question(job))) is not None:
@@ -106,17 +108,20 @@ def write(path: Path, question: str, arrays: Mapping[str, NDArray[Any]]) -> None
 def read(path: Path, question: str) -> Arrays | None:
     """Return the arrays of a file that answers the question; None if there is none, or it is damaged (a warning)."""
     try:
-        content = path.read_bytes()
+        content: bytes | ValueError = read_file(path)
     except FileNotFoundError:
         return None
+    except ValueError as error:  # a folder, a pipe, a link to nothing
+        content = error
     try:
+        if isinstance(content, ValueError):
+            raise content
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if json.loads(str(arrays.pop("question"))) != [VERSION, question, sorted(arrays)]:
             raise ValueError("it answers another question, or not all of it")
     except Exception as error:  # numpy, zipfile and zlib have their own for damaged files
-        aside = path.with_name(f"{path.name}.damaged")
-        path.replace(aside)
+        aside = set_aside(path, "damaged")
         warnings.warn(f"damaged, set aside as {aside.name}, will be computed again: {path}: {error}", stacklevel=2)
         return None
     return arrays

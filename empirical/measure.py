@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from empirical import estimate
 from empirical.errors import IncompleteError as IncompleteError
+from empirical.estimate import Estimate
+from empirical.fingerprint import unsaid
 from empirical.inputs import Inputs, gaussian
 from empirical.measurement import Measurement, joined
 from empirical.modules import torch_dtype
@@ -56,6 +61,8 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
 
     Raises
     ------
+    DoesNotFitError
+        Before anything is measured, if there is not the memory, or in the store's folder not the room.
     IncompleteError
         After all others were measured, if some network could not be; it has both. If none could be, the first one's
         own error.
@@ -79,12 +86,19 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     else:
         name = label or str(getattr(source, "__qualname__", source))
     task = Task(source, name, inputs, inputs_per_network, seed, 0, str(device), precision)
+    values = inputs_per_network * (source.n_inputs if isinstance(source, Network) else math.prod(inputs.shape or ()))
+    several = f" of inputs_per_network={inputs_per_network}" if inputs_per_network > 1 else ""
+    estimate.check_fits(f"draws={draws}{several}", estimate.results(draws, values))
     kept = store if store is None or isinstance(store, Store) else Store(store)
     task = replace(task, fingerprint=fingerprint(task, executor, stored=kept is not None))
     tasks = [replace(task, index=index) for index in range(draws)]
-    if kept and isinstance(source, Network):
-        kept.check_room(sum(not kept.path(task.question).exists() for task in tasks),
-                        inputs_per_network * source.n_inputs)
+    if isinstance(source, Network) and (missing := _missing(tasks, kept)):
+        if kept:
+            kept.check_room(missing, values)
+        if executor is None and task.device == "cpu":  # elsewhere is not known
+            one = _one(source, inputs_per_network)
+            takes = estimate.measuring(one, missing, values, stored=kept is not None)
+            estimate.check_fits(f"source={str(source)!r}", takes)
     found: dict[int, Measurement] = {}
     failures: list[Failure] = []
     try:
@@ -106,6 +120,33 @@ def measure(source: Network | Factory, *, draws: int, inputs: Inputs | None = No
     if failures:
         raise IncompleteError(tuple(failures), measured, draws)
     return measured
+
+
+def estimated(network: Network, *, draws: int, inputs: Inputs, seed: int = 0, store: str | Path | None = None,
+              saved: bool = False) -> Estimate:
+    """Return what `measure` will take here, one network after another; only those that are not stored take time.
+
+    `saved` if the result is a file, too. Raises if there is not the memory, or not the room on the disk.
+    """
+    waiting, missing = estimate.results(draws, network.n_inputs), draws
+    if store is not None and Path(store).is_dir() and waiting.memory < estimate.free_memory():
+        task = Task(network, repr(network), inputs, 1, seed, 0, "cpu", "float64", fingerprint=unsaid(network))
+        missing = _missing([replace(task, index=index) for index in range(draws)], Store(store))
+    work = estimate.measuring(_one(network), missing, network.n_inputs, stored=store is not None)
+    whole = replace(work, memory=work.memory + waiting.memory)
+    estimate.check_fits(f"draws={draws} of {network}", whole, None if store is None else Path(store))
+    return replace(whole, disk=whole.disk + 8.0 * draws * network.n_inputs) if saved else whole
+
+
+def _one(network: Network, inputs: int = 1) -> Estimate:
+    return estimate.one_network(estimate.parts(network), network.n_inputs, inputs, estimate.normalizes(network.layers))
+
+
+def _missing(tasks: Sequence[Task], kept: Store | None) -> int:
+    """Return how many networks are not stored."""
+    if kept is None or next(kept.folder.glob("*.npz"), None) is None:
+        return len(tasks)
+    return sum(not kept.path(task.question).exists() for task in tasks)
 
 
 def check_device(device: str) -> None:

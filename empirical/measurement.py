@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
-import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from empirical.files import read, write_atomically
 from rmt.text import exp_text
 
 Array = NDArray[np.float64]
 
 # Raised whenever the same question may get another answer, in its last digits too: files of both are not mixed.
 NUMERICS = 6
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _ARRAYS = ("log_singular_values", "resolution")
 
@@ -182,17 +178,17 @@ class Measurement:
     @classmethod
     def answer(cls, path: str | Path) -> tuple[Measurement, dict[str, Any] | None]:
         """Return what `load` does, and the question that the file says it answers."""
-        with open(path, "rb") as raw:
-            try:
-                with np.load(raw, allow_pickle=False) as file:
-                    about = json.loads(str(file["about"]))
-                    values, resolution = (file[name] for name in _ARRAYS)
-                checksum, question = about.pop("sha256"), about.pop("question")
-                found = cls(values, resolution, **about)
-                if found._checksum({**about, "question": question}) != checksum:
-                    raise ValueError("its checksum is another")
-            except Exception as error:  # numpy, zipfile, zlib and tokenize have their own for damaged files
-                raise ValueError(f"{path}: not a measurement file: {error}") from None
+        content = read(Path(path))
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                values, resolution = (file[name] for name in _ARRAYS)
+            checksum, question = about.pop("sha256"), about.pop("question")
+            found = cls(values, resolution, **about)
+            if found._checksum({**about, "question": question}) != checksum:
+                raise ValueError("its checksum is another")
+        except Exception as error:  # numpy, zipfile, zlib and tokenize have their own for damaged files
+            raise ValueError(f"{path}: not a measurement file: {error}") from None
         return found, question
 
     def _checksum(self, about: Mapping[str, Any]) -> str:
@@ -207,20 +203,3 @@ def joined(parts: Sequence[Measurement]) -> Measurement:
     return replace(parts[0], underflow=underflow,
                    log_singular_values=np.concatenate([part.log_singular_values for part in parts]),
                    resolution=np.concatenate([part.resolution for part in parts]))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it: a reader sees all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            raise OSError(error.errno, f"no room for {len(content)} bytes of {path}; what is finished is kept: make "
-                          "room, and the same call goes on") from None
-        raise

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from rmt.text import duration
+
 T = TypeVar("T")
 
 
@@ -38,12 +40,4 @@ _LONG = 10.0  # seconds that pass without a word
 def announce(what: str, seconds: float) -> None:
     """Say on standard error that something takes a while, if it does."""
     if seconds > _LONG:
-        print(f"{what}: {duration(seconds)}", file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """Return about how long some seconds are, in words."""
-    for unit, size in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
-        if seconds >= 1.5 * size:
-            return f"about {seconds / size:,.0f} {unit}s"
-    return f"about {max(1.0, seconds):.0f} seconds"
+        print(f"{what}: about {duration(seconds)}", file=sys.stderr, flush=True)

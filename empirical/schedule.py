@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,10 @@ from itertools import groupby
 from pathlib import Path
 
 from empirical.batched import run_together, supports
+from empirical.exits import exits_are_errors
+from empirical.files import NO_ROOM
 from empirical.fingerprint import check_text, unsaid
-from empirical.measurement import NO_ROOM, Measurement
+from empirical.measurement import Measurement
 from empirical.store import Store
 from empirical.task import Task
 from empirical.threads import one_blas_thread
@@ -51,7 +54,8 @@ _SEEDS = 8  # of which one should give a module
 
 def run(payload: Payload) -> Measurement | None:
     """Measure, and store or return the answer (a function, so that any executor can send it)."""
-    answer = payload.task.run()
+    with exits_are_errors(own_process=multiprocessing.parent_process() is None):
+        answer = payload.task.run()
     if payload.path is None:
         return answer
     answer.save(payload.path, payload.task.question)
@@ -130,7 +134,8 @@ class _Build:
 
 
 def _fingerprints(build: _Build) -> tuple[str, str]:
-    return build.task.fingerprints(build.seed)
+    with exits_are_errors(own_process=multiprocessing.parent_process() is None):
+        return build.task.fingerprints(build.seed)
 
 
 def _built(build: _Build, executor: Executor | None) -> tuple[str, str]:

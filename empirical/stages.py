@@ -18,12 +18,13 @@ from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import Output, as_found, memory_limit
-from empirical.progress import announce, duration
+from empirical.progress import announce
 from empirical.qr_chain import full_rank
 from empirical.sequential import LINEAR, ONE_BY_ONE, POINTWISE, altered, slopes_of
 from empirical.trace import traced
 from empirical.underflow import Underflow, smallest
 from empirical.unwrapped import opened
+from rmt.text import duration
 
 Array = NDArray[np.float64]
 _Kept = dict[tuple[nn.Module, torch.Size], Array]  # of linear modules, whose Jacobian is the same at every sample
@@ -92,7 +93,7 @@ def _in_time(module: nn.Module, path: Steps, signal: torch.Tensor, samples: int,
     with as_found(module, signal):
         needed = samples * chain_seconds(path, signal.clone())
     if needed > seconds:
-        raise TooLong(f"the accurate chain would take {duration(needed)}")
+        raise TooLong(f"the accurate chain would take about {duration(needed)}")
     announce("accurate singular values", needed)
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from empirical.files import check_writable, set_aside, sweep
 from empirical.measurement import NUMERICS, Measurement
 
 Question = Mapping[str, Any]
 
-_STALE = 3600.0  # seconds after which a temporary file belongs to no living writer
 _HEADER = 4096  # bytes of a file beside its values, at most
 
 
@@ -32,18 +31,8 @@ class Store:
 
     def __init__(self, folder: str | Path, accept: Iterable[int] = ()) -> None:
         self.folder, self.accept = Path(folder), {NUMERICS, *accept}
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (probe := self.folder / ".writable").touch()
-            probe.unlink(missing_ok=True)  # two may try at once
-        except OSError as error:
-            raise OSError(f"store {self.folder} is not a writable folder: {error.strerror}") from None
-        for left in self.folder.glob(".*.tmp"):
-            try:
-                if time.time() - left.stat().st_mtime > _STALE:
-                    left.unlink()
-            except FileNotFoundError:
-                pass  # another run was first, or its writer has renamed it
+        check_writable(self.folder, "store")
+        sweep(self.folder)
 
     def path(self, question: Question) -> Path:
         """Return the file of the answer to a question."""
@@ -59,12 +48,11 @@ class Store:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            aside = path.with_suffix(".npz.damaged")
-            path.replace(aside)
+            aside = set_aside(path, "damaged")
             warnings.warn(f"damaged, set aside as {aside.name}, will be measured again: {error}", stacklevel=2)
             return None
         if answer.numerics not in self.accept:
-            path.replace(path.with_suffix(f".npz.numerics{answer.numerics}"))
+            set_aside(path, f"numerics{answer.numerics}")
             warnings.warn(f"{self.folder}: networks measured by numerics {answer.numerics} (this is {NUMERICS}) are "
                           f"set aside as *.npz.numerics{answer.numerics} and measured again; to mix them, rename them "
                           f"back and use Store(folder, accept=[{answer.numerics}])", stacklevel=2)
@@ -80,12 +68,12 @@ class Store:
     def other(self, questions: Iterable[Question]) -> str:
         """Return, where only other questions were answered here, in what the last of them differs; else no text."""
         asked = {self.path(question).name: question for question in questions}
-        there = sorted(self.folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
+        there = sorted(self.folder.glob("*.npz"), key=lambda path: path.lstat().st_mtime)
         if not there or not asked or any(path.name in asked for path in there):
             return ""
         try:
             last = Measurement.answer(there[-1])[1] or {}
-        except ValueError:
+        except (ValueError, OSError):
             return ""
         near = min(asked.values(), key=lambda one: sum(one[key] != last.get(key) for key in one))
         different = [f"{key} was {last.get(key)}, is {near.get(key)}" for key in dict.fromkeys([*near, *last])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from empirical import study_size
 from empirical.inputs import Data, Inputs, digits, gaussian
 from empirical.measurement import Measurement
 from rmt.checks import choice, integer, number
@@ -212,11 +212,10 @@ class Study:
 def load(path: str | Path, seed: int | None = None) -> Study:
     """Read and check a study (with another seed, if given); raise a `StudyError` that names the key."""
     try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
+        content = study_size.content(path)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StudyError(f"{path}: not a TOML file: {error}") from None
     try:
         return _study(content if seed is None else {**content, "seed": seed})
@@ -229,6 +228,7 @@ def _study(content: Mapping[str, Any]) -> Study:
                               "data"))
     title, seed = _text("title", content.get("title", "Study")), integer("seed", content.get("seed", 0), 0)
     tables = _tables("rows", content)
+    study_size.check_rows(tables)
     draws = _size("draws", content.get("draws", 10))
     rows = tuple(dict.fromkeys(row for table in tables for row in _rows(table, draws, seed)))
     products = _products(content["products"], draws, seed) if "products" in content else None

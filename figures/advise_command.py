@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,10 +35,10 @@ def advise(model: str, shape: str, samples: int, tokens: int | None, between: st
     from empirical.diagnose import diagnose
     from empirical.threads import one_blas_thread
     from figures import style
+    from figures.own_model import apart, made
 
-    with _of_ones_own(model):
-        module = _made(file, name, seed)
-    with _of_ones_own(model), one_blas_thread(), warnings.catch_warnings():
+    with apart(model), one_blas_thread(), warnings.catch_warnings():
+        module = made(file, name, seed)
         warnings.simplefilter("ignore")  # what they say is in the text
         try:
             found = diagnose(module, sizes, samples=samples, seed=seed, tokens=tokens, between=ends,
@@ -99,20 +94,6 @@ def _between(name: str) -> str:
     return f"--between {name}," if name else "--between NAME,"
 
 
-@contextmanager
-def _of_ones_own(model: str) -> Iterator[None]:
-    """Turn whatever the user's code raises into one line that says where."""
-    try:
-        yield
-    except (ValueError, ArithmeticError, MemoryError):
-        raise
-    except Exception as error:
-        from empirical import lines
-
-        where = lines.of_error(error)
-        raise ValueError(f"{model}: {type(error).__name__}: {error}{f' ({where})' if where else ''}") from error
-
-
 def _place(model: str) -> tuple[Path, str]:
     """Return the file and the name of FILE.py:NAME."""
     file, _, name = model.rpartition(":")
@@ -120,36 +101,6 @@ def _place(model: str) -> tuple[Path, str]:
     if not name.isidentifier() or path.suffix != ".py" or not path.is_file():
         raise ValueError(f"MODEL must be FILE.py:NAME of a file that is there, got {model!r}")
     return path, name
-
-
-def _made(path: Path, name: str, seed: int) -> nn.Module:
-    """Run the user's file and return the module that the named function makes."""
-    import torch
-    from torch import nn
-
-    make = getattr(_loaded(path), name, None)
-    if not callable(make):
-        raise ValueError(f"{path} has no function {name!r}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = make if isinstance(make, nn.Module) else make()
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"{name} must return a torch.nn.Module, got {type(module).__name__}")
-    return module
-
-
-def _loaded(path: Path) -> ModuleType:
-    """Import a file by its path; what stands beside it can be imported from it."""
-    sys.path.insert(0, str(path.absolute().parent))
-    try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
 
 
 def _content(found: Diagnosis) -> dict[str, Any]:

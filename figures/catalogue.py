@@ -11,7 +11,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from empirical.measurement import write_atomically
+from empirical.files import write_atomically
 from figures.tables import Table
 from rmt.checks import choice
 

@@ -18,7 +18,8 @@ import click
 
 from empirical.errors import IncompleteError
 from figures import streams
-from figures.options import DONE, INCOMPLETE, USAGE, Interrupted, needed, network, shared
+from figures.ending import ended_by_signals
+from figures.options import DONE, INCOMPLETE, USAGE, Interrupted, long, needed, network, shared
 from rmt import __version__
 from rmt.errors import ConvergenceError
 
@@ -46,27 +47,28 @@ class _OneLine(click.Group):
             raise Interrupted(f"incomplete: {error}") from error
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run; exit with 2 for bad input and 3 for work that is incomplete."""
-        try:
-            status = super().main(*args, **{**kwargs, "standalone_mode": False})
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            sys.exit(USAGE)
-        except click.ClickException as error:
-            _fail(error.format_message(), error.exit_code if isinstance(error, Interrupted) else USAGE)
-        except (ConvergenceError, IncompleteError) as error:
-            _fail(f"incomplete: {error}", INCOMPLETE)
-        except ModuleNotFoundError as error:
-            _fail(needed(error), USAGE)
-        except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError) as error:
-            full = getattr(error, "errno", None) == errno.ENOSPC  # of a stream that does not keep what waits
-            _fail(f"incomplete: {error}" if full else str(error), INCOMPLETE if full else USAGE)
-        except streams.Unwritten as error:
-            if not error.reason:
-                sys.exit(streams.READER_LEFT)
-            _fail(f"incomplete: the output could not be written: {error.reason}", INCOMPLETE)
-        except (click.Abort, KeyboardInterrupt):
-            _fail("interrupted", INCOMPLETE)
+        """Run; exit with 2 for bad input, 3 for work that is incomplete, 128 and its number for a signal."""
+        with ended_by_signals(whole=not args and "args" not in kwargs) as ending:  # not a test's
+            try:
+                status = super().main(*args, **{**kwargs, "standalone_mode": False})
+            except (click.Abort, KeyboardInterrupt):  # the former is a RuntimeError
+                _fail("interrupted", ending.status)
+            except click.exceptions.NoArgsIsHelpError as error:
+                click.echo(error.format_message(), err=True)
+                sys.exit(USAGE)
+            except click.ClickException as error:
+                _fail(error.format_message(), ending.status if isinstance(error, Interrupted) else USAGE)
+            except (ConvergenceError, IncompleteError) as error:
+                _fail(f"incomplete: {error}", INCOMPLETE)
+            except ModuleNotFoundError as error:
+                _fail(needed(error), USAGE)
+            except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
+                full = getattr(error, "errno", None) == errno.ENOSPC  # of a stream that does not keep what waits
+                _fail(f"incomplete: {error}" if full else str(error), INCOMPLETE if full else USAGE)
+            except streams.Unwritten as error:
+                if not error.reason:
+                    sys.exit(streams.READER_LEFT)
+                _fail(f"incomplete: the output could not be written: {error.reason}", INCOMPLETE)
         sys.exit(status if isinstance(status, int) else DONE)
 
 
@@ -93,13 +95,15 @@ def _does(module: str) -> Callable[[Callable[..., Any]], Callable[..., int]]:
 def cli() -> None:
     """Predict the singular values of a network's Jacobian from its initialization, measure them, compare.
 
-    Exit status: 0 done (compare: agrees), 1 compare differs, 2 usage error, 3 compare undecided or work incomplete.
+    Exit status: 0 done (compare: agrees), 1 compare differs, 2 usage error, 3 compare undecided or work incomplete
+    (Ctrl-C too; 143 SIGTERM, 129 SIGHUP).
     """
 
 
 @cli.command(short_help="Predict from the initialization alone.")
 @network
 @shared
+@long
 @click.option("--out", help="Draw the spectrum into this file (.svg, .png or .pdf).")
 @_does("network_commands")
 def predict() -> None:
@@ -114,6 +118,7 @@ def predict() -> None:
 @cli.command(short_help="Measure random networks.")
 @network
 @shared
+@long
 @_DRAWS
 @_STORE
 @click.option("--out", help="Save the measurement as this .npz file.")
@@ -128,6 +133,7 @@ def measure() -> None:
 @cli.command(short_help="Predict, measure and compare.")
 @network
 @shared
+@long
 @_DRAWS
 @_STORE
 @click.option("--measurement", help="Compare this .npz file (from rmt measure) instead of measuring.")
@@ -146,6 +152,7 @@ def compare() -> None:
 @click.option("--out", default="out/report", show_default=True, help="Folder of the page and of what was measured.")
 @click.option("--seed", type=int, help="Use this seed instead of the study's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@long
 @_does("report_command")
 def report() -> None:
     """Predict, measure and compare every row of a study; write one page with plots and tables.

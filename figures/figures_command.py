@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from empirical.files import check_writable
 from empirical.workers import workers
 from figures import catalogue
 from figures.options import DONE, SIZES, records, resumable
@@ -28,6 +29,7 @@ def figures(name: str, out: str, size: str, device: str, data: str | None, seed:
 
     check_device(device)
     folder = Path(out)
+    check_writable(folder, "--out")
     with resumable(folder / "kept"), workers() if device == "cpu" else nullcontext() as pool:
         setting = Setting(seed, size, device, data, folder / "kept", pool)
         for one in wanted:

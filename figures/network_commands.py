@@ -16,7 +16,18 @@ import click
 from empirical import study as studies
 from empirical.measurement import Measurement
 from empirical.store import Store
-from figures.options import DIFFERENT, DONE, INCOMPLETE, PICTURES, check_out, json_number, resumable, save, save_table
+from figures.options import (
+    DIFFERENT,
+    DONE,
+    INCOMPLETE,
+    PICTURES,
+    check_out,
+    json_number,
+    resumable,
+    save,
+    save_table,
+    start,
+)
 from figures.tables import FORMATS
 from figures.terminal import say, width
 from rmt.checks import choice, integer, number
@@ -81,15 +92,22 @@ def _draws(draws: int, seed: int) -> None:
     integer("seed", seed, 0)
 
 
-def _predicted(asked: Asked) -> Prediction:
+def _predicted(asked: Asked, yes: bool) -> Prediction:
+    """Return the prediction; what takes long is asked for first."""
+    from empirical.estimate import prediction
     from rmt.networks.predict import predict
 
+    start(f"predicting {asked.network}", prediction(asked.network), yes)
     return predict(asked.network, asked.source.mean_square, asked.source.correlation)
 
 
-def _measured(asked: Asked, draws: int, seed: int, store: Store | None) -> Measurement:
-    from empirical.measure import measure
+def _measured(asked: Asked, draws: int, seed: int, store: Store | None, out: str | None, yes: bool) -> Measurement:
+    """Return the measurement, saved as `out` or not; what takes long is asked for first."""
+    from empirical.measure import estimated, measure
 
+    takes = estimated(asked.network, draws=draws, inputs=asked.source, seed=seed,
+                      store=None if store is None else store.folder, saved=out is not None)
+    start(f"measuring {draws} networks {asked.network}", takes, yes, Path(out).absolute().parent if out else None)
     return measure(asked.network, draws=draws, inputs=asked.source, seed=seed, store=store)
 
 
@@ -133,11 +151,11 @@ def _text(key: str, value: Any) -> str:
 
 
 def predict(width_text: str, activation: str, init: str, bias_std: float, activate_last: bool, inputs: str, seed: int,
-            as_json: bool, out: str | None) -> int:
+            as_json: bool, yes: bool, out: str | None) -> int:
     """Predict from the initialization alone."""
     check_out(out, PICTURES)
     integer("seed", seed, 0)
-    prediction = _predicted(_asked(width_text, activation, init, bias_std, activate_last, inputs))
+    prediction = _predicted(_asked(width_text, activation, init, bias_std, activate_last, inputs), yes)
     summary = _summary(prediction)
     if as_json:
         layers = [vars(row) for row in prediction.layers]
@@ -160,14 +178,14 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, activa
 
 
 def measure(width_text: str, activation: str, init: str, bias_std: float, activate_last: bool, inputs: str, seed: int,
-            as_json: bool, draws: int, store: str | None, out: str | None) -> int:
+            as_json: bool, yes: bool, draws: int, store: str | None, out: str | None) -> int:
     """Measure random networks."""
     check_out(out, (".npz",))
     _draws(draws, seed)
     asked = _asked(width_text, activation, init, bias_std, activate_last, inputs)
     kept = Store(store) if store is not None else None
     with resumable(store):
-        result = _measured(asked, draws, seed, kept)
+        result = _measured(asked, draws, seed, kept, out, yes)
     if out:
         result.save(out)
     if as_json:
@@ -186,7 +204,7 @@ def _loaded(path: str, source: Inputs) -> Measurement:
 
 
 def compare(width_text: str, activation: str, init: str, bias_std: float, activate_last: bool, inputs: str, seed: int,
-            as_json: bool, draws: int, store: str | None, measurement: str | None, tolerance: float,
+            as_json: bool, yes: bool, draws: int, store: str | None, measurement: str | None, tolerance: float,
             out: str | None) -> int:
     """Predict, measure and compare."""
     check_out(out, (*PICTURES, *FORMATS))
@@ -196,12 +214,12 @@ def compare(width_text: str, activation: str, init: str, bias_std: float, activa
     loaded = _loaded(measurement, asked.source) if measurement else None
     kept = Store(store) if store is not None else None
     with resumable(store):
-        measured = loaded or _measured(asked, draws, seed, kept)
+        measured = loaded or _measured(asked, draws, seed, kept, None, yes)
     from figures import tables
     from rmt.agreement import AGREES, DIFFERS
     from rmt.agreement import compare as compared
 
-    result = compared(_predicted(asked), measured, tolerance)
+    result = compared(_predicted(asked, yes), measured, tolerance)
     if as_json:
         click.echo(json.dumps({"verdict": result.verdict, "reason": result.reason, "discrepancy": result.discrepancy,
                                "interval": result.interval, "raw_discrepancy": result.raw_discrepancy,

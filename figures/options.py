@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from empirical.files import check_writable, write_atomically
+from figures.ending import said
 from figures.tables import FORMATS, Cell, Table
+
+if TYPE_CHECKING:
+    from empirical.estimate import Estimate
 
 DONE, DIFFERENT, USAGE, INCOMPLETE = 0, 1, 2, 3
 PICTURES = (".svg", ".png", ".pdf")
@@ -23,21 +30,24 @@ _EXTRAS = {"torch": "torch", "psutil": "torch", "sklearn": "data", "pandas": "da
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C, with how to go on; the exit status says that work is incomplete."""
-
-    exit_code = INCOMPLETE
+    """Ctrl-C or a signal like it, with how to go on."""
 
 
 @contextmanager
 def resumable(store: str | Path | None) -> Iterator[None]:
     """Say on Ctrl-C how many results are stored and how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
+
+    def words() -> str:
         if store is None:
-            raise Interrupted("interrupted: nothing is stored; --store FOLDER keeps what is measured") from None
+            return "interrupted: nothing is stored; --store FOLDER keeps what is measured"
         count = len(list(Path(store).rglob("*.npz")))
-        raise Interrupted(f"interrupted: {count} results are stored in {store}; the same command goes on") from None
+        return f"interrupted: {count} results are stored in {store}; the same command goes on"
+
+    with said(words):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(words()) from None
 
 
 def needed(error: ModuleNotFoundError) -> str:
@@ -69,6 +79,33 @@ def shared(f: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--seed", type=int, default=0, show_default=True, help="Decides weights and inputs.")(f)
 
 
+def long(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option --yes to a command that may take long."""
+    return click.option("--yes", is_flag=True, help="Start work that takes long without asking.")(f)
+
+
+def start(what: str, estimate: Estimate, yes: bool, folder: Path | None = None) -> None:
+    """Say what work will take, and ask, if that is long; refuse what does not fit into memory, or on the folder's disk.
+
+    Without a terminal to ask on, long work is an error that names --yes.
+    """
+    from empirical.estimate import check_fits
+
+    check_fits(what, estimate, folder)
+    if not estimate.long:
+        return
+    if not yes:
+        if not _terminal():
+            raise ValueError(f"{what} takes {estimate}: --yes starts it")
+        if not click.confirm(f"{what} takes {estimate}. Start?", err=True):
+            raise ValueError("not started")
+    click.echo(f"rmt: {estimate}", err=True)
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
     """Refuse a file that could not be written, before any work is done for it."""
     if out and Path(out).suffix not in suffixes:
@@ -77,6 +114,10 @@ def check_out(out: str | None, suffixes: tuple[str, ...]) -> None:
         raise ValueError(f"--out {out}: no such folder")
     if out and Path(out).suffix in PICTURES and find_spec("matplotlib") is None:
         raise ModuleNotFoundError("", name="matplotlib")
+    if out and Path(out).is_dir():
+        raise ValueError(f"--out {out} is a folder")
+    if out:
+        check_writable(Path(out).absolute().parent, f"--out {out}:")
 
 
 def save(ax: Any, out: str | None) -> None:
@@ -84,13 +125,15 @@ def save(ax: Any, out: str | None) -> None:
     if out:
         from figures.titles import fit
 
-        fit(ax.figure).savefig(out, dpi=160)
+        content = io.BytesIO()
+        fit(ax.figure).savefig(content, dpi=160, format=Path(out).suffix[1:])
+        write_atomically(Path(out), content.getvalue())
         click.echo(f"picture: {out}", err=True)
 
 
 def save_table(table: Table, out: str) -> None:
     """Write a table in the form that the file's name asks for."""
-    Path(out).write_text(FORMATS[Path(out).suffix](table))
+    write_atomically(Path(out), FORMATS[Path(out).suffix](table).encode())
     click.echo(f"table: {out}", err=True)
 
 

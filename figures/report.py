@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from empirical.measurement import Measurement, write_atomically
+from empirical.files import write_atomically
+from empirical.measurement import Measurement
 from empirical.study import Products, Row, Study, groups, growth
 from figures import phase, products, style
 from figures.catalogue import Made

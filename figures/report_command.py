@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
 
 from empirical import study as studies
+from empirical.files import check_writable
 from empirical.progress import progress
 from empirical.store import Store
 from empirical.workers import workers
 from figures import catalogue
-from figures.options import DONE, INCOMPLETE, SIZES, Interrupted, records, resumable
+from figures.options import DONE, INCOMPLETE, SIZES, Interrupted, records, resumable, start
 from figures.terminal import say, table_text
 from rmt.checks import choice
 from rmt.errors import ConvergenceError
 
 
-def report(study_file: str, out: str, seed: int | None, as_json: bool) -> int:
+def report(study_file: str, out: str, seed: int | None, as_json: bool, yes: bool) -> int:
     """Predict, measure and compare every row of a study; write one page with plots and tables."""
     study = studies.load(study_file, seed)
     folder = Path(out)
     choice("size", study.size, SIZES)
     for name in study.figures:
         catalogue.full_name(name)
+    from empirical.study_estimate import estimated
     from empirical.study_run import run
     from figures import phase as diagrams
     from figures import report as pages
     from figures import tables
     from figures.setting import Setting
 
+    start(study_file, estimated(study.all_rows, folder / "store", os.cpu_count() or 1), yes, folder)
+    check_writable(folder, "--out")
     grown: list[float] = []
     with resumable(folder), workers() as pool:  # networks of rows in store, what figures need in kept
         if study.phase:

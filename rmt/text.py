@@ -24,6 +24,27 @@ def exp_text(log_value: float) -> str:
     return f"1.00e{exponent + 1:+d}" if mantissa == "10.00" else f"{mantissa}e{exponent:+d}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words, to two digits."""
+    for most, unit, name in ((100, 1.0, "second"), (5400, 60.0, "minute"), (172_800, 3600.0, "hour"),
+                             (6.3e7, 86_400.0, "day"), (math.inf, 3.156e7, "year")):
+        if seconds < most:
+            count = _rounded(max(1.0, seconds / unit))
+            return f"{count} {name}{'' if count == '1' else 's'}"
+    return "for ever"
+
+
+def amount(size: float) -> str:
+    """Return bytes in words, to two digits."""
+    power = min(6, int(math.log10(max(size, 1)) / 3))
+    return f"{_rounded(size / 1000**power)} {('bytes', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[power]}"
+
+
+def _rounded(x: float) -> str:
+    two = float(f"{x:.2g}")
+    return f"{two:,.0f}" if two >= 10 or two == int(two) else f"{two:g}"
+
+
 def number_text(x: Number) -> str:
     """Return an expression that has exactly this value, at any size: its repr, or powers of two and hexadecimals."""
     if isinstance(x, float) or (isinstance(x, int) and abs(x) < _DIGITS):
