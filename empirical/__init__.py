@@ -7,7 +7,7 @@ from empirical.measurement import Measurement
 from empirical.store import Store
 
 __all__ = ["IncompleteError", "Measurement", "SpectrumMonitor", "Store", "batch_jacobian", "build", "describe",
-           "inputs", "jacobian", "log_singular_values", "measure", "spectral_density", "weights"]
+           "inputs", "jacobian", "log_singular_values", "measure", "register", "spectral_density", "weights"]
 
 try:
     from empirical.describe import describe
@@ -16,6 +16,7 @@ try:
     from empirical.measure import IncompleteError, measure
     from empirical.modules import build
     from empirical.monitor import SpectrumMonitor
+    from empirical.registry import register
     from empirical.singular_values import log_singular_values
     from empirical.weights import weights
 except ModuleNotFoundError as error:

@@ -63,7 +63,8 @@ class Weights:
     mean, mean_error, std, std_error : float
         Of an entry, and their standard errors if entries are independent.
     entries : str
-        "normal", "truncated" (normal, cut at two standard deviations), "uniform", "orthogonal", "delta" (orthogonal at the centre of a kernel), "sparse" or "zero".
+        "normal", "truncated" (normal, cut at two standard deviations), "uniform", "orthogonal",
+        "delta" (orthogonal at the centre of a kernel), "sparse" or "zero".
     scheme : Scheme or None
         The named scheme of this variance.
     bias_std : float

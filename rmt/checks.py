@@ -50,7 +50,7 @@ def integer(name: str, value: object, low: int | None = 1) -> int:
     return int(value)
 
 
-_LIKENESS = 0.7  # of difflib, from which on a name is taken for a slip of the other: "tahn" is tanh, "mish" is not swish
+_LIKENESS = 0.7  # of difflib, from which on a name is a slip of the other: "tahn" is tanh, "mish" is not swish
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:

@@ -266,5 +266,5 @@ def scheme(init: str | Scheme | Callable[..., Any]) -> Scheme:
         text = _MODULE.sub("", init)
         name = text.partition("(")[0].strip()
         if name.endswith("_") and (found := _registered(name)) is not None:
-            return by_name("init", text, {name: found})  # type: ignore[no-any-return]
-    return by_name("init", _MODULE.sub("", init) if isinstance(init, str) else init, REGISTRY)  # type: ignore[no-any-return]
+            return by_name("init", text, {name: found})
+    return by_name("init", _MODULE.sub("", init) if isinstance(init, str) else init, REGISTRY)

@@ -174,7 +174,8 @@ def test_few_entries_a_column_are_pointed_out():
     (lambda: schemes.scheme("kaiming_unifrm"), "did you mean 'kaiming_uniform'"),
     (lambda: schemes.normal(0), "std must be in"), (lambda: schemes.normal(0, 0.02), "takes std first"),
     (lambda: schemes.normal(1, 0.5), "mean must be 0"), (lambda: schemes.scheme("uniform_"), "a must be -b"),
-    (lambda: schemes.scheme("normal_(0.02)"), "mean must be 0"), (lambda: schemes.scheme("eye_"), r"unknown init 'eye_' \("),
+    (lambda: schemes.scheme("normal_(0.02)"), "mean must be 0"),
+    (lambda: schemes.scheme("eye_"), r"unknown init 'eye_' \("),
 ])
 def test_what_is_no_scheme_is_refused(call, word):
     with pytest.raises(ValueError, match=word):
