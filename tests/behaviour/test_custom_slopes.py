@@ -45,7 +45,7 @@ def masked(u):
 
 
 @pytest.mark.parametrize("name", FOUND)
-@pytest.mark.parametrize("q", [1e-3, 0.5, 3.0])
+@pytest.mark.parametrize("q", [0.5, *(pytest.param(q, marks=pytest.mark.slow) for q in (1e-3, 3.0))])
 def test_a_slope_that_is_found_has_the_law_of_the_known_one(name, q):
     make, known = FOUND[name]
     ours, theirs = (MarchenkoPastur(1) * SquaredSlope(phi, q) for phi in (make(), known))
