@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from empirical.measurement import Measurement as Measurement
     from empirical.modules import build as build
     from empirical.monitor import SpectrumMonitor as SpectrumMonitor
+    from empirical.registry import register as register
     from empirical.singular_values import log_singular_values as log_singular_values
     from empirical.store import Store as Store
     from empirical.weights import weights as weights
 
 __all__ = ["IncompleteError", "Measurement", "SpectrumMonitor", "Store", "batch_jacobian", "build", "describe",
-           "inputs", "jacobian", "log_singular_values", "measure", "spectral_density", "weights"]
+           "inputs", "jacobian", "log_singular_values", "measure", "register", "spectral_density", "weights"]
 
 _HOMES = {"IncompleteError": "errors", "Measurement": "measurement", "SpectrumMonitor": "monitor", "Store": "store",
           "batch_jacobian": "jacobian", "build": "modules", "log_singular_values": "singular_values",
-          "spectral_density": "matrix_free"}  # of other names: the module of that name
+          "register": "registry", "spectral_density": "matrix_free"}  # of other names: the module of that name
 
 
 def __getattr__(name: str) -> Any:

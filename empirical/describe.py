@@ -6,26 +6,29 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import nn
 
-from empirical import graph
+from empirical import graph, pointwise
 from empirical.acting import Used, computed, only_computes
 from empirical.calibration import tracking
 from empirical.calls import like
 from empirical.checks import check_module
 from empirical.cut import picked
-from empirical.graph import Stage, Steps, Sum, Untraceable
+from empirical.graph import Stage, Steps, Sum, Untraceable, replayed
 from empirical.jacobian import Output, as_found, evaluating
 from empirical.layers import Shape, layers_of, layers_of_call
+from empirical.pointwise import may_be_pointwise, runs
+from empirical.registry import Custom, layers_by, reader_of, using
 from empirical.sequential import altered
 from empirical.trace import traced
 from empirical.unwrapped import opened
 from empirical.weights import Weights, read, weights
 from rmt.checks import integer
-from rmt.networks.layers import Layer, Scale, UnsupportedStructure
+from rmt.networks.layers import Activation, Layer, Scale, UnsupportedStructure
 from rmt.networks.network import Network
 from rmt.networks.residual import Residual
 
@@ -71,7 +74,8 @@ class Description:
     warnings: tuple[str, ...]
 
 
-def describe(module: nn.Module, input_shape: int | Sequence[int], output: Output = None) -> Network:
+def describe(module: nn.Module, input_shape: int | Sequence[int], output: Output = None,
+             custom: Custom | None = None) -> Network:
     """Return the network that a module is, with weights read as they are: the named scheme that has their variance.
 
     Where no named scheme has it within its error, `gaussian(sigma_w)` or `uniform(sigma_w)` of the measured one.
@@ -86,24 +90,29 @@ def describe(module: nn.Module, input_shape: int | Sequence[int], output: Output
         Of one input, channels first, without a batch axis.
     output : str or int
         Which output, where the module returns a mapping, a tuple or an object with attributes.
+    custom : mapping
+        Of types of modules of your own, and functions of tensors, to what they are: an activation function, a layer,
+        a list of layers, or a function of (module, input shape) that returns one of these. `empirical.register` says
+        it once for all calls.
 
     Raises
     ------
     UnsupportedStructure
         If some part of it is no layer of rmt; the message names the part and the line that calls it.
     """
-    found = described(module, input_shape, output)
+    found = described(module, input_shape, output, custom)
     for warning in found.warnings:
         warnings.warn(warning, stacklevel=2)
     return found.network
 
 
-def described(module: nn.Module, input_shape: int | Sequence[int], output: Output = None) -> Description:
+def described(module: nn.Module, input_shape: int | Sequence[int], output: Output = None,
+              custom: Custom | None = None) -> Description:
     """Return `describe`'s network with where its layers were read, its weights, and its warnings."""
     shape = sizes(input_shape)
     check_module(module)
     module = tracking(opened(module)[0])
-    with evaluating(module):
+    with evaluating(module), using(custom or {}):
         used, rows = _acting(module, shape)
         reader = _Reader(used, rows)
         parts = tuple(reader.parts(_path(module, shape, output), shape))
@@ -177,13 +186,32 @@ class _Reader:
 
     def parts(self, path: Steps, shape: Shape) -> Iterator[Part]:
         """Yield the layers of a path whose input has this shape."""
-        for step in path:
-            if isinstance(step, Sum):
-                yield from self._block(step, shape)
-            else:
-                for layer in self._layers(step, shape):
-                    yield Part(layer, step.name, step.where)
-            shape = step.shape
+        for run in runs(path, shape):
+            if (layers := self._together(run, shape)) is not None:
+                yield from (Part(layer, run[0].name, run[0].where) for layer in layers)
+                continue
+            for step in run:
+                if isinstance(step, Sum):
+                    yield from self._block(step, shape)
+                else:
+                    for layer in self._layers(step, shape):
+                        yield Part(layer, step.name, step.where)
+                shape = step.shape
+
+    def _together(self, run: Steps, shape: Shape) -> Sequence[Layer | None] | None:
+        """Return the layers of steps that act entry by entry as one function; None where each is a layer by itself."""
+        if len(run) < 2 and not (isinstance(run[0], Sum) and may_be_pointwise(run[0], shape)):
+            return None
+        layers = list[Layer | None]()
+        if not any(isinstance(step, Sum) for step in run):
+            try:
+                layers = [layer for step in run if isinstance(step, Stage) for layer in self._layers(step, shape)]
+            except UnsupportedStructure:
+                layers = []
+            if layers and sum(isinstance(layer, Activation) for layer in layers) < 2 and not any(
+                    isinstance(one, Scale) and isinstance(other, Scale) for one, other in pairwise(layers)):
+                return None
+        return pointwise.read(lambda x: replayed(run, x), shape, "_".join(step.name for step in run))
 
     def _block(self, step: Sum, shape: Shape) -> Iterator[Part]:
         """Yield a residual block; the branch is the one with more weights."""
@@ -205,7 +233,9 @@ class _Reader:
     def _layers(self, stage: Stage, shape: Shape) -> list[Layer | None]:
         module = stage.module
         try:
-            if module is not None and (not altered(module) or only_computes(module)):
+            if module is not None and (reader := reader_of(module)) is not None:
+                found: list[Layer | None] = [*layers_by(reader, module, shape)]
+            elif module is not None and (not altered(module) or only_computes(module)):
                 row = None
                 if isinstance(module, nn.Linear | nn.Conv2d):
                     row, weight = self._row(module, stage.name)

@@ -20,7 +20,7 @@ from empirical.cut import picked
 from empirical.inputs import Array
 from empirical.modules import function_of
 from empirical.unwrapped import as_written
-from rmt.networks.activations import REGISTRY, ActivationFunction, LeakyReLU
+from rmt.networks.activations import ActivationFunction, LeakyReLU, is_named
 from rmt.networks.schemes import Scheme, scheme
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -49,7 +49,7 @@ def _parts(thing: Any) -> Iterator[bytes]:
     if isinstance(thing, Array):
         return  # its name has a checksum
     if isinstance(thing, ActivationFunction):
-        if not (isinstance(thing, LeakyReLU) or REGISTRY.get(str(thing)) == thing):
+        if not (isinstance(thing, LeakyReLU) or is_named(thing)):
             yield _of_function(thing)
     elif isinstance(thing, Scheme):
         if not _is_its_name(thing):

@@ -162,7 +162,10 @@ class _Reader:
         self.graph, self.values, self.first = graph, values, first
         self.place = {node: i for i, node in enumerate(graph.nodes)}
         self.signals = {first}  # what depends on the input, as a tensor that can be differentiated
+        self.depending = {first}  # and as anything else
         for node in graph.nodes[self.place[first] + 1 :]:
+            if not self.depending.isdisjoint(node.all_input_nodes):
+                self.depending.add(node)
             if _differentiable(values[node]) and any(source in self.signals for source in node.all_input_nodes):
                 self.signals.add(node)
         self._check_in_place()
@@ -247,13 +250,25 @@ class _Reader:
         return group[0]
 
     def _call(self, start: fx.Node, group: list[fx.Node]) -> Callable[[torch.Tensor], Any]:
+        nodes = self._with_masks(start, group)
+
         def call(signal: torch.Tensor) -> Any:
             values = ChainMap({start: signal}, self.values)  # type: ignore[arg-type]
-            for node in group:
+            for node in nodes:
                 values[node] = self.graph.run(node, values)
             return values[group[-1]]
 
         return call
+
+    def _with_masks(self, start: fx.Node, group: list[fx.Node]) -> list[fx.Node]:
+        """Return a group with what its calls compute of its signals and cannot be differentiated, as x > 0 is."""
+        inside, added = {start, *group}, list[fx.Node]()
+        for node in self.graph.nodes[self.place[start] + 1 : self.place[group[-1]]]:
+            read = [source for source in node.all_input_nodes if source in self.depending]
+            if node in self.depending and node not in inside and read and inside.issuperset(read):
+                inside.add(node)
+                added.append(node)
+        return sorted([*group, *added], key=self.place.__getitem__)
 
 
 def replayed(path: Steps, signal: torch.Tensor) -> torch.Tensor:

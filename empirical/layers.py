@@ -13,6 +13,7 @@ from torch import nn
 from empirical.functions import REARRANGING
 from empirical.graph import Stage
 from empirical.modules import Elementwise, Scaling
+from empirical.pointwise import read
 from empirical.weights import Weights
 from rmt.networks import activations, schemes
 from rmt.networks.convolution import AvgPool2d, Conv2d
@@ -33,6 +34,8 @@ def _refused(what: str) -> UnsupportedStructure:
 @singledispatch
 def layers_of(module: nn.Module, shape: Shape, after: Shape, row: Weights | None) -> list[Layer | None]:
     """Return the layers that a torch module is, for an input of this shape; None for a factor of zero."""
+    if shape == after and (found := read(module, shape, type(module).__name__)) is not None:
+        return found
     raise _refused(f"{type(module).__name__} is no layer of rmt")
 
 
@@ -151,8 +154,10 @@ def _(module: nn.Module, shape: Shape, after: Shape, row: Weights | None) -> lis
 def _(module: Elementwise, shape: Shape, after: Shape, row: Weights | None) -> list[Layer | None]:
     if module.function is torch.erf:
         return [Activation("erf")]
-    raise _refused(f"{getattr(module.function, '__name__', module.function)} is no activation of rmt (its `custom` "
-                   "makes one)")
+    name = getattr(module.function, "__name__", type(module.function).__name__)
+    if (found := read(module, shape, name)) is not None:
+        return found
+    raise _refused(f"{name} is no activation of rmt (its `custom` makes one)")
 
 
 _ACTIVATIONS: dict[type[nn.Module], Callable[[Any], activations.ActivationFunction | None]] = {
@@ -172,9 +177,11 @@ _ACTIVATIONS: dict[type[nn.Module], Callable[[Any], activations.ActivationFuncti
 def _activation(module: nn.Module, shape: Shape, after: Shape, row: Weights | None) -> list[Layer | None]:
     make = _ACTIVATIONS.get(type(module))
     phi = make(module) if make else None
-    if phi is None:
-        raise _refused(f"{module} is no activation of rmt (its `custom` makes one)")
-    return [Activation(phi)]
+    if phi is not None:
+        return [Activation(phi)]
+    if (found := read(module, shape, type(module).__name__)) is not None:
+        return found
+    raise _refused(f"{module} is no activation of rmt (its `custom` makes one)")
 
 
 for _kind in _ACTIVATIONS:
@@ -183,6 +190,10 @@ for _kind in _ACTIVATIONS:
 
 def layers_of_call(stage: Stage, shape: Shape) -> list[Layer | None]:
     """Return the layers of a call that is no module's."""
+    name = "_".join(stage.parts) or stage.function
+    if name and stage.shape == shape and stage.function not in REARRANGING | _KEPT | {"add", "sub"}:
+        if (found := read(stage.call, shape, name)) is not None:
+            return found
     if stage.parts:
         raise _refused(f"{stage.name} is no layer of rmt, nor a sum of branches")
     ordered = torch.arange(math.prod(shape), dtype=torch.float64).reshape(1, *shape)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rmt.checks import integer
-from rmt.networks.activations import ActivationFunction, LeakyReLU, Pointwise
+from rmt.networks.activations import ActivationFunction, Custom, LeakyReLU, Member, Pointwise, Scaled
 from rmt.networks.convolution import AvgPool2d, Conv2d
 from rmt.networks.layers import Activation, Dense, Dropout, Flatten, Layer, Scale, Weighted
 from rmt.networks.network import Network
@@ -152,15 +152,40 @@ def _(phi: LeakyReLU) -> nn.Module:
     return nn.LeakyReLU(float(phi.a)) if phi.a else nn.ReLU()
 
 
-_MODULES = {"elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "hardtanh": nn.Hardtanh,
-            "sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
+_MODULES: dict[str, Callable[..., nn.Module]] = {
+    "elu": nn.ELU, "celu": nn.CELU, "selu": nn.SELU, "gelu": nn.GELU, "silu": nn.SiLU, "mish": nn.Mish, "tanh": nn.Tanh,
+    "hardtanh": nn.Hardtanh, "relu6": nn.ReLU6, "hardswish": nn.Hardswish, "sigmoid": nn.Sigmoid,
+    "hardsigmoid": nn.Hardsigmoid, "logsigmoid": nn.LogSigmoid, "softplus": nn.Softplus, "softsign": nn.Softsign,
+    "tanhshrink": nn.Tanhshrink, "softshrink": nn.Softshrink, "hardshrink": nn.Hardshrink, "threshold": nn.Threshold,
+    "erf": lambda: Elementwise(torch.erf), "sin": lambda: Elementwise(torch.sin),
+    "relu_squared": lambda: Elementwise(_relu_squared),
+}
+
+
+def _relu_squared(x: torch.Tensor) -> torch.Tensor:
+    return torch.relu(x).square()
 
 
 @function_of.register
 def _(phi: Pointwise) -> nn.Module:
-    if phi.name in _MODULES:
-        return _MODULES[phi.name]()
-    function = torch.erf if phi.name == "erf" else phi.torch
+    return _MODULES[phi.name]()
+
+
+@function_of.register
+def _(phi: Member) -> nn.Module:
+    return _MODULES[phi.family](*map(float, phi.parameters))
+
+
+@function_of.register
+def _(phi: Scaled) -> nn.Module:
+    if phi.family in ("celu", "softplus"):  # which torch has with the parameter
+        return _MODULES[phi.family](*map(float, phi.parameters))
+    return Dilated(function_of(phi.base), float(phi.inner), float(phi.outer))
+
+
+@function_of.register
+def _(phi: Custom) -> nn.Module:
+    function = phi.torch
     if function is None:
         raise ValueError(f"{phi!r} has no torch function: give custom(..., torch=) a module or a function of tensors")
     return Elementwise(function() if isinstance(function, type) else function)
@@ -176,6 +201,25 @@ class Elementwise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return function(x)."""
         return self.function(x)
+
+
+class Dilated(nn.Module):
+    """outer * function(inner * x), of a module that acts on every entry alone."""
+
+    function: nn.Module
+
+    def __init__(self, function: nn.Module, inner: float, outer: float) -> None:
+        super().__init__()
+        self.function, self.inner, self.outer = function, inner, outer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return outer * function(inner * x)."""
+        y: torch.Tensor = self.function(self.inner * x)
+        return y if self.outer == 1 else self.outer * y
+
+    def extra_repr(self) -> str:
+        """Return the two numbers."""
+        return f"inner={self.inner:g}, outer={self.outer:g}"
 
 
 class ResidualBlock(nn.Module):

@@ -8,15 +8,16 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
-from empirical.modules import Elementwise, Scaling
+from empirical import registry
+from empirical.modules import Dilated, Elementwise, Scaling
 
 # Modules that act on every entry alone: their Jacobian is a diagonal.
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Hardtanh,
-              Elementwise)
+             nn.Mish, nn.Hardswish, nn.ReLU6, nn.Softsign, nn.LogSigmoid, nn.CELU, nn.Hardsigmoid, nn.Tanhshrink,
+             nn.Softshrink, nn.Hardshrink, nn.Threshold, Elementwise, Dilated)
 # The same, of those whose slopes are only found by differentiation, and of what multiplies every entry.
 ONE_BY_ONE = (*POINTWISE, nn.Dropout, nn.AlphaDropout, Scaling, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-              nn.Mish, nn.Hardswish, nn.ReLU6, nn.Softsign, nn.LogSigmoid, nn.CELU, nn.PReLU, nn.Hardsigmoid,
-              nn.Tanhshrink, nn.Softshrink, nn.Hardshrink)
+              nn.PReLU, nn.RReLU)
 LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)  # one Jacobian at every sample
 
 _LOOKED_INTO = (nn.Sequential, nn.DataParallel, nn.parallel.DistributedDataParallel, nn.TransformerEncoder,
@@ -70,8 +71,10 @@ def leaves(module: nn.Sequential) -> Iterator[nn.Module]:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module is torch's own, or of ours that act on every entry alone: a stage that is not looked into."""
-    return type(module) in (Elementwise, Scaling) or isinstance(module, torch.jit.ScriptModule) or (
+    """Whether a module is a stage that is not looked into: torch's own, a registered one, or pointwise of ours."""
+    if isinstance(module, torch.jit.ScriptModule) or registry.reader_of(module) is not None:
+        return True
+    return type(module) in (Elementwise, Dilated, Scaling) or (
         type(module).__module__.startswith("torch.nn") and not isinstance(module, _LOOKED_INTO))
 
 
@@ -87,6 +90,8 @@ def slopes_of(stage: nn.Module, signal: torch.Tensor) -> torch.Tensor:
         return torch.cosh(signal).pow(-2).flatten(1)
     if isinstance(stage, nn.Sigmoid):  # so does its s (1 - s)
         return torch.cosh(signal / 2).pow(-2).flatten(1) / 4
+    if isinstance(stage, Dilated):
+        return stage.inner * stage.outer * slopes_of(stage.function, stage.inner * signal)
     with torch.enable_grad():
         leaf = signal.detach().clone().requires_grad_(True)
         (slopes,) = torch.autograd.grad(stage(leaf.clone()).sum(), leaf)

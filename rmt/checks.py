@@ -50,12 +50,15 @@ def integer(name: str, value: object, low: int | None = 1) -> int:
     return int(value)
 
 
+_LIKENESS = 0.7  # of difflib, from which on a name is a slip of the other: "tahn" is tanh, "mish" is not swish
+
+
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     """Return `value` if it is one of `allowed`; the error suggests the nearest name, or lists all."""
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
-    near = difflib.get_close_matches(str(value), names, n=1)
+    near = difflib.get_close_matches(str(value), names, n=1, cutoff=_LIKENESS)
     hint = f"; did you mean {near[0]!r}?" if near else f" (one of: {', '.join(names)})"
     raise ValueError(f"unknown {name} {value!r}{hint}")
 

@@ -35,7 +35,10 @@ _START = -26.0  # Re s at an end
 _NEAR_ZERO = 32.0  # below top: next to a zero u0 of g, ln X = 2 ln|u - u0| + a constant to 1e-9 (this times the order)
 _DEEPEST = 80.0  # below that; e^-56 of the mass is left (likewise)
 _TURNS = 40.0  # |u| up to which a slope may turn; beyond it changes by powers
-_TOUCHES = 1e-12  # |g| at a minimum, over its size beside it, that is a zero
+_TOUCHES = 1e-11  # |g| at a minimum, over its size beside it, that is a zero
+_LONGEST = 10_000  # nodes of a contour next to the real line: there is nothing to be gained by more
+_AT_KINK = 1e-8  # a turn so near to a kink is at it, but for rounding
+_MANY = 250  # turns of a slope between two kinks
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(40)
 _NO_MASS = 1e-14  # what is left out, of all that is not zero
 _NOTHING = 1e-21  # a weight at the end of all there is
@@ -211,11 +214,15 @@ def _cut(branch: Branch, reach: float) -> tuple[list[tuple[float, float]], list[
     size = float(np.max(np.abs(g)))
     for values, f in ((g, value), (bends, bend)):
         change = np.flatnonzero((np.sign(values[:-1]) * np.sign(values[1:]) < 0) & live)
+        if change.size > _MANY:
+            raise ConvergenceError(f"slope: it turns {change.size} times between {u[0]:.4g} and {u[-1]:.4g}, and more "
+                                   f"than {_MANY} times are too many: does it oscillate, or lose its digits there?")
         found = [(brentq(f, u[i], u[i + 1], xtol=1e-300, rtol=1e-15), g[i]) for i in change]
         inside = 1 + np.flatnonzero((values[1:-1] == 0) & (alive[:-2] & alive[2:]))
         found += zip(u[inside].tolist(), g[inside - 1], strict=True)
         zeros |= {x for x, beside in found if values is g or abs(value(x)) < _TOUCHES * abs(beside)}
-        cuts += [x for x, _ in found]
+        at_kink = [end for end, kink in zip((left, right), kinked, strict=True) if kink and values is bends]
+        cuts += [x for x, _ in found if not any(abs(x - end) < _AT_KINK * min(1.0, reach) for end in at_kink)]
     for i in (0, -1):
         if u[i] == ends[i] and abs(u[i]) < 0.99 * reach and not alive[i] and alive[1 if i == 0 else -2]:
             zeros, alive[i] = zeros | {float(u[i])}, True  # at a kink, or in the middle of an even slope
@@ -289,6 +296,8 @@ def _on_piece(piece: Piece, scale: float, live: float) -> tuple[ComplexArray, Co
         if relative < closest:
             best, closest, found = off, relative, (piece.logs[0] + below, weights * (mass / weights.sum()))
         if (off < _SETTLED * mass and relative * mass < _ALIKE) or off < 1e-18 or (closest < 1e-8 and not gained):
+            break
+        if below.size > _LONGEST:
             break
         c /= 2
     if best > _WRONG * mass + _NO_MASS:

@@ -27,6 +27,7 @@ CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
 _CHANGE = 0.5  # of a slope, times itself, over the radius of a circle
 _LEAST = 1 / 16  # of the radius of the piece
 _NEAR = 1e-4
+_STATIONARY = 1e-9  # of the second term of a series about an end: a first one below is rounding
 ROUGH, _FINE = 8, 12  # points of such a circle: for a step to a root, and for a derivative to rounding
 
 
@@ -172,7 +173,7 @@ class Piece:
             series = np.zeros(0)
             if not kink and log > -math.inf and np.all(g.real > 0):
                 terms = np.fft.fft(2 * np.log(g)).real[:18] / CIRCLE.size  # 8^-18 is left
-                if abs(terms[1]) < 1e-11 * np.abs(terms[2]):
+                if abs(terms[1]) < _STATIONARY * np.abs(terms[2]):
                     series = np.r_[0.0, 0.0, terms[2:]]
             found.append(series)
         return tuple(found)

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from rmt.checks import Number, integer, number
+from rmt.laws.finite_law import FiniteLaw
 from rmt.laws.law import Law
 from rmt.laws.named.discrete import Discrete
 from rmt.networks.activations import ActivationFunction, activation, linear
@@ -277,7 +278,11 @@ class Activation(Layer):
         """Return the law of the squared slopes; layers that have settled on one variance are one factor, many times."""
         if not signal.mean_square and not np.any(self.phi.slope(np.array([-5e-324, 5e-324]))):
             raise OverflowError(f"{self}: the signal's variance is under every float, and the slope at 0 is zero")
-        return _squared_slope(self.phi, 1.0 if self.phi.by_sign else float(f"{signal.mean_square:.12e}"))
+        found = _squared_slope(self.phi, 1.0 if self.phi.by_sign else float(f"{signal.mean_square:.12e}"))
+        if isinstance(found, FiniteLaw) and not found.mean():
+            raise UnsupportedStructure(f"{self}: at a variance of {signal.mean_square:.3g} every unit is off, "
+                                       "its slope 0, and the Jacobian is zero: use larger weights or inputs")
+        return found
 
     def _check(self, signal: Signal) -> None:
         if not signal.gaussian:

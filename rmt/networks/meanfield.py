@@ -21,13 +21,13 @@ from rmt.checks import Number, number
 from rmt.networks import activations
 from rmt.networks.activations import ActivationFunction
 from rmt.networks.correlation_map import MARGIN, root, stable_correlation
-from rmt.networks.gaussian_average import average
 
 Array = NDArray[np.float64]
 
 LARGEST = 1e5  # of sigma_w and bias_std: their fixed points are then inside the table
 _DECADES = ((-12, -4, 8), (-4, 4, 48), (4, 24, 4))  # from, to, how many a decade: dense where phi turns
 _ROUNDING = 1e-14  # of F(q) / q - 1
+_OFF = 1e-200  # of E phi'^2: below, every unit is off
 _CRITICAL = 1e-6  # of chi - 1, in the phase diagram
 _BARELY = 1e-30  # the variance that stands for 0+ where phi has a kink at 0
 _BLOCK = 2**22  # numbers at a time
@@ -157,6 +157,7 @@ def correlation_fixed_point(activation: str | ActivationFunction, *, sigma_w: Nu
     1 where chi <= 1, and at variance 0 by convention; the one root below 1 where chi > 1.
     """
     phi, w, b = _door(activation, sigma_w, bias_std)
+    _check_continuous(phi)
     q = fixed_point(phi, sigma_w=sigma_w, bias_std=bias_std).variance
     return float(_correlation(phi, np.array([w]), np.array([b]), np.array([q]))[0])
 
@@ -189,7 +190,8 @@ def critical_point(activation: str | ActivationFunction, *, bias_std: Number = 0
     NoFixedPoint where there is none: ReLU with a bias, and softplus, whose variance is never fixed where chi = 1.
     """
     phi, _, b = _door(activation, 1.0, bias_std)
-    nodes, square, _, squared_slope = _table(phi)
+    _check_continuous(phi)
+    nodes, square, _, squared_slope = (part[_table(phi)[3] > _OFF] for part in _table(phi))
     gap = nodes - square / squared_slope - b  # zero where both hold, as sigma_w^2 = 1 / E phi'^2
     sign = np.where(np.abs(gap) <= _ROUNDING * nodes, 0.0, np.sign(gap))
     at = np.flatnonzero(sign)
@@ -210,6 +212,7 @@ def critical_point(activation: str | ActivationFunction, *, bias_std: Number = 0
 def phase_diagram(activation: str | ActivationFunction, sigma_w: ArrayLike, bias_std: ArrayLike) -> PhaseDiagram:
     """Return the phases of every pair of a sigma_w in (0, 1e5] and a bias_std in [0, 1e5], of two sequences."""
     phi = activations.activation(activation)
+    _check_continuous(phi)
     axes = _array("sigma_w", sigma_w, open_low=True), _array("bias_std", bias_std)
     bias, weight = (x.ravel() ** 2 for x in np.meshgrid(axes[1], axes[0], indexing="ij"))
     q, rows = np.empty(weight.size), _BLOCK // _table(phi)[0].size
@@ -245,8 +248,7 @@ def _table(phi: ActivationFunction) -> tuple[Array, Array, Array, Array]:
 
 def _square_growth(phi: ActivationFunction, q: Array) -> Array:
     """Return dE phi^2/dq = E phi(u) phi'(u) u / q; at q = 0, where only phi(0) = 0 asks for it, E phi'^2."""
-    safe = np.where(q > 0, q, 1.0)
-    slope = average(lambda u: phi.value(u) * phi.slope(u) * u, 0.0, np.sqrt(safe), phi.kinks) / safe
+    slope = phi.square_growth(np.where(q > 0, q, 1.0))
     return np.where(q > 0, slope, _squared_slope(phi, np.zeros(())))
 
 
@@ -312,6 +314,14 @@ def _correlation(phi: ActivationFunction, w: Array, b: Array, q: Array) -> Array
 
 def _scale(slope: float) -> float:
     return math.inf if abs(slope) >= 1 - MARGIN else -1 / math.log(abs(slope)) if slope else 0.0
+
+
+def _check_continuous(phi: ActivationFunction) -> None:
+    """Raise where phi jumps: inputs next to each other then part at once, whatever chi is."""
+    if jumps := phi.jumps:
+        raise ValueError(f"activation must be continuous here, and {phi} jumps at {jumps[0][0]:g}: any two inputs that "
+                         "differ part there, however near, so that chi = 1 is no border of chaos (`chi` and "
+                         "`fixed_point` know it)")
 
 
 def _door(activation: str | ActivationFunction, sigma_w: Number,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from scipy import special
 
@@ -96,6 +99,36 @@ def _independent(name: str, sigma_w: Number, entries: str) -> Scheme:
     return Scheme(f"{name}(sigma_w={_text(sigma_w)})", Fraction(sigma_w) ** 2, entries=entries)
 
 
+def normal(std: Number = 1, mean: Number = 0) -> Scheme:
+    """Normal entries of standard deviation std whatever the shape: sigma_w^2 is std^2 fan_in.
+
+    `normal_(mean, std)` has torch's order. Entries with a mean other than zero are refused: the matrix then has a
+    singular value of its own, far above the law.
+    """
+    std, mean = number("std", std), number("mean", mean)
+    if std == 0 and mean > 0:
+        raise ValueError(f"std must be in (0, inf), got 0: normal takes std first, as normal({_text(mean)})")
+    std = positive("std", std)
+    _centred("mean must be 0", mean == 0, f"mean={mean!r}")
+    return Scheme(f"normal(std={_text(std)})", Fraction(std) ** 2, "none")
+
+
+def _normal_as_torch(mean: Number = 0, std: Number = 1) -> Scheme:
+    return normal(std, mean)
+
+
+def _uniform_as_torch(a: Number = 0, b: Number = 1) -> Scheme:
+    """Uniform entries in [a, b], whatever the shape."""
+    a, b = number("a", a), positive("b", b)
+    _centred("a must be -b", a == -b, f"a={a!r}, b={b!r}")
+    return Scheme(f"uniform_(a={_text(a)}, b={_text(b)})", Fraction(b) ** 2 / 3, "none", "uniform")
+
+
+def _centred(rule: str, holds: bool, got: str) -> None:
+    if not holds:
+        raise ValueError(f"{rule}: the theory needs entries of mean zero, got {got}")
+
+
 def lecun_normal() -> Scheme:
     """Normal entries of variance 1 / fan_in (LeCun et al. 1998)."""
     return Scheme("lecun_normal()", Fraction(1))
@@ -182,6 +215,7 @@ def delta_orthogonal(gain: Number = 1) -> Scheme:
 
 REGISTRY: dict[str, Callable[..., Scheme]] = {
     "gaussian": gaussian,
+    "normal": normal,
     "uniform": uniform,
     "lecun_normal": lecun_normal,
     "xavier_normal": xavier_normal,
@@ -208,6 +242,37 @@ def checked_bias(init: Scheme, bias_std: object) -> Number:
     return found
 
 
-def scheme(init: str | Scheme) -> Scheme:
-    """Return the scheme that a name, a call as text, or a scheme means."""
-    return init if isinstance(init, Scheme) else by_name("init", init, REGISTRY)
+# torch.nn.init's functions whose arguments are others than those of the scheme without the underscore
+_OF_TORCH: dict[str, Callable[..., Scheme]] = {"normal_": _normal_as_torch, "uniform_": _uniform_as_torch}
+_MODULE = re.compile(r"^\s*(?:(?:torch\.)?nn\.)?init\.")  # what may stand before a name of torch's own
+
+
+def __getattr__(name: str) -> Callable[..., Scheme]:
+    """Return the scheme of torch's own name, as `kaiming_normal_`."""
+    if not name.startswith("_") and name.endswith("_") and (found := _registered(name)) is not None:
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _registered(name: str) -> Callable[..., Scheme] | None:
+    return _OF_TORCH.get(name) or REGISTRY.get(name.removesuffix("_"))
+
+
+def scheme(init: str | Scheme | Callable[..., Any]) -> Scheme:
+    """Return the scheme that a name, a call as text, a function of `torch.nn.init`, or a scheme means.
+
+    torch's own names are understood, too, and then its own arguments: "kaiming_normal_", "normal_(0, 0.02)",
+    "nn.init.xavier_uniform_(gain=2)", `functools.partial(torch.nn.init.normal_, std=0.02)`.
+    """
+    if isinstance(init, Scheme):
+        return init
+    function, options = (init.func, init.keywords) if isinstance(init, functools.partial) else (init, {})
+    if getattr(function, "__module__", "") == "torch.nn.init":
+        arguments = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        return scheme(f"{getattr(function, '__name__', '')}({arguments})")
+    if isinstance(init, str):
+        text = _MODULE.sub("", init)
+        name = text.partition("(")[0].strip()
+        if name.endswith("_") and (found := _registered(name)) is not None:
+            return by_name("init", text, {name: found})
+    return by_name("init", _MODULE.sub("", init) if isinstance(init, str) else init, REGISTRY)

@@ -1,11 +1,12 @@
 """Rows 15 and 30 of the table of faults: what work takes is known, and refused or confirmed, before it starts."""
 
+import sys
 import time
 
 import pytest
 from click.testing import CliRunner
 
-from empirical import estimate, measure, study_size
+from empirical import estimate, measure, study_estimate
 from empirical.estimate import Estimate
 from empirical.inputs import gaussian
 from empirical.measure import estimated
@@ -87,7 +88,7 @@ def test_row_30_the_command_line_refuses_or_names_yes(arguments, says, forbidden
 
 def test_row_30_yes_and_a_terminal_start_it(monkeypatch):
     long = Estimate(7200.0, 1e6)
-    monkeypatch.setattr("empirical.measure.estimated", lambda *_, **__: long)
+    monkeypatch.setattr(sys.modules["empirical.measure"], "estimated", lambda *_, **__: long)
     short = ("measure", "--widths", "5x2", "--draws", 2)
     assert "--yes starts it" in rmt(*short).stderr
     done = rmt(*short, "--yes")
@@ -124,7 +125,7 @@ def test_row_30_a_study_is_estimated_before_workers_start(tmp_path, forbidden):
             assert part in done.stderr
         assert not (tmp_path / "out").exists()
     study.write_text(HUGE + "depth = [100, 200]\nwidth = 500\ndraws = 3000\n")
-    assert study_size.estimated(load(study).rows, tmp_path / "none", 2).seconds > 600
+    assert study_estimate.estimated(load(study).rows, tmp_path / "none", 2).seconds > 600
 
 
 def numbers(count):

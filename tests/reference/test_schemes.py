@@ -1,5 +1,6 @@
 """Schemes against torch.nn.init on real tensors."""
 
+import functools
 import math
 
 import mpmath
@@ -73,9 +74,31 @@ def test_aliases_and_text_mean_the_same_scheme():
         assert schemes.scheme(scheme) is scheme
 
 
+@pytest.mark.parametrize(("named", "scheme"), [
+    ("kaiming_normal_", schemes.kaiming_normal()), ("orthogonal_(2)", schemes.orthogonal(2)),
+    ("nn.init.xavier_uniform_(gain=2)", schemes.xavier_uniform(2)), ("normal_(0, 0.02)", schemes.normal(std=0.02)),
+    ("torch.nn.init.trunc_normal_(std=.02)", schemes.trunc_normal(std=0.02)), ("normal(.02)", schemes.normal(0.02)),
+    ("sparse_(0.9)", schemes.sparse(0.9)), (torch.nn.init.kaiming_uniform_, schemes.kaiming_uniform()),
+    (functools.partial(torch.nn.init.normal_, std=0.5), schemes.normal(0.5)),
+    ("uniform_(-0.5, 0.5)", schemes.scheme("init.uniform_(b=0.5, a=-0.5)")),
+], ids=lambda case: case if isinstance(case, str) else "")
+def test_torchs_own_names_are_understood_with_its_arguments(named, scheme):
+    assert Dense(5, named).scheme == scheme
+    assert schemes.scheme(scheme.call) == scheme
+    assert eval(repr(scheme)) == scheme
+    assert schemes.kaiming_normal_ is schemes.kaiming_normal
+
+
+def test_normal_entries_do_not_know_the_shape():
+    assert predict(mlp([400, 300], "linear", "normal(0.02)")).layers[0].variance == pytest.approx(400 * 0.02**2)
+    found = compare(predict(mlp([100] * 3, "linear", "normal_(std=.1)")),
+                    empirical.measure(mlp([100] * 3, "linear", "normal_(std=.1)"), draws=16, seed=2, progress=False))
+    assert found.verdict == "agrees"
+
+
 @pytest.mark.parametrize("text", [
     "uniform(1.3)", "lecun_normal", "torch_default", "glorot_uniform", "he_uniform", "sparse(0.3, std=0.1)",
-    "trunc_normal(std=0.5, a=-0.4, b=0.4)", "gaussian", "orthogonal(1.5)",
+    "trunc_normal(std=0.5, a=-0.4, b=0.4)", "gaussian", "orthogonal(1.5)", "normal(0.02)", "uniform_(-0.1, 0.1)",
 ])
 def test_a_built_layer_has_the_weights_and_the_bias_of_its_scheme(text):
     """Mean square, and fourth moment over its square (3 for normal entries, 1.8 for uniform ones): 5 errors each."""
@@ -149,6 +172,10 @@ def test_few_entries_a_column_are_pointed_out():
     (lambda: schemes.sparse(0.5, 0), "std"), (lambda: schemes.uniform(0), "sigma_w"),
     (lambda: schemes.xavier_uniform(-1), "gain"), (lambda: schemes.kaiming_uniform(mode="in"), "mode"),
     (lambda: schemes.scheme("kaiming_unifrm"), "did you mean 'kaiming_uniform'"),
+    (lambda: schemes.normal(0), "std must be in"), (lambda: schemes.normal(0, 0.02), "takes std first"),
+    (lambda: schemes.normal(1, 0.5), "mean must be 0"), (lambda: schemes.scheme("uniform_"), "a must be -b"),
+    (lambda: schemes.scheme("normal_(0.02)"), "mean must be 0"),
+    (lambda: schemes.scheme("eye_"), r"unknown init 'eye_' \("),
 ])
 def test_what_is_no_scheme_is_refused(call, word):
     with pytest.raises(ValueError, match=word):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from empirical.describe import describe
 from empirical.weights import table, weights
 from rmt import schemes
 
@@ -33,8 +34,9 @@ SCHEMES = [
     (lambda w: nn.init.kaiming_normal_(w, mode="fan_out"), schemes.kaiming_normal(mode="fan_out")),
     (lambda w: nn.init.xavier_normal_(w, 5 / 3), schemes.xavier_normal(5 / 3)),
     (lambda w: nn.init.kaiming_normal_(w, nonlinearity="linear"), schemes.lecun_normal()),
-    (lambda w: nn.init.normal_(w, 0, 0.02), schemes.trunc_normal(std=0.02)),
-    (lambda w: nn.init.trunc_normal_(w, std=0.02), schemes.trunc_normal(std=0.02)),
+    (lambda w: nn.init.normal_(w, 0, 0.02), schemes.normal(0.02)),
+    (lambda w: nn.init.trunc_normal_(w, std=0.01), schemes.normal(0.01)),  # cut at 200 deviations: not at all
+    (lambda w: nn.init.trunc_normal_(w, std=0.02, a=-0.04, b=0.04), schemes.trunc_normal(std=0.02, a=-0.04, b=0.04)),
     (lambda w: nn.init.kaiming_uniform_(w, math.sqrt(5)), schemes.kaiming_uniform(math.sqrt(5))),
 ]
 
@@ -44,6 +46,17 @@ def test_a_named_scheme_is_seen_in_every_layer(draw, scheme):
     rows = weights(drawn(draw, 64, 100, 100, 10))
     assert [row.scheme for row in rows] == [scheme] * 3  # the square one could be of other names
     assert all(abs(row.deviation) < 0.2 and row.odd == "" and row.bias_std == 0 for row in rows)
+
+
+def test_normal_and_truncated_entries_are_told_apart_and_read_back():
+    """A normal matrix of 64 x 100 stays inside two deviations with a probability of 1e-64."""
+    normal, cut = (weights(drawn(draw, 64, 100, 100))
+                   for draw in (lambda w: nn.init.normal_(w, 0, 0.02),
+                                lambda w: nn.init.trunc_normal_(w, std=2 / 64**0.5, a=-4 / 64**0.5, b=4 / 64**0.5)))
+    assert [row.entries for row in (*normal, *cut)] == ["normal"] * 2 + ["truncated"] * 2
+    assert normal[0].text.startswith("normal(std=0.02): variance 0.0004, within ")
+    network = describe(drawn(lambda w: nn.init.normal_(w, 0, 0.02), 64, 100, 100), 64)
+    assert str(network) == "64-100x2, normal(std=0.02)"
 
 
 def test_torchs_default_with_and_without_its_bias():

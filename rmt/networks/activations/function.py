@@ -1,4 +1,4 @@
-"""Activation functions and their averages over a Gaussian preactivation u ~ N(0, q)."""
+"""What an activation function is: its averages over a Gaussian preactivation u ~ N(0, q), and the law of its slopes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
-from rmt.checks import Number, by_name, number
+from rmt.checks import Number
 from rmt.networks.gaussian_average import average, product_average
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_JUMP = 1e-12  # of the size of a value: a difference that is no rounding
+_BESIDE = 1e-40  # zero
 _SLIVER = 2e-17  # standard deviations: so much of u around zero is no mass
 
 
@@ -59,6 +60,26 @@ class ActivationFunction(ABC):
         """Return E phi'(u1) phi'(u2); E phi'^2 at rho = 1."""
         return product_average(self.slope, q, rho, self.kinks)[()]
 
+    def square_growth(self, q: ArrayLike) -> Any:
+        """Return dE phi(u)^2/dq = E phi(u) phi'(u) u / q, q > 0, and what each jump of phi adds to it."""
+        q = np.asarray(q, dtype=float)
+        smooth = average(lambda u: self.value(u) * self.slope(u) * u, 0.0, np.sqrt(q), self.kinks) / q
+        for place, below, above in self.jumps:
+            density = np.exp(-(place**2) / (2 * q)) / np.sqrt(2 * math.pi * q)
+            smooth = smooth + place / (2 * q) * (above**2 - below**2) * density
+        return smooth[()]
+
+    @property
+    def jumps(self) -> tuple[tuple[float, float, float], ...]:
+        """Where phi itself jumps, and its values below and above."""
+        found = []
+        for kink in self.kinks:
+            beside = (np.nextafter(kink, side) if kink else math.copysign(_BESIDE, side) for side in (-np.inf, np.inf))
+            below, above = (float(self.value(np.array([u]))[0]) for u in beside)
+            if abs(above - below) > _JUMP * max(abs(kink), abs(above), abs(below)) + math.sqrt(_BESIDE):
+                found.append((kink, below, above))
+        return tuple(found)
+
     def squared_slope(self, q: float) -> Law:
         """Return the law of phi'(u)^2, the squared entries of the layer's diagonal Jacobian.
 
@@ -85,16 +106,22 @@ class ActivationFunction(ABC):
             slopes = np.real(self.slope(inside))
             if np.ptp(slopes) > FLAT / 2 * np.max(np.abs(slopes)):
                 return SlopeLaw(self, q)
-        below = [Fraction(-1), *(Fraction(math.erf(cut / math.sqrt(2 * q))) if q else Fraction(0) for cut in cuts),
-                 Fraction(1)]
+        below = [Fraction(0), *(_cdf(cut / math.sqrt(2 * q)) if q else Fraction(1, 2) for cut in cuts), Fraction(1)]
         values = [mean_square(self.slope, low, high, q) for low, high in pieces]
-        shares = [(high - low) / 2 for low, high in itertools.pairwise(below)]
+        shares = [high - low for low, high in itertools.pairwise(below)]
         if max(values) - min(values) < FLAT * max(values):
             return PointMass(sum((x * share for x, share in zip(values, shares, strict=True)), Fraction(0)))
         masses = defaultdict[Fraction, Fraction](Fraction)
         for x, share in zip(values, shares, strict=True):
             masses[x] += share
         return Discrete([*masses], [*masses.values()])
+
+
+def _cdf(x: float) -> Fraction:
+    """Return P(u < x) of u of variance 1/2, exact differences of which have their digits in the tails too."""
+    if abs(x) <= 2:
+        return (1 + Fraction(math.erf(x))) / 2
+    return Fraction(math.erfc(-x)) / 2 if x < 0 else 1 - Fraction(math.erfc(x)) / 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,7 +202,7 @@ class Pointwise(ActivationFunction):
     torch: Any = None
 
     def __repr__(self) -> str:
-        return f"activations.{self.name}" if self.name in REGISTRY else f"activations.custom({self.name!r}, ...)"
+        return f"activations.{self.name}"
 
     def __str__(self) -> str:
         return self.name
@@ -194,167 +221,109 @@ class Pointwise(ActivationFunction):
         return self.derivative(u)
 
 
-def custom(name: str, value: Callable[[Array], Array], slope: Callable[[Array], Array], kinks: Sequence[Number] = (),
-           torch: Any = None) -> Pointwise:
-    """Return an activation function of your own.
+class Formula(NamedTuple):
+    """Functions that differ by parameters.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        Not that of a function which is there; it identifies the function in stored measurements.
     value, slope : callable
-        phi and its derivative, of numpy arrays. `slope` is called with complex arrays too, as `np.tanh` and
-        `np.where(u.real > 0, ...)` allow, and is analytic between kinks near the real line.
-    kinks : sequence of float
-        Where phi or phi' bends or jumps, but for smooth turns.
-    torch : callable
-        A torch module or function of tensors; only `empirical.build` needs it.
+        phi and phi', of an array and the parameters.
+    kinks : callable
+        The kinks, of the parameters.
+    make : callable
+        The function for given parameters, which it checks.
     """
-    if not isinstance(name, str) or not name.isidentifier() or name in REGISTRY:
-        raise ValueError(f"name must be a word that no function of rmt.activations has, got {name!r}")
-    for key, f in (("value", value), ("slope", slope)):
-        if not callable(f):
-            raise TypeError(f"{key} must be a function of an array, got {f!r}")
-    if torch is not None and not callable(torch):
-        raise TypeError(f"torch must be a torch module or a function of tensors, got {torch!r}")
-    if not isinstance(kinks, Sequence):
-        raise TypeError(f"kinks must be a sequence of numbers, got {kinks!r}")
-    bends = tuple(sorted({float(number(f"kinks[{i}]", kink)) for i, kink in enumerate(kinks)}))
-    _check(name, value, slope, bends)
-    return Pointwise(name, value, slope, bends, torch)
+
+    value: Callable[..., Array]
+    slope: Callable[..., Array]
+    kinks: Callable[..., tuple[float, ...]]
+    make: Callable[..., ActivationFunction]
 
 
-def _check(name: str, value: Callable[[Array], Array], slope: Callable[[Array], Array], kinks: Sequence[float]) -> None:
-    """Raise unless the functions take arrays, are finite, and one is the derivative of the other."""
-    u = np.linspace(-4.03, 3.97, 33)
-    if kinks:
-        u = u[np.min(np.abs(u[:, None] - np.array(kinks)), axis=1) > 0.05]
-    if not u.size:
-        raise ValueError(f"kinks must be further than .1 apart somewhere in [-4, 4], got {len(kinks)} of them")
-    step, across_step = 1e-3, 1e-4
-
-    def at(key: str, f: Callable[[Array], Array], points: Array) -> Array:
-        try:
-            with np.errstate(all="ignore"):
-                found = np.asarray(f(points))
-            valid = found.shape == points.shape and bool(np.all(np.isfinite(found)))
-        except Exception as error:  # whatever a function of the user's own may raise
-            raise ValueError(f"{key} of {name!r} must take real arrays, and slope complex ones: {error}") from None
-        if not valid:
-            raise ValueError(f"{key} of {name!r} must be finite and of the shape of its argument")
-        return found
-
-    ahead = (8 * (at("value", value, u + step) - at("value", value, u - step)) - at("value", value, u + 2 * step)
-             + at("value", value, u - 2 * step)) / (12 * step)
-    d, turned = at("slope", slope, u), at("slope", slope, u + 1j * across_step)
-    across = (at("slope", slope, u + across_step) - at("slope", slope, u - across_step)) / 2
-    off = np.abs(ahead - d) > 1e-6 * (1 + np.abs(d).max())
-    if off.any():
-        raise ValueError(f"slope of {name!r} must be the derivative of value: at u = {u[off][0]:.4g} it is "
-                         f"{d[off][0]:.6g}, not {ahead[off][0]:.6g} (kinks, if any, go into kinks=)")
-    off = np.abs(turned.imag - across) > 1e-3 * (1e-4 + np.abs(across).max())
-    if off.any():
-        raise ValueError(f"slope of {name!r} must be analytic between kinks, for it is called with complex arrays: at "
-                         f"u = {u[off][0]:.4g} it is not (compare u.real in np.where; no abs, no real part)")
+FAMILIES: dict[str, Formula] = {}
 
 
-# ---- the functions ------------------------------------------------------------------------------------
+class Member(ActivationFunction):
+    """A function of a family: called with parameters it returns the one that has them."""
 
-_ROOT_PI, _ROOT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
-SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # Klambauer et al. 2017
+    family: str
+    parameters: tuple[Number, ...]
 
+    def __repr__(self) -> str:
+        return f"activations.{self}"
 
-def _logistic(u: Array) -> Array:
-    e = np.exp(np.where(u.real < 0, u, -u))
-    return np.where(u.real < 0, e, 1.0) / (1 + e)
+    def __str__(self) -> str:
+        inside = ", ".join(repr(int(x) if x == int(x) else x) for x in self.parameters)
+        return f"{self.family}({inside})" if inside else self.family
 
-
-def _exp_below(u: Array) -> Array:
-    return np.exp(np.where(u.real < 0, u, 0 * u))
-
-
-def _tanh_slope(u: Array) -> Array:
-    e = np.exp(2 * np.where(u.real < 0, u, -u))
-    return 4 * e / (1 + e) ** 2
+    def __call__(self, *parameters: Number, **named: Number) -> ActivationFunction:
+        """Return the function of the family with these parameters."""
+        return FAMILIES[self.family].make(*parameters, **named)
 
 
-def _erf_slope(u: Array) -> Array:
-    return 2 / _ROOT_PI * np.exp(-(u**2))
+@dataclass(frozen=True, repr=False)
+class OfFamily(Member):
+    """A function by its formula; no parameters are the formula's own."""
+
+    family: str
+    parameters: tuple[Number, ...] = ()
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """As the formula has them."""
+        return FAMILIES[self.family].kinks(*map(float, self.parameters))
+
+    def value(self, u: Array) -> Array:
+        """Return phi(u)."""
+        return FAMILIES[self.family].value(u, *map(float, self.parameters))
+
+    def slope(self, u: Array) -> Array:
+        """Return phi'(u)."""
+        return FAMILIES[self.family].slope(u, *map(float, self.parameters))
 
 
-def _gelu(u: Array) -> Array:
-    return u * special.ndtr(u)
+@dataclass(frozen=True, repr=False)
+class Scaled(Member):
+    """outer f(inner u): all that is known of f is known of it, at the variance inner^2 q."""
 
+    family: str
+    parameters: tuple[Number, ...]
+    base: ActivationFunction
+    inner: Number
+    outer: Number
 
-def _gelu_slope(u: Array) -> Array:
-    return special.ndtr(u) + u * np.exp(-(u**2) / 2) / _ROOT_2PI
+    def _of(self, q: ArrayLike) -> Any:
+        return np.asarray(q, dtype=float)[()] * float(self.inner) ** 2
 
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Those of f, over inner."""
+        return tuple(sorted(kink / float(self.inner) for kink in self.base.kinks))
 
-def _silu(u: Array) -> Array:
-    return u * _logistic(u)
+    def value(self, u: Array) -> Array:
+        """Return outer f(inner u)."""
+        return float(self.outer) * self.base.value(float(self.inner) * u)
 
+    def slope(self, u: Array) -> Array:
+        """Return outer inner f'(inner u)."""
+        return float(self.outer) * float(self.inner) * self.base.slope(float(self.inner) * u)
 
-def _silu_slope(u: Array) -> Array:
-    return _logistic(u) * (1 + u * _logistic(-u))
+    def mean(self, q: ArrayLike) -> Any:
+        """Return outer E f."""
+        return float(self.outer) * self.base.mean(self._of(q))
 
+    def cross(self, q: ArrayLike, rho: ArrayLike) -> Any:
+        """Return outer^2 E f f."""
+        return float(self.outer) ** 2 * self.base.cross(self._of(q), rho)
 
-def _elu(u: Array) -> Array:
-    return np.where(u > 0, u, np.expm1(np.minimum(u, 0.0)))
+    def slope_cross(self, q: ArrayLike, rho: ArrayLike) -> Any:
+        """Return (outer inner)^2 E f' f'."""
+        return (float(self.outer) * float(self.inner)) ** 2 * self.base.slope_cross(self._of(q), rho)
 
+    def square_growth(self, q: ArrayLike) -> Any:
+        """Return dE phi^2/dq."""
+        return (float(self.outer) * float(self.inner)) ** 2 * self.base.square_growth(self._of(q))
 
-def _elu_slope(u: Array) -> Array:
-    return np.where(u.real > 0, 1.0, _exp_below(u))
-
-
-def _selu(u: Array) -> Array:
-    return SELU_SCALE * np.where(u > 0, u, SELU_ALPHA * np.expm1(np.minimum(u, 0.0)))
-
-
-def _selu_slope(u: Array) -> Array:
-    return SELU_SCALE * np.where(u.real > 0, 1.0, SELU_ALPHA * _exp_below(u))
-
-
-def _sigmoid_slope(u: Array) -> Array:
-    return _logistic(u) * _logistic(-u)
-
-
-def _softplus(u: Array) -> Array:
-    return np.logaddexp(0.0, u)
-
-
-def _clip(u: Array) -> Array:
-    return np.clip(u, -1.0, 1.0)
-
-
-def _clip_slope(u: Array) -> Array:
-    return np.where(np.abs(u.real) < 1, 1.0, 0.0)
-
-
-linear = LeakyReLU(1)
-relu = LeakyReLU(0)
-elu = Pointwise("elu", _elu, _elu_slope, (0.0,))
-selu = Pointwise("selu", _selu, _selu_slope, (0.0,))
-gelu = Pointwise("gelu", _gelu, _gelu_slope)
-silu = Pointwise("silu", _silu, _silu_slope)
-tanh = Pointwise("tanh", np.tanh, _tanh_slope)
-erf = Pointwise("erf", special.erf, _erf_slope)
-hardtanh = Pointwise("hardtanh", _clip, _clip_slope, (-1.0, 1.0))
-sigmoid = Pointwise("sigmoid", _logistic, _sigmoid_slope)
-softplus = Pointwise("softplus", _softplus, _logistic)
-
-
-def leaky_relu(slope: Number = 0.01) -> LeakyReLU:
-    """Return u for u > 0, slope * u below (torch's default slope)."""
-    return LeakyReLU(number("slope", slope))
-
-
-REGISTRY: dict[str, Any] = {
-    "linear": linear, "identity": linear, "relu": relu, "leaky_relu": leaky_relu, "elu": elu, "selu": selu,
-    "gelu": gelu, "silu": silu, "swish": silu, "tanh": tanh, "erf": erf, "hardtanh": hardtanh, "sigmoid": sigmoid,
-    "softplus": softplus,
-}
-
-
-def activation(name: str | ActivationFunction) -> ActivationFunction:
-    """Return the function that a name, a call as text, or a function means."""
-    return name if isinstance(name, ActivationFunction) else by_name("activation", name, REGISTRY)
+    def squared_slope(self, q: float) -> Law:
+        """Return the law of f'(inner u)^2, times (outer inner)^2."""
+        return (Fraction(self.outer) * Fraction(self.inner)) ** 2 * self.base.squared_slope(float(self._of(q)))
