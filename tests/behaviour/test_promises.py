@@ -16,10 +16,9 @@ def promises():
     found = {}
     for line in LINES:
         if line.startswith(" "):
-            found[row].append(line.strip())
+            [*found.values()][-1].append(line.strip())
         else:
-            row = int(line.partition(" ")[0])
-            found[row] = []
+            found[int(line.partition(" ")[0])] = []
     return found
 
 
