@@ -16,6 +16,7 @@ from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, replayed
 from empirical.jacobian import Output, as_found
+from empirical.pointwise import acts_entrywise
 from empirical.trace import traced
 
 _AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
@@ -194,11 +195,4 @@ def _removed(step: Stage, signal: torch.Tensor) -> int | None:
         return 2 * signal.shape[1]
     if isinstance(module, _KNOWN) or step.function in ELEMENTWISE | REARRANGING:
         return 0
-    return 0 if module is not None and _pointwise(module, signal) else None
-
-
-def _pointwise(module: nn.Module, signal: torch.Tensor) -> bool:
-    """Whether a module acts on every entry alone: what it makes of a permuted signal is permuted."""
-    order = torch.randperm(signal.numel(), generator=torch.Generator().manual_seed(0)).to(signal.device)
-    out, turned = module(signal), module(signal.flatten()[order].reshape(signal.shape))
-    return out.shape == signal.shape and torch.allclose(out.flatten()[order], turned.flatten())
+    return 0 if acts_entrywise(step.call, tuple(signal.shape[1:])) else None

@@ -162,7 +162,8 @@ class Diagnosis:
         if self.density is not None:
             return self.density.plot(ax)
         assert self.log_singular_values is not None
-        return plotting.measured(self.log_singular_values, ax)
+        assert self.log_resolution is not None
+        return plotting.measured(self.log_singular_values, self.log_resolution, ax)
 
 
 def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: int = 2, seed: int = 0,

@@ -119,27 +119,38 @@ class Measurement:
 
     # ---- as text and as a table --------------------------------------------------------------------------------------
 
-    def records(self) -> list[dict[str, float]]:
-        """Return one row a network and input: ln of the largest and smallest s > 0, share of zeros, gradient growth."""
-        found = []
-        for network, (values, growths) in enumerate(zip(self.log_singular_values, self.gradient_growth, strict=True)):
-            for place, (logs, growth) in enumerate(zip(values, growths, strict=True)):
+    def records(self) -> list[dict[str, float | None]]:
+        """Return one row a network and input: ln of the largest and smallest s > 0, share of zeros, gradient growth.
+
+        Where values are not resolved, of a module that cannot be taken apart, their share is a number and there is no
+        smallest.
+        """
+        found: list[dict[str, float | None]] = []
+        rows = zip(self.log_singular_values, self.resolution, self.gradient_growth, strict=True)
+        for network, (values, floors, growths) in enumerate(rows):
+            for place, (logs, floor, growth) in enumerate(zip(values, floors, growths, strict=True)):
                 alive = logs[logs > -np.inf]
                 low, high = (float(alive[-1]), float(alive[0])) if alive.size else (-np.inf, -np.inf)
-                found.append({"network": network, "input": place, "log_largest_s": high, "log_smallest_s": low,
-                              "mass_at_zero": 1 - alive.size / logs.size, "gradient_growth": float(growth)})
+                unresolved = float(np.sum(alive <= floor)) / logs.size
+                found.append({"network": network, "input": place, "log_largest_s": high,
+                              "log_smallest_s": None if unresolved else low,
+                              "mass_at_zero": 1 - alive.size / logs.size, "unresolved": unresolved,
+                              "gradient_growth": float(growth)})
         return found
 
     def table(self) -> str:
         """Return `records` as text."""
-        several = self.log_singular_values.shape[1] > 1
+        several, rows = self.log_singular_values.shape[1] > 1, self.records()
+        lost = any(row["unresolved"] for row in rows)
         head = f"{'network':>8} " + ("  input " if several else "")
-        lines = [f"{head}{'largest s':>12} {'smallest s':>12} {'zeros':>8} {'growth':>10}"]
-        for row in self.records():
+        lines = [f"{head}{'largest s':>12} {'smallest s':>12} {'zeros':>8} "
+                 + (f"{'not resolved':>12} " if lost else "") + f"{'growth':>10}"]
+        for row in rows:
             place = f"{row['input']:7d} " if several else ""
-            lines.append(f"{row['network']:8d} {place}{exp_text(row['log_largest_s']):>12} "
-                         f"{exp_text(row['log_smallest_s']):>12} {row['mass_at_zero']:8.4f} "
-                         f"{row['gradient_growth']:10.4g}")
+            low = row["log_smallest_s"]
+            lines.append(f"{row['network']:8d} {place}{exp_text(row['log_largest_s'] or 0.0):>12} "
+                         f"{'not resolved' if low is None else exp_text(low):>12} {row['mass_at_zero']:8.4f} "
+                         + (f"{row['unresolved']:12.4f} " if lost else "") + f"{row['gradient_growth']:10.4g}")
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -93,6 +93,11 @@ def read(call: _Call, shape: Shape, name: str) -> list[Layer | None] | None:
         return None
 
 
+def acts_entrywise(call: _Call, shape: Shape) -> bool:
+    """Whether a call on a signal of this shape acts on every entry alone."""
+    return _entrywise(call, shape) is not None
+
+
 def _entrywise(call: _Call, shape: Shape) -> Entrywise | None:
     """Return the call as a function of entries if its values are the same wherever they stand."""
     for dtype in (torch.float64, torch.float32):

@@ -137,12 +137,12 @@ def save_table(table: Table, out: str) -> None:
     click.echo(f"table: {out}", err=True)
 
 
-def records(table: Table) -> list[dict[str, Cell]]:
+def records(table: Table) -> list[dict[str, Cell | None]]:
     """Return the rows of a table as JSON has them."""
     keys = [column.key for column in table.columns]
     return [dict(zip(keys, map(json_number, row), strict=True)) for row in table.rows]
 
 
-def json_number(x: Cell) -> Cell:
-    """Return a value as strict JSON has it: text for a number that is not finite."""
+def json_number(x: Cell | None) -> Cell | None:
+    """Return a value as strict JSON has it: text for a number that is not finite, null for none."""
     return x if not isinstance(x, float) or math.isfinite(x) else "none" if math.isnan(x) else str(x)

@@ -120,13 +120,23 @@ class Agreement:
         return independence.dependence(self.log_values, self.snap)
 
     @cached_property
+    def _under(self) -> NDArray[np.bool_]:
+        """Which values are only known to lie at or under the resolution."""
+        return np.isfinite(self.log_values) & (self.log_values <= self.censored[..., None])
+
+    @property
+    def unresolved(self) -> float:
+        """The fraction of values that lie at or under the resolution: nothing but their number is used."""
+        return float(np.mean(self._under))
+
+    @cached_property
     def wasserstein(self) -> float:
-        """Mean distance in ln s between measured and predicted quantiles of the non-zero values."""
-        values = np.sort(self.log_values[self.log_values > -np.inf])
-        if values.size == 0:
+        """Mean distance in ln s between measured and predicted quantiles of the non-zero values that are resolved."""
+        values, unseen = np.sort(self.log_values[self.log_values > -np.inf]), int(self._under.sum())
+        if values.size == unseen:
             return 0.0
-        predicted = self.spectrum.log.ppf((np.arange(values.size) + 0.5) / values.size)
-        return float(np.mean(np.abs(values - predicted)))
+        predicted = self.spectrum.log.ppf((np.arange(unseen, values.size) + 0.5) / values.size)
+        return float(np.mean(np.abs(values[unseen:] - predicted)))
 
     def cdf_difference(self, points: int = 200) -> tuple[Array, Array, Array]:
         """Return places ln s, measured minus predicted cdf there, and its standard error.
@@ -139,6 +149,8 @@ class Agreement:
 
     @cached_property
     def _statistics(self) -> Array:
+        if self._under.any():  # they rest on every value
+            return np.empty((self.networks, 0))
         return smooth_statistics.cosines(self.spectrum.log, self.log_values.reshape(self.networks, -1), self.snap)
 
     @cached_property
@@ -159,7 +171,8 @@ class Agreement:
     def zscores(self) -> Array:
         """How far the mean over networks of cos(j pi F(s)), j = 1, 2, ..., is from what is expected, in its error.
 
-        F is of the continuous part; there are (networks - 1)//2 of them, at most six, and none below four networks.
+        F is of the continuous part; there are (networks - 1)//2 of them, at most six, and none below four networks or
+        where values are not resolved.
         """
         return smooth_statistics.scores(self._statistics, self._expected)
 
@@ -205,13 +218,19 @@ class Agreement:
 
     @cached_property
     def log_edges(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Ends of the non-zero part in ln s: predicted, and the mean over networks and inputs of the measured."""
+        """Ends of the non-zero part in ln s: predicted, and the mean over networks and inputs of the measured.
+
+        The lower one that is measured is -inf where values are not resolved: they may be zero.
+        """
         top, bottom = self._ends
         return self.spectrum.log_edges, (float(np.mean(bottom)), float(np.mean(top)))
 
     @cached_property
     def log_condition_number(self) -> tuple[float, float]:
-        """Ln of the condition number of the non-zero part: predicted (at this width, where known), mean measured."""
+        """Ln of the condition number of the non-zero part: predicted (at this width, where known), mean measured.
+
+        The latter is inf where values are not resolved.
+        """
         top, bottom = self._ends
         alive = max(1, round(float(np.mean((self.log_values > -np.inf).sum(-1)))))
         measured = float(np.mean(top - bottom)) if np.isfinite(top).all() else math.nan  # none where all are zero
@@ -225,8 +244,8 @@ class Agreement:
         some = alive.any(-1)
         if not some.any():
             return np.array([-np.inf]), np.array([-np.inf])
-        return (np.max(self.log_values, axis=-1)[some],
-                np.min(self.log_values, axis=-1, where=alive, initial=np.inf)[some])
+        least = np.min(self.log_values, axis=-1, where=alive, initial=np.inf)
+        return np.max(self.log_values, axis=-1)[some], np.where(self._under.any(-1), -np.inf, least)[some]
 
     # ---- the verdict ----------------------------------------------------------------------------------
 
@@ -238,7 +257,7 @@ class Agreement:
         by more than noise explains, the mass at zero is inside its 99 % range, and the p-value not under .01 where it
         is `decisive`. differs: the lower end is over the tolerance + 1/n (n the non-zero values of one network, the
         bias of a right law), the mass at zero outside, or that p-value under .01. One network is undecided, and so are
-        networks that are not independent.
+        networks that are not independent, and values that are not resolved where the law has zeros.
         """
         return self._judgement[0]
 
@@ -253,6 +272,8 @@ class Agreement:
             return UNDECIDED, "one network has no error bar"
         if self.dependence:
             return UNDECIDED, f"{self.dependence} (no error bar; {self.raw_discrepancy:.4f} apart)"
+        if self.unresolved and self.mass_at_zero[0]:
+            return UNDECIDED, f"{100 * self.unresolved:.3g} % of the values are not resolved: they may be zeros or not"
         (low, high), zero = self.interval, self.mass_range
         if not zero[0] - 1e-9 <= self.mass_at_zero[1] <= zero[1] + 1e-9:
             return DIFFERS, f"mass at zero {self.mass_at_zero[1]:.4f} outside {zero[0]:.4f} to {zero[1]:.4f}"
@@ -285,6 +306,8 @@ class Agreement:
         if self._at_this_width is not None:
             null = "with the 1/N term" + ("" if self.decisive else f", too narrow for {self.networks} networks")
         zero = "99 % range of a right theory" if self.rank else "what the networks' spread allows"
+        lost = [("not resolved", "", self.unresolved, "", "", "fraction of values, of which no more is known")]
+        least, condition = ("not resolved",) * 2 if self.unresolved else (exp_text(edges[1][0]), exp_text(kappa[1]))
         _, inputs, n = self.log_values.shape
         return [
             ("verdict", "", self.verdict, "", "", self.reason),
@@ -294,8 +317,9 @@ class Agreement:
             ("Wasserstein distance (ln s)", 0.0, self.wasserstein, "", "", ""),
             ("mass at zero", *self.mass_at_zero, *self.mass_range, zero),
             ("largest s", exp_text(edges[0][1]), exp_text(edges[1][1]), "", "", ""),
-            ("smallest s > 0", exp_text(edges[0][1] - kappa[0]), exp_text(edges[1][0]), "", "", ""),
-            ("condition number", exp_text(kappa[0]), exp_text(kappa[1]), "", "", ""),
+            ("smallest s > 0", exp_text(edges[0][1] - kappa[0]), least, "", "", ""),
+            ("condition number", exp_text(kappa[0]), condition, "", "", ""),
+            *(lost if self.unresolved else ()),
             ("networks", "", self.networks, "", "", f"{inputs} input{'s' * (inputs > 1)} each, {n} values an input"),
         ]
 

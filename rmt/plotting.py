@@ -143,7 +143,8 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     from mpl_toolkits.axes_grid1 import make_axes_locatable
 
     ax = _axes(ax)
-    values = result.log_values[result.log_values > -np.inf] / _LN10
+    alive = result.log_values > -np.inf
+    values = result.log_values[alive & (result.log_values > result.censored[..., None])] / _LN10
     log_law = result.spectrum.log
     x, y = _law_line(log_law)
     ends = [*(place / _LN10 for place in log_law.atoms), *x[np.isfinite(x)]]
@@ -153,7 +154,7 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     pad = max(0.03 * (high - low), 0.02 if log_law.atoms else 1e-3)
     low, high = low - pad, high + pad
     if values.size:
-        _bars(values, low, high, ax)
+        _bars(values, low, high, ax, int(alive.sum()))
     label = result.label if len(result.label) <= _LONGEST else result.label[: _LONGEST - 1] + "…"
     ax.plot(x, y, color=LAW, lw=1.6 if np.isfinite(x).any() else 0.0, label=f"law: {label}")
     _stems(result.spectrum, ax)
@@ -161,7 +162,8 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     zero = result.mass_at_zero
     seed = "" if result.seed is None else f" (seed {result.seed})"
     _title(ax, f"{networks} network{'s' * (networks > 1)}{seed}, {inputs} input{'s' * (inputs > 1)} each, N = {n}; "
-           f"mass at zero: law {zero[0]:.3f}, measured {zero[1]:.3f}", 7.5)
+           f"mass at zero: law {zero[0]:.3f}, measured {zero[1]:.3f}"
+           + (f"; not resolved {result.unresolved:.3f}" if result.unresolved else ""), 7.5)
     ax.set_ylabel("density per unit of log₁₀ s,\ngiven s > 0", fontsize=8)
     ax.set_ylim(0, 1.3 * ax.dataLim.ymax if np.isfinite(ax.dataLim.ymax) else 1)  # room for the legend
     ax.legend(fontsize=7, frameon=False, loc="upper left")
@@ -174,10 +176,10 @@ def agreement(result: Agreement, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _bars(values: np.ndarray, low: float, high: float, ax: Axes) -> float:
-    """Draw the density of values, in fewer bins where they are few; return its largest height."""
+def _bars(values: np.ndarray, low: float, high: float, ax: Axes, whole: int = 0) -> float:
+    """Draw the density of values, of a `whole` of more, in fewer bins where they are few; return its height."""
     bins = np.linspace(low, high, min(62, 12 + values.size // 8))
-    height = np.histogram(values, bins)[0] / (values.size * (bins[1] - bins[0]))
+    height = np.histogram(values, bins)[0] / (max(values.size, whole) * (bins[1] - bins[0]))
     ax.stairs(height, bins, fill=True, color=MEASURED, alpha=0.55, label="measured")
     return float(height.max())
 
@@ -233,15 +235,19 @@ def matrix_free(found: SpectralDensity, ax: Axes | None = None) -> Axes:
     return _log_density(ax, float(y.max(initial=0)))
 
 
-def measured(logs: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Draw the density of log10 s of ln s (samples, values), -inf for zeros, that there is no law for."""
+def measured(logs: np.ndarray, resolution: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Draw the density of log10 s of ln s (samples, values), -inf for zeros, that there is no law for.
+
+    Values at or under the ln of the resolution (samples) are only counted.
+    """
     ax = _axes(ax)
-    values, top = logs[np.isfinite(logs)] / _LN10, 0.0
+    unseen = np.isfinite(logs) & (logs <= resolution[:, None])
+    values, top = logs[np.isfinite(logs) & ~unseen] / _LN10, 0.0
     if values.size:
         pad = max(0.03 * np.ptp(values), 1e-3)
-        top = _bars(values, values.min() - pad, values.max() + pad, ax)
+        top = _bars(values, values.min() - pad, values.max() + pad, ax, values.size + int(unseen.sum()))
     _title(ax, f"{logs.shape[0]} input{'s' * (logs.shape[0] > 1)}, N = {logs.shape[1]}; mass at zero "
-           f"{np.mean(np.isneginf(logs)):.3f}", 7.5)
+           f"{np.mean(np.isneginf(logs)):.3f}" + (f"; not resolved {np.mean(unseen):.3f}" if unseen.any() else ""), 7.5)
     return _log_density(ax, top)
 
 

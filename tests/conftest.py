@@ -1,6 +1,8 @@
 """One BLAS thread a process: with `-n 2` the threads of small products fight and triple the time."""
 
+import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +13,13 @@ from threadpoolctl import threadpool_limits
 def one_blas_thread():
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """Also where the tests run in the background of a shell, whose processes ignore it."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -170,6 +170,7 @@ NARROW = {
     "ten logits": (lambda: nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 10)), 64),
     "bottleneck": (lambda: nn.Sequential(nn.Linear(64, 6), nn.Tanh(), nn.Linear(6, 64)), 64),
     "layer norm": (lambda: nn.Sequential(nn.Linear(20, 20), nn.LayerNorm(20), nn.Linear(20, 20)), 20),
+    "softmax": (lambda: nn.Sequential(nn.Linear(30, 30), nn.Softmax(1), nn.Linear(30, 30)), 30),
     "group norm": (lambda: nn.Sequential(nn.Conv2d(8, 8, 1), nn.GroupNorm(4, 8), nn.Conv2d(8, 8, 1)), (8, 2, 2)),
 }
 

@@ -63,7 +63,7 @@ def test_the_error_names_argument_range_and_value(make, name, bounds, value):
     (Dense, "orthogonal(", "unknown init 'orthogonal('"), (Dense, "a\nb", "unknown init"),
     (Dense, "__import__('os').getcwd()", "unknown init"),
     (Activation, "rellu", "did you mean 'relu'?"), (Activation, "leaky_rlu(0.2)", "did you mean 'leaky_relu'?"),
-    (Activation, "xyzzy", "one of: elu, erf, gelu, hardtanh, identity, leaky_relu, linear, relu"),
+    (Activation, "xyzzy", "one of: celu, elu, erf, gelu, hardshrink, hardsigmoid, hardswish, hardtanh, identity"),
     (Activation, None, "unknown activation None"), (Activation, 3, "unknown activation 3"),
     (Activation, "relu(0.2)", "relu takes no arguments"),
     (Activation, "leaky_relu(0.1, 0.2)", "leaky_relu(0.1, 0.2)"), (Activation, "leaky_relu(slop=0.1)", "slop"),

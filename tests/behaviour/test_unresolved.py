@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from torch import nn
 
 import rmt
-from empirical import log_singular_values
+from empirical import inputs, log_singular_values, measure
 from empirical.diagnose import diagnose
 from empirical.monitor import SpectrumMonitor
 from figures.cli import cli
@@ -99,6 +99,42 @@ def test_the_command_says_how_many_and_why(tmp_path):
     assert asked["measured"]["log_smallest_s"] is None
     assert asked["measured"]["unresolved"] > 0.05
     assert "1e30" in asked["unresolved_because"]
+
+
+def test_a_measurement_and_a_comparison_conclude_nothing_from_them():
+    """Guarded linear layers, whose law has no zeros, and ReLU layers, whose zeros an SVD does not see."""
+    def linear():
+        return Guarded([nn.Linear(40, 40, bias=False) for _ in range(12)])
+
+    x = inputs.array(np.random.default_rng(0).standard_normal((4, 40)))
+    found = measure(linear, draws=6, inputs=x, progress=False)
+    known = measure(lambda: nn.Sequential(*linear().layers), draws=6, inputs=x, progress=False)
+    row, true = found.records()[0], known.records()[0]
+    assert 0 < row["unresolved"] < 0.3
+    assert row["log_smallest_s"] is None
+    assert true["unresolved"] == 0
+    assert true["log_smallest_s"] < found.resolution[0, 0]
+    assert (row["log_largest_s"], row["gradient_growth"]) == pytest.approx(
+        (true["log_largest_s"], true["gradient_growth"]), rel=1e-9)
+    lines = found.table().splitlines()
+    assert "not resolved" in lines[0]
+    assert "not resolved" in lines[1]
+    assert "not resolved" not in known.table()
+    law = rmt.predict(rmt.mlp([40] * 13, "linear", rmt.schemes.uniform(3**-0.5)))
+    one, two = rmt.compare(law, found), rmt.compare(law, known)
+    assert one.unresolved == pytest.approx(np.mean([row["unresolved"] for row in found.records()]))
+    assert (one.p_value, one.zscores.size, one.log_edges[1][0]) == (None, 0, -math.inf)
+    assert two.p_value is not None
+    assert one.discrepancy <= two.discrepancy + 1e-12
+    assert one.wasserstein < two.wasserstein + 0.1
+    cells = {row[0]: row[2] for row in one.rows()}
+    assert (cells["smallest s > 0"], cells["condition number"]) == ("not resolved",) * 2
+    assert "not resolved" in one.plot().get_title()
+    relu = measure(lambda: Guarded(two_layers()), draws=6, progress=False,
+                   inputs=inputs.array(np.random.default_rng(0).standard_normal((4, 64))))
+    verdict = rmt.compare(rmt.predict(rmt.mlp([64] * 3, activate_last=False)), relu)
+    assert verdict.verdict == "undecided"
+    assert "not resolved: they may be zeros or not" in verdict.reason
 
 
 def test_a_monitor_counts_them_too_and_says_why():

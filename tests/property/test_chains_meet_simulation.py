@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 import empirical
 from rmt import Activation, Dense, Dropout, Network, Scale, activations, compare, mlp, predict, schemes
@@ -74,7 +75,7 @@ def test_the_law_by_another_transform(name, q):
         slopes = MasterCurve(slopes=((psi, Fraction(1), Fraction(1)),))
         return ChainLaw(gaussian * half * slopes)
 
-    u = math.sqrt(q) * activations.special.ndtri((np.arange(3000) + 0.5) / 3000)
+    u = math.sqrt(q) * special.ndtri((np.arange(3000) + 0.5) / 3000)
     values, counts = np.unique(phi.slope(u) ** 2, return_counts=True)
     other = DiscretePsi(tuple(map(Fraction, values.tolist())), tuple(Fraction(int(n), 3000) for n in counts))
     law, rough = chain(SmoothPsi(phi, q)), chain(other)
