@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,7 +29,6 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.Co
 _KINDS = {kind.__name__ for kind in _LAYERS} | {"projections"}
 Change = Callable[[str, torch.Tensor], torch.Tensor]
 Again = Callable[[Change], "Numbers"]
-_RECURRENT = {"LSTM", "GRU", "RNN"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ def advice(found: Diagnosis, again: Again) -> Iterator[str]:
     yield from broken
     if broken and found.summary["mass_at_zero"] == 1:
         return
-    numbers, depth = found.numbers, max(1, len(layers_of(found)))
+    numbers, depth = found.numbers, max(1, found.anatomy.depth or len(layers_of(found)))
     factor = math.exp(min(numbers.log_growth, 700.0))
     if found.judged and numbers.grows(depth):
-        counted = f" over {depth} layers of weights" if countable(found) else ""
+        counted = f" over {depth} layer{'s' * (depth > 1)} of weights" if found.anatomy.depth else ""
         means = found.anatomy.averaging
         averaged = f", beside what averages over places do ({means:.3g})" if means is not None and means < 1 else ""
         yield (f"squared gradients {'grow' if numbers.log_growth > 0 else 'shrink'} by a factor of {factor:.3g}"
@@ -78,22 +77,28 @@ def layers_of(found: Diagnosis) -> list[Weights]:
         found.whole_module or any(name == row.name or name.startswith(f"{row.name}.") for name in used))]
 
 
-def countable(found: Diagnosis) -> bool:
-    """Whether layers of weights say how deep a module is: not where some run many times."""
-    return not any(row.kind in _RECURRENT for row in found.weights)
-
-
 def _broken(found: Diagnosis) -> Iterator[str]:
     if found.anatomy.detached:
         yield (f"the signal is detached behind {found.anatomy.detached}: no gradient passes there, and nothing before "
                "it learns")
     zero = [row.name for row in layers_of(found) if row.entries == "zero"]
-    if zero:
-        one = len(zero) == 1
+    one = len(zero) == 1
+    if zero and found.summary["mass_at_zero"] == 1:
         yield (f"{', '.join(zero)} {'is' if one else 'are'} all zero: nothing passes {'it' if one else 'them'}, and "
                "what is before has no gradient, as long as that is so")
+    elif zero:
+        yield (f"{_few(zero)} {'is' if one else 'are'} all zero: a branch through {'it' if one else 'them'} adds "
+               "nothing yet (some are meant to begin so)")
     elif found.anatomy.dead:
-        yield f"no gradient passes what is behind {found.anatomy.dead}: all its units are without a slope (dead)"
+        yield (f"no gradient passes what is behind {found.anatomy.dead}: there is no slope there (units that are off, "
+               "or a function of steps)")
+    elif found.anatomy.unreached:
+        yield (f"no gradient reaches {_few(found.anatomy.unreached)}: what is behind has no slope, is detached, or "
+               "does not reach the output")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) < 5 else [*names[:3], f"{len(names) - 3} more"])
 
 
 def _lost(found: Diagnosis) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,9 +18,9 @@ from empirical.graph import Stage, Steps, replayed
 from empirical.jacobian import Output, as_found
 from empirical.pointwise import acts_entrywise
 from empirical.trace import traced
+from empirical.unwrapped import is_script
 
-_AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
-             nn.AdaptiveAvgPool3d)
+_REDUCING = {"mean", "sum", "logsumexp"}
 _KNOWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
           nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.Flatten, nn.Identity, nn.modules.batchnorm._BatchNorm)
 
@@ -35,6 +35,8 @@ class Anatomy:
         Behind which submodule the signal is detached, so that autograd sees no dependence; "" where it is not.
     dead : str
         Behind which submodule no slope is left, so that the Jacobian is zero; "" where some is.
+    unreached : tuple of str
+        Submodules with parameters that run, but whose output no gradient reaches though some reaches the input.
     parameters : frozenset of str
         The names of the parameters that act in it, where autograd shows them.
     averaging : float or None
@@ -43,27 +45,32 @@ class Anatomy:
     rank : int or None
         What the narrowest place and the normalizations leave of the directions of the input; None where the module
         cannot be read.
+    removed : int
+        How many directions normalizations take away, as far as it can be read.
+    depth : int or None
+        Layers of weights on the longest way through it; None where that cannot be read.
     """
 
     detached: str
     dead: str
+    unreached: tuple[str, ...]
     parameters: frozenset[str]
     averaging: float | None
     rank: int | None
+    removed: int
+    depth: int | None
 
 
 def anatomy(module: nn.Module, x: torch.Tensor, between: Between | None = None, output: Output = None) -> Anatomy:
     """Return what is known of a part of a module at some samples (batch, *input_shape); the module is left as it is."""
-    detached, dead, parameters = _alive(module, x, between, output)
-    averaging: float | None
+    end = _end(module, x, between, output)
     try:
         with as_found(module, x):
             path = traced(module, x[:1]).path(x[:1].clone(), between, output)
-            start = _start(module, x[:1], between)
-            averaging, rank = _taken(path, start)
+            taken = _taken(path, _start(module, x[:1], between))
+            return Anatomy(*end, taken.averaging, taken.rank, taken.removed, _depth(path))
     except Exception:  # it cannot be read, or does not run so: nothing is claimed
-        averaging, rank = None if _averages(module, x) else 1.0, None
-    return Anatomy(detached, dead, parameters, averaging, rank)
+        return Anatomy(*end, None if _averages(module, x) else 1.0, None, 0, None)
 
 
 def _start(module: nn.Module, x: torch.Tensor, between: Between | None) -> torch.Tensor:
@@ -74,10 +81,19 @@ def _start(module: nn.Module, x: torch.Tensor, between: Between | None) -> torch
 # ---- where a signal ends ------------------------------------------------------------------------------
 
 
-def _alive(module: nn.Module, x: torch.Tensor, between: Between | None,
-           output: Output) -> tuple[str, str, frozenset[str]]:
-    """Return behind what the signal is detached, behind what it is dead, and the parameters that act."""
-    names = {child: name or "the module" for name, child in module.named_modules() if not [*child.children()]}
+class _End(NamedTuple):
+    """The first fields of an `Anatomy`."""
+
+    detached: str
+    dead: str
+    unreached: tuple[str, ...]
+    parameters: frozenset[str]
+
+
+def _end(module: nn.Module, x: torch.Tensor, between: Between | None, output: Output) -> _End:
+    """Return behind what the signal is detached or dead, whom no gradient reaches, and the parameters that act."""
+    names = {child: name or "the module" for name, child in module.named_modules()
+             if not [*child.children()] and not is_script(child)}
     seen: list[tuple[str, torch.Tensor]] = []
 
     def see(child: nn.Module, _: Any, found: Any) -> None:
@@ -90,21 +106,24 @@ def _alive(module: nn.Module, x: torch.Tensor, between: Between | None,
         with as_found(module, x), part(module, between) as through:
             start = through(lambda at: ran(module, at), x, None)[0].detach().clone()
             if not start.is_floating_point():
-                return "", "", frozenset()
+                return _End("", "", (), frozenset())
             for value, _ in frozen:
                 value.requires_grad_(False)
             seen.clear()
             with torch.enable_grad():
                 end = picked(through(lambda at: ran(module, at), x, start.requires_grad_(True))[1], output)
             if not end.requires_grad:
-                return seen[-1][0] if seen else "its input", "", frozenset()
-            dead = _dead(end, start, seen)
+                return _End(seen[-1][0] if seen else "its input", "", (), frozenset())
+            dead, unreached = _dead(end, start, seen)
+            own = {name for child, name in names.items() if [*child.parameters(recurse=False)]}
+            unreached = tuple(name for name in unreached if name in own) if output is None else ()
             for value, wanted in frozen:
                 value.requires_grad_(wanted or value.is_floating_point())
             with torch.enable_grad():
                 end = picked(through(lambda at: ran(module, at), x, start.detach().clone())[1], output)
             reached = {id(value) for value in _leaves(end)}
-            return "", dead, frozenset(name for name, value in module.named_parameters() if id(value) in reached)
+            acting = frozenset(name for name, value in module.named_parameters() if id(value) in reached)
+            return _End("", dead, unreached, acting)
     finally:
         for hook in hooks:
             hook.remove()
@@ -112,14 +131,18 @@ def _alive(module: nn.Module, x: torch.Tensor, between: Between | None,
             value.requires_grad_(wanted)
 
 
-def _dead(end: torch.Tensor, start: torch.Tensor, seen: list[tuple[str, torch.Tensor]]) -> str:
-    """Return the last submodule whose output no gradient reaches, if none reaches the start."""
+def _dead(end: torch.Tensor, start: torch.Tensor,
+          seen: list[tuple[str, torch.Tensor]]) -> tuple[str, tuple[str, ...]]:
+    """Return the last submodule whose output no gradient reaches, if none reaches the start; else all of them."""
     direction = torch.randn(end.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(end)
     slopes = torch.autograd.grad(end, [start, *(value for _, value in seen)], direction, allow_unused=True)
+    reached = {name: False for name, _ in seen}
+    for (name, _), slope in zip(seen, slopes[1:], strict=True):
+        reached[name] |= slope is not None and bool(slope.any())
+    without = tuple(name for name, does in reached.items() if not does)
     if slopes[0] is not None and slopes[0].any():
-        return ""
-    without = [name for (name, _), slope in zip(seen, slopes[1:], strict=True) if slope is None or not slope.any()]
-    return without[-1] if without else "its input"
+        return "", without
+    return without[-1] if without else "its input", ()
 
 
 def _leaves(end: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -138,40 +161,64 @@ def _leaves(end: torch.Tensor) -> Iterator[torch.Tensor]:
 # ---- what is averaged, what is lost -------------------------------------------------------------------
 
 
-def _taken(path: Steps, signal: torch.Tensor) -> tuple[float, int | None]:
-    """Return by what averages multiply a squared gradient, and how many directions a path leaves at most."""
-    averaging, rank, lost, known = 1.0, signal.numel(), 0, True
+class _Taken(NamedTuple):
+    """What averages multiply a squared gradient by, the directions that a path leaves at most, and what norms take."""
+
+    averaging: float | None
+    rank: int | None
+    removed: int
+
+
+def _taken(path: Steps, signal: torch.Tensor) -> _Taken:
+    free, averages, judged, rank, lost, known = 1.0, False, True, signal.numel(), 0, True
     for step in path:
         before = signal
         signal = replayed((step,), signal.clone()).detach()
         if isinstance(step, Stage):
-            if isinstance(step.module, _AVERAGES) or step.function == "mean":
-                averaging *= _square(step, before)
+            fewer = signal.numel() < before.numel() and step.function not in REARRANGING
+            if _is_free(step) and _is_linear(step, before):
+                free *= _square(step, before)
+                averages |= fewer
             else:
                 removed = _removed(step, before)
                 known &= removed is not None
+                judged &= removed is not None or not fewer
                 lost += removed or 0
         rank = min(rank, signal.numel())
-    return averaging, max(0, rank - lost) if known else None
+    averaging = min(1.0, free) if averages else 1.0
+    return _Taken(averaging if judged else None, max(0, rank - lost) if known else None, lost)
 
 
-class _Averages(TorchFunctionMode):
-    """Notes calls that average entries away; those that keep their axis belong to normalizations."""
-
-    seen = False
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = function(*args, **(kwargs or {}))
-        name = getattr(function, "__name__", "")
-        fewer = name == "mean" and isinstance(found, torch.Tensor) and 0 < found.ndim < args[0].ndim
-        self.seen |= fewer or "avg_pool" in name
-        return found
+def _is_free(step: Stage) -> bool:
+    """Whether a stage has no weights; of several calls that cannot be split that is not known."""
+    return not step.parts and (step.module is None or not [*step.module.parameters()])
 
 
-def _averages(module: nn.Module, x: torch.Tensor) -> bool:
-    with as_found(module, x), _Averages() as averages:
-        ran(module, x)
-    return averages.seen
+def _is_linear(step: Stage, signal: torch.Tensor) -> bool:
+    """Whether a stage is the same at other signals: a sum, a mean, a number, a fixed matrix."""
+    try:
+        zero, one, two = (step.call(factor * signal) for factor in (0.0, 1.0, -2.0))
+        other = step.call(signal.flip(0).roll(1, -1))
+        both = step.call(signal + signal.flip(0).roll(1, -1))
+    except RuntimeError:
+        return False
+    return torch.allclose(two - zero, -2 * (one - zero)) and torch.allclose(both - zero, one + other - 2 * zero)
+
+
+def _depth(path: Steps) -> int | None:
+    """Return the layers of weights on the longest way through a path; None where calls cannot be split."""
+    total = 0
+    for step in path:
+        if isinstance(step, Stage):
+            if step.parts:
+                return None
+            total += step.module is not None and any(value.ndim > 1 for value in step.module.parameters())
+        else:
+            ways = [_depth(branch) for branch in step.branches]
+            if ways[0] is None or ways[1] is None:
+                return None
+            total += max(ways[0], ways[1])
+    return total
 
 
 def _square(step: Stage, signal: torch.Tensor) -> float:
@@ -196,3 +243,22 @@ def _removed(step: Stage, signal: torch.Tensor) -> int | None:
     if isinstance(module, _KNOWN) or step.function in ELEMENTWISE | REARRANGING:
         return 0
     return 0 if acts_entrywise(step.call, tuple(signal.shape[1:])) else None
+
+
+class _Averages(TorchFunctionMode):
+    """Notes calls that average entries away; those that keep their axis belong to normalizations."""
+
+    seen = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        name = getattr(function, "__name__", "")
+        fewer = name in _REDUCING and isinstance(found, torch.Tensor) and 0 < found.ndim < args[0].ndim
+        self.seen |= fewer or "avg_pool" in name or name == "interpolate"
+        return found
+
+
+def _averages(module: nn.Module, x: torch.Tensor) -> bool:
+    with as_found(module, x), _Averages() as averages:
+        ran(module, x)
+    return averages.seen

@@ -252,7 +252,7 @@ class _Reader:
             if shape != stage.shape:
                 raise UnsupportedStructure(f"it makes {stage.shape} of its input, what it looks like makes {shape}")
             return found
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # the latter of a call in another precision
             raise UnsupportedStructure(f"{stage.name}{_at(stage.where)}: {error}") from None
 
     def _row(self, module: nn.Linear | nn.Conv2d, name: str) -> tuple[Weights, torch.Tensor]:

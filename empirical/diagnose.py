@@ -70,6 +70,8 @@ class Diagnosis:
         What the measured part does to any signal.
     whole_module : bool
         Whether the measured part is the whole module.
+    predicted : dict or None
+        The numbers of `summary` as the law has them; its typical smallest of as many values at a hard edge.
     advice : tuple of str
         What to change, each with the number that it rests on.
     """
@@ -87,6 +89,7 @@ class Diagnosis:
     warnings: tuple[str, ...]
     anatomy: Anatomy
     whole_module: bool
+    predicted: dict[str, Any] | None = None
     advice: tuple[str, ...] = ()
 
     @property
@@ -137,23 +140,22 @@ class Diagnosis:
         growth = float(self.summary["gradient_growth"]) / (self.anatomy.averaging or 1.0)
         log_growth = math.log(growth) if growth > 0 else -math.inf
         if self.log_singular_values is not None:
-            logs = self.log_singular_values[np.isfinite(self.log_singular_values)]
-            return Numbers(log_growth, None if self.unresolved else float(np.std(logs)) if logs.size else 0.0)
+            return Numbers(log_growth, self._spread)
         assert self.density is not None
         places, mass = _masses(self.density)
         mean = float(np.average(places, weights=mass))
-        return Numbers(log_growth, math.sqrt(float(np.average((places - mean) ** 2, weights=mass))))
+        spread = math.sqrt(float(np.average((places - mean) ** 2, weights=mass)))
+        return Numbers(log_growth, None if self.anatomy.rank is None else spread)
 
     @property
-    def predicted(self) -> dict[str, Any] | None:
-        """The same numbers of the law; its typical smallest of as many values at a hard edge."""
-        if self.prediction is None:
+    def _spread(self) -> float | None:
+        """The standard deviation of ln s, less the values that normalizations take away to all but their eps."""
+        if self.unresolved or self.anatomy.rank is None:
             return None
-        law = self.prediction.spectrum
-        zeros, (low, high) = law.atoms.get(0.0, 0.0), law.log_edges
-        low = low if low > -math.inf else high - law.log_condition_number_at(max(1, round(self.shape[1] * (1 - zeros))))
-        return {"log_largest_s": high, "log_median_s": float(law.log.ppf(0.5)), "log_smallest_s": low,
-                "mass_at_zero": zeros, "gradient_growth": self.prediction.gradient_growth}
+        assert self.log_singular_values is not None
+        rows = [row[np.isfinite(row)] for row in self.log_singular_values]
+        logs = np.concatenate([row[: max(0, row.size - self.anatomy.removed)] for row in rows])
+        return float(np.std(logs)) if logs.size else 0.0
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw what was measured: over the law where there is one, with its error where it is matrix-free."""
@@ -204,9 +206,15 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
         values, density = _measured(taken, x, between, output, size, body, seed)
         logs = None if values is None else values.logs
         whole = between is None
-        agreement = None
-        if prediction is not None and values is not None and whole:
-            agreement = replace(compare(prediction, values.logs[None]), censored=values.resolution[None])
+        agreement, predicted = None, None
+        try:
+            if prediction is not None:
+                predicted = _numbers_of(prediction, size[1])
+                if values is not None and whole:
+                    agreement = replace(compare(prediction, values.logs[None]), censored=values.resolution[None])
+                    _ = agreement.discrepancy  # the law is asked for here, and may not be found
+        except ConvergenceError as error:
+            prediction, predicted, agreement, obstacle = None, None, None, f"the law is not found: {error}"
         notes = (*(description.warnings if description else ()), *(prediction.warnings if prediction else ()))
         if many:
             notes += (f"batch normalizations without statistics were given those of {many} random inputs, on a copy",)
@@ -214,11 +222,10 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
             notes += (f"its own forward underflows, and a copy in double precision was measured: {values.underflow}",)
         if logs is not None and not np.isfinite(logs).any() and (cut := cut_of(taken, x, between, output)):
             notes += (cut,)
-            body = replace(body, detached=body.detached or body.dead, dead="")
         found = Diagnosis(description.weights if description else weights(taken, x), description, prediction, obstacle,
                           size, logs, None if values is None else values.resolution,
                           values.whole if values is not None and values.unresolved.any() else "", density, agreement,
-                          notes, body, whole)
+                          notes, body, whole, predicted)
 
         def again(change: Change) -> Numbers:
             twin = ready(changed(module, change))
@@ -241,6 +248,15 @@ def _predicted(module: nn.Module, shape: tuple[int, ...],
     except (UnsupportedStructure, ConvergenceError) as error:
         place = re.match(r"layers\[(\d+)\](?:: )?", str(error))
         return found, None, f"{found.parts[int(place[1])].at}: {str(error)[place.end():]}" if place else str(error)
+
+
+def _numbers_of(prediction: Prediction, n_inputs: int) -> dict[str, Any]:
+    """Return the numbers of a summary as a law has them."""
+    law = prediction.spectrum
+    zeros, (low, high) = law.atoms.get(0.0, 0.0), law.log_edges
+    low = low if low > -math.inf else high - law.log_condition_number_at(max(1, round(n_inputs * (1 - zeros))))
+    return {"log_largest_s": high, "log_median_s": float(law.log.ppf(0.5)), "log_smallest_s": low,
+            "mass_at_zero": zeros, "gradient_growth": prediction.gradient_growth}
 
 
 def _measured(module: nn.Module, x: torch.Tensor, between: Between | None, output: Output, size: tuple[int, int],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import singledispatch
 from typing import Any, cast
 
@@ -188,6 +189,16 @@ for _kind in _ACTIVATIONS:
     layers_of.register(_kind)(_activation)
 
 
+def _ordered(stage: Stage, shape: Shape) -> torch.Tensor | None:
+    """Return a signal of different entries, in a precision in which the stage runs."""
+    for dtype in (torch.float64, torch.float32):
+        signal = torch.arange(math.prod(shape), dtype=dtype).reshape(1, *shape)
+        with suppress(RuntimeError):
+            stage.call(signal.clone())
+            return signal
+    return None
+
+
 def layers_of_call(stage: Stage, shape: Shape) -> list[Layer | None]:
     """Return the layers of a call that is no module's."""
     name = "_".join(stage.parts) or stage.function
@@ -196,7 +207,9 @@ def layers_of_call(stage: Stage, shape: Shape) -> list[Layer | None]:
             return found
     if stage.parts:
         raise _refused(f"{stage.name} is no layer of rmt, nor a sum of branches")
-    ordered = torch.arange(math.prod(shape), dtype=torch.float64).reshape(1, *shape)
+    ordered = _ordered(stage, shape)
+    if ordered is None:
+        raise _refused(f"{stage.name} runs in no precision that is known here")
     if stage.function == "mean" and len(shape) == 3 and stage.shape in (shape[:1], (shape[0], 1, 1)) and torch.equal(
             stage.call(ordered).flatten(), ordered.mean((2, 3)).flatten()):
         return [*layers_of(nn.AdaptiveAvgPool2d(1), shape, (shape[0], 1, 1), None),

@@ -16,6 +16,7 @@ from torch import nn
 
 from empirical.calls import like
 from empirical.jacobian import evaluating
+from empirical.unwrapped import is_script
 
 _OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("rmt", "empirical", "figures"))
 _THEIRS = str(Path(torch.__file__).parent)
@@ -97,7 +98,7 @@ def _entered(module: nn.Module) -> Iterator[Entered]:
 
     hooks = []
     for name, part in module.named_modules():
-        if name:
+        if name and not is_script(part):
             hooks.append(part.register_forward_pre_hook(lambda _, given, name=name: enter(name, given)))
             hooks.append(part.register_forward_hook(lambda *_: path.pop() and None))
     try:
@@ -153,7 +154,7 @@ def behind(module: nn.Module, shape: tuple[int, ...]) -> str:
             found.append(name)
 
     hooks = [part.register_forward_pre_hook(lambda _, given, name=name: see(name, given))
-             for name, part in module.named_modules() if name]
+             for name, part in module.named_modules() if name and not is_script(part)]
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(module):
             module(_zeros(module, shape))

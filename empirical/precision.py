@@ -20,7 +20,7 @@ def in_double(module: nn.Module, x: Batch, wrt: str | None = None) -> tuple[nn.M
     """Return a copy of a module of single precision in double, and its inputs; None where there is no such copy.
 
     Every tensor that the module keeps is copied, buffers and plain attributes too, shared ones once. There is none of
-    a module of double precision, of one that cannot be copied, and of one that rounds its signal to single itself.
+    a module of double precision, and of one that cannot be copied or does not run in double.
     """
     if not isinstance(module, nn.Module) or entry(x, wrt)[1].dtype == torch.float64:
         return None
@@ -30,25 +30,31 @@ def in_double(module: nn.Module, x: Batch, wrt: str | None = None) -> tuple[nn.M
     try:
         twin = copied(module, double=True)
         twice = each(x, lambda value: value.double() if value.is_floating_point() else value)
-        return (twin, twice) if _stays_double(twin, each(twice, lambda value: value[:1])) else None
+        rounding(twin, twice, wrt)  # it runs
+        return twin, twice
     except Exception:  # whatever a module may do in a precision for which it was not written
         return None
 
 
-class _Rounded(TorchFunctionMode):
-    """Notes whether a signal leaves double precision."""
+def rounding(module: nn.Module, x: Batch, wrt: str | None = None) -> float:
+    """Return the unit of rounding of the coarsest precision that a signal goes through in a module, at one sample."""
+    key, signals = entry(x, wrt)
+    sample = each(x, lambda value: value[:1].detach().clone())
+    with as_found(module, signals), torch.enable_grad(), _Coarsest() as coarsest:
+        main = sample if key is None else sample[key]
+        main.requires_grad_(main.is_floating_point())
+        ran(module, sample)
+    return max(coarsest.unit, torch.finfo(signals.dtype).eps if signals.is_floating_point() else 0.0)
 
-    seen = False
+
+class _Coarsest(TorchFunctionMode):
+    """Notes the precisions of what depends on the input; constants are exact in any."""
+
+    unit = 0.0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = function(*args, **(kwargs or {}))
-        self.seen |= any(isinstance(value, torch.Tensor) and value.requires_grad and value.dtype != torch.float64
-                         for value in tree_leaves(found))
+        for value in tree_leaves(found):
+            if isinstance(value, torch.Tensor) and value.requires_grad and value.is_floating_point():
+                self.unit = max(self.unit, torch.finfo(value.dtype).eps)
         return found
-
-
-def _stays_double(module: nn.Module, sample: Batch) -> bool:
-    """Whether a module that was copied computes in double precision all that depends on its input."""
-    with as_found(module, entry(sample)[1]), torch.enable_grad(), _Rounded() as rounded:
-        ran(module, each(sample, lambda value: value.detach().clone().requires_grad_(value.is_floating_point())))
-    return not rounded.seen

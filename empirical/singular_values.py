@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from empirical import graph
 from empirical.apart import likely_apart
 from empirical.calls import Batch, each, entry
 from empirical.cut import Between
 from empirical.graph import Untraceable
 from empirical.jacobian import Output, as_found, formed
-from empirical.precision import in_double
+from empirical.precision import in_double, rounding
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import TooLong, factors, product
 from empirical.underflow import Underflow, in_forward, smallest
@@ -38,7 +39,7 @@ def log_singular_values(module: nn.Module, x: Batch, between: Between | None = N
     Exact zeros are -inf, and pad the row where there are fewer outputs than inputs. An SVD of the Jacobian is taken
     first; only if it does not resolve every value the module is read as stages, each with a Jacobian of its own, and
     goes through the accurate chain. A module of single precision is measured as its copy in double, in which its
-    weights are exact.
+    weights are exact; of one that rounds its signal to single inside, values have the digits of that.
 
     Parameters
     ----------
@@ -139,19 +140,21 @@ def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output
     j = formed(module, x, between, output, wrt=wrt)
     unit = float(torch.finfo(j.dtype).eps)
     digits = smallest(j.dtype) / unit  # above it what is one unit below has all of its own
+    if j.dtype == torch.float64 and graph.chain(module) is None and (inside := rounding(module, x, wrt)) > unit:
+        unit, units = inside, min(units, COARSE)  # its own digits are no more
     logs, resolution = _by_svd(j.to("cpu", torch.float64).numpy(), unit)
     if np.all(logs[:, : min(j.shape[1:])] > np.maximum(logs[:, :1] + math.log(units * unit), math.log(digits))):
         return Values(logs, np.full(len(j), -np.inf), "")
-    inside = bool(torch.isfinite(j).all()) and not np.any(logs[:, 0] < math.log(digits))
+    finite = bool(torch.isfinite(j).all()) and not np.any(logs[:, 0] < math.log(digits))
     del j
     try:
-        return _by_chain(factors(module, x, between, output, wrt, seconds))
+        return _by_chain(factors(module, x, between, output, wrt, seconds, unit))
     except Underflow:
         raise
     except TooLong as error:
         return Values(logs, resolution, f"{error} (empirical.log_singular_values(..., seconds=math.inf) takes it)")
     except Exception as error:  # whatever a module may do when it is taken apart: it was measured whole
-        if not inside:
+        if not finite:
             formed(module, x, between, output, wrt=wrt, beyond=False, warned=True)  # raises unless zeros are true
         return Values(logs, resolution, str(error) or type(error).__name__)
 

@@ -41,11 +41,12 @@ class TooLong(ValueError):
 
 
 def factors(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
-            wrt: str | None = None, seconds: float = math.inf) -> tuple[int, list[list[Array]]]:
+            wrt: str | None = None, seconds: float = math.inf,
+            unit: float = 0.0) -> tuple[int, list[list[Array]]]:
     """Return the number of inputs, and every sample's factors, the first to act first.
 
     Matrices, and vectors for diagonals. Arguments are those of `empirical.jacobian`; `seconds` is what all may take,
-    by `cost.chain_seconds`. What takes over ten says so first.
+    by `cost.chain_seconds`. What takes over ten says so first. `unit` is that of the rounding inside, if it is coarser.
 
     Raises
     ------
@@ -82,7 +83,8 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
             if i == 0:
                 _in_time(module, path, start, len(signals), seconds)
             chain, _ = _through(path, start, kept)
-            if not _alike(chain, direction, pulled, _ALIKE[start.dtype], smallest(start.dtype) if seen else 0.0):
+            coarsest = torch.float32 if unit > torch.finfo(start.dtype).eps else start.dtype
+            if not _alike(chain, direction, pulled, _ALIKE[coarsest], smallest(start.dtype) if seen else 0.0):
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
             found.append(chain)
     return n_inputs, found

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import io
 import logging
 import operator
 import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -114,7 +113,7 @@ def _by_export(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) 
     signature = program.graph_signature
     parameters = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     constants = signature.inputs_to_lifted_tensor_constants
-    *nodes, last = program.graph.nodes
+    *nodes, last = (node for node in program.graph.nodes if not _plain_assertion(node))
     given: dict[fx.Node, Any] = {}
     for node in nodes:
         if node.name in parameters:
@@ -126,6 +125,11 @@ def _by_export(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) 
     return Graph(module, tuple(nodes), results, given)
 
 
+def _plain_assertion(node: fx.Node) -> bool:
+    """Whether a node only holds its input to the precision in which it was traced; another may be asked for here."""
+    return "_assert_tensor_metadata" in str(node.target)
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Export without fused attention, which has no parts, and without what torch says of failures on its own."""
@@ -135,7 +139,7 @@ def _quietly() -> Iterator[None]:
     shown = vars(importlib.import_module("torch.export._trace"))
     shown["print"] = lambda *_, **__: None  # the graph of what it cannot trace
     try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # where it prints what it had so far
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -160,7 +160,7 @@ def read(module: nn.Module, x: Batch | None = None) -> tuple[tuple[Used, ...], t
 
 def _named(found: list[Weights]) -> tuple[Weights, ...]:
     """Give the rows their schemes."""
-    left = {i for i, row in enumerate(found) if row.entries in _KNOWN and not row.odd}
+    left = {i for i, row in enumerate(found) if row.entries in _KNOWN and not row.odd and not _too_few(row)}
     while left:  # the scheme that most layers have names them: a single one may be of many schemes' variance
         having = [(scheme, _of(scheme, found, left)) for schemes in _KNOWN.values() for scheme in schemes]
         scheme, them = max(having, key=lambda pair: len(pair[1]))
@@ -207,7 +207,8 @@ def _entries(w: Array, transposed: bool) -> tuple[str, Scheme | None]:
     if gain and min(w.shape[0], w.size // w.shape[0]) > 1:
         return "orthogonal", schemes.orthogonal(gain)
     zeros = np.sum(w == 0, axis=0)
-    if w.ndim == 2 and zeros[0] and np.all(zeros == zeros[0]):
+    padding = np.sum(~w.reshape(len(w), -1).any(axis=1))  # rows of an embedding
+    if w.ndim == 2 and zeros[0] > padding and np.all(zeros == zeros[0]):
         std = float(f"{np.std(w[w != 0]):.4g}")
         return "sparse", schemes.sparse(float(zeros[0]) / len(w), std) if zeros[0] < len(w) else None
     largest, deviation = float(np.abs(w).max()), math.sqrt(float(np.mean(w**2)))
@@ -256,6 +257,11 @@ def _largest(w: Array) -> float:
         turned = w.T @ (w @ v)
         v = np.asarray(turned / np.linalg.norm(turned))
     return float(np.linalg.norm(w @ v))
+
+
+def _too_few(row: Weights) -> bool:
+    """Whether a variance within its error is that of schemes that differ by a factor of two."""
+    return _TOLERANCE * math.sqrt((_KURTOSIS[row.entries] - 1) / math.prod(row.shape)) > math.log(2)
 
 
 def _of(scheme: Scheme, rows: Sequence[Weights], among: set[int]) -> set[int]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from empirical.advice import changed
 from empirical.diagnose import diagnose
+from rmt import ConvergenceError
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +228,7 @@ def zero_init():
 
 
 @pytest.mark.parametrize(("make", "says", "alone"), [
-    (all_zero, "second is all zero", True), (dead, "behind second: all its units are without a slope", True),
+    (all_zero, "second is all zero", True), (dead, "no gradient passes what is behind second", True),
     (Detached, "the signal is detached behind first", True), (zero_init, "third is all zero", False)])
 def test_what_is_broken_is_named_first_as_what_it_is(make, says, alone):
     found = diagnose(make(), 20)
@@ -235,3 +236,115 @@ def test_what_is_broken_is_named_first_as_what_it_is(make, says, alone):
     assert alone == (found.summary["mass_at_zero"] == 1)
     if alone:
         assert len(found.advice) == 1
+
+
+class Two(Net):
+    """Two branches, of which one may be off or detached."""
+
+    def __init__(self, detached):
+        super().__init__()
+        self.detached = detached
+
+    def forward(self, x):
+        h = self.first(x).detach() if self.detached else self.first(x)
+        return x + self.second(torch.relu(h))
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_branch_that_no_gradient_reaches_is_named(detached):
+    module = Two(detached)
+    if not detached:
+        nn.init.constant_(module.first.bias, -100.0)
+    assert diagnose(module, 20).advice[0].startswith("no gradient reaches first")
+
+
+def test_a_branch_that_begins_at_zero_blocks_nothing_before_it():
+    block = zero_init()
+    (line,) = diagnose(nn.Sequential(nn.Linear(20, 20), block), 20).advice[:1]
+    assert "adds nothing yet" in line
+    assert "no gradient" not in line
+
+
+class Summed(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.register_buffer("fixed", torch.full((64, 1), 1 / 64))
+
+    def forward(self, x):
+        x = x.flatten(2)
+        return {"sum": lambda: x.sum(2) / 8 / 8, "matmul": lambda: (x @ self.fixed)[..., 0],
+                "einsum": lambda: torch.einsum("bcp->bc", x) / 64, "logsumexp": lambda: x.logsumexp(2)}[self.how]()
+
+
+@pytest.mark.parametrize("how", ["sum", "matmul", "einsum", "logsumexp"])
+def test_an_average_by_any_other_name(how):
+    module = nn.Sequential(nn.Conv2d(3, 12, 1), Summed(how), nn.Linear(12, 12))
+    for layer in (module[0], module[2]):
+        nn.init.orthogonal_(layer.weight)
+    found = diagnose(module, (3, 8, 8))
+    assert found.anatomy.averaging == (None if how == "logsumexp" else pytest.approx(1 / 64, rel=1e-5))
+    assert not growth(found)
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.short = nn.Linear(20, 20)
+        self.long = nn.Sequential(nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 20))
+
+    def forward(self, x):
+        return 1e-3 * (self.short(x) + self.long(x))
+
+
+def test_layers_are_those_of_the_longest_way():
+    found = diagnose(nn.Sequential(nn.Linear(20, 20), Branches()), 20)
+    assert found.anatomy.depth == 4
+    assert "over 4 layers" in growth(found)[0]
+
+
+def test_values_that_a_normalization_takes_to_its_eps_are_no_spread():
+    module = nn.Sequential(nn.Linear(30, 30), nn.LayerNorm(30, eps=1e-12), nn.Linear(30, 30))
+    for layer in module[::2]:
+        nn.init.orthogonal_(layer.weight)
+    found = diagnose(module, 30)
+    assert found.numbers.spread < 0.5
+    assert not found.advice
+
+
+def test_a_law_that_is_not_found_is_an_obstacle(monkeypatch):
+    def fails(*_):
+        raise ConvergenceError("no root")
+
+    monkeypatch.setattr("empirical.diagnose.compare", fails)
+    found = diagnose(Net(), 20)
+    assert (found.prediction, found.predicted, found.agreement) == (None, None, None)
+    assert "the law is not found: no root" in found.obstacle
+    assert found.summary["log_largest_s"] < 0
+
+
+@pytest.mark.parametrize("make", [lambda: torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.Tanh())),
+                                  lambda: nn.Sequential(torch.jit.script(nn.Linear(8, 8)), nn.Linear(8, 8))])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripted_modules_have_a_diagnosis(make):
+    assert diagnose(make(), 8).summary["log_largest_s"] < 1
+
+
+class Asserted(nn.Module):
+    """Read by torch.export alone, with casts, of which it keeps assertions."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(32, 32), nn.Linear(32, 32)
+
+    def forward(self, x):
+        y = self.a(x)
+        for _ in range(int(x.shape[1]) // 8):
+            y = torch.relu(y.to(torch.float32))
+        return self.b(y.to(x.dtype))
+
+
+def test_a_module_that_casts_and_is_exported_is_read_or_an_obstacle():
+    found = diagnose(Asserted(), 32)
+    assert found.summary["log_largest_s"] < 1
+    assert found.prediction is not None or "Asserted" in found.obstacle or "no layer" in found.obstacle

@@ -11,7 +11,7 @@ from torch import nn
 import rmt
 from empirical import jacobian, log_singular_values
 from empirical.columns import tall
-from empirical.precision import in_double
+from empirical.precision import in_double, rounding
 from empirical.zoo import ZOO
 
 
@@ -118,11 +118,45 @@ class Mixed(nn.Module):
         return self.linear(x + torch.arange(6).float() / 6)
 
 
-def test_one_that_rounds_itself_has_no_copy_and_constants_do_not_matter():
+class Deep(nn.Module):
+    """Rounds its signal to single precision between its layers, as normalizations of language models do."""
+
+    def __init__(self, depth, casts):
+        super().__init__()
+        self.layers, self.casts = nn.ModuleList(nn.Linear(60, 60) for _ in range(depth)), casts
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.tanh(layer(x).float()).to(x.dtype) if self.casts else torch.tanh(layer(x))
+        return x
+
+
+@pytest.mark.parametrize(("depth", "guarded"), [(3, False), (20, False), (20, True)])
+def test_one_that_rounds_its_signal_is_known_to_those_digits(depth, guarded):
+    """The chain is right to rounding in single; an SVD puts what is under n units of that at it, and says so."""
+    torch.manual_seed(0)
+    module, x = Deep(depth, True).double(), torch.randn(1, 60, dtype=torch.float64)
+    plain = Deep(depth, False).double()
+    plain.load_state_dict(module.state_dict())
+    exact = log_singular_values(plain, x)
+    assert rounding(module, x) == torch.finfo(torch.float32).eps
+    assert rounding(plain, x) == torch.finfo(torch.float64).eps
+    if guarded:
+        with pytest.warns(UserWarning, match="resolution"):
+            found = log_singular_values(module, x, seconds=0)
+        clear = exact > exact.max() + math.log(1e-3)
+        np.testing.assert_allclose(found[clear], exact[clear], atol=1e-2)
+        assert np.all(found > exact.max() - 13)
+    else:
+        np.testing.assert_allclose(log_singular_values(module, x), exact, atol=1e-4)
+
+
+def test_a_module_that_does_not_run_in_double_has_no_copy_and_constants_do_not_matter():
     x = torch.randn(2, 6)
     assert in_double(Rounds(), x) is None
     assert np.isfinite(log_singular_values(Rounds(), x)).all()
     assert in_double(Mixed(), x) is not None
+    assert rounding(*in_double(Mixed(), x)) == torch.finfo(torch.float64).eps
     assert in_double(nn.Linear(6, 6).double(), x.double()) is None
     assert in_double(nn.Linear(6, 6).half(), x) is None
     assert in_double(nn.Tanh(), x) is not None
