@@ -56,8 +56,10 @@ def advice(found: Diagnosis, again: Again) -> Iterator[str]:
     factor = math.exp(min(numbers.log_growth, 700.0))
     if found.judged and numbers.grows(depth):
         counted = f" over {depth} layer{'s' * (depth > 1)} of weights" if found.anatomy.depth else ""
-        means = found.anatomy.averaging
-        averaged = f", beside what averages over places do ({means:.3g})" if means is not None and means < 1 else ""
+        apart = [f"{what} ({share:.3g})" for what, share in (
+            ("averages over places do", found.anatomy.averaging or 1.0), ("the narrowest place takes", found.kept))
+            if share < 1]
+        averaged = f", beside what {' and what '.join(apart)}" if apart else ""
         yield (f"squared gradients {'grow' if numbers.log_growth > 0 else 'shrink'} by a factor of {factor:.3g}"
                f"{counted}{averaged}{_scaled(found, again, depth)}")
     dead = _lost(found)

@@ -130,6 +130,13 @@ class Diagnosis:
                 "gradient_growth": growth}
 
     @property
+    def kept(self) -> float:
+        """The share of the outputs' directions that the narrowest place of the module keeps at most."""
+        rank = self.anatomy.rank
+        narrow = min(self.shape) if rank is None else min(*self.shape, rank + self.anatomy.removed)
+        return max(1, narrow) / self.shape[0]
+
+    @property
     def judged(self) -> bool:
         """Whether the growth of gradients says something of the weights: what averages alone do to it is known."""
         return self.anatomy.averaging is not None
@@ -137,7 +144,7 @@ class Diagnosis:
     @property
     def numbers(self) -> Numbers:
         """What advice looks at; no spread where values are not resolved."""
-        growth = float(self.summary["gradient_growth"]) / (self.anatomy.averaging or 1.0)
+        growth = float(self.summary["gradient_growth"]) / (self.anatomy.averaging or 1.0) / self.kept
         log_growth = math.log(growth) if growth > 0 else -math.inf
         if self.log_singular_values is not None:
             return Numbers(log_growth, self._spread)

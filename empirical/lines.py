@@ -14,6 +14,7 @@ from torch import fx
 
 _TRACE = str(Path(__file__).with_name("trace.py"))
 _HERE = str(Path(__file__).parent)
+_OURS = tuple(str(Path(__file__).parents[1] / name) for name in ("rmt", "empirical", "figures"))
 _OTHERS = (str(Path(torch.__file__).parent), "<", _TRACE)
 _FRAME = re.compile(r'File "(.+)", line (\d+), in .*(?:\n\s*(.*\S))?')
 
@@ -64,5 +65,8 @@ def at(node: fx.Node) -> str:
 
 def of_error(error: BaseException) -> str:
     """Return the last line of the user's own code that an error came through; "" if there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: {(error.text or '').strip()}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
+    frames = [frame for frame in frames if not frame.filename.startswith(_OURS)] or frames
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""

@@ -19,6 +19,7 @@ from empirical.checks import check
 from empirical.cut import Between, Part, part, picked
 from empirical.dependence import in_torch
 from empirical.jacobian import Output, as_found, cut_of, detached, memory_limit
+from empirical.precision import in_double
 from empirical.unwrapped import opened
 from rmt import plotting
 from rmt.checks import integer
@@ -105,7 +106,8 @@ def spectral_density(module: nn.Module | Sequence[nn.Module], x: Batch, *, probe
     Parameters
     ----------
     module : torch.nn.Module or sequence of them
-        Independent networks of the same shapes, each taken exactly as it is and left so.
+        Independent networks of the same shapes, each taken exactly as it is and left so; of single precision the copy
+        in double.
     x, between, output, wrt
         As of `empirical.jacobian`, with its errors; a network's average over its inputs is one measurement.
     probes, steps, seed : int
@@ -127,10 +129,11 @@ def spectral_density(module: nn.Module | Sequence[nn.Module], x: Batch, *, probe
     for network in networks:
         network, inside = opened(network, between)
         check(network, x, wrt, whole=between is None or between[0] is None)
-        signals = entry(x, wrt)[1]
+        network, own = in_double(network, x, wrt) or (network, x)  # steps in single precision lose the ends
+        signals = entry(own, wrt)[1]
         with as_found(network, signals), part(network, inside, wrt) as through, in_torch():
             for i in range(len(signals)):
-                sample = each(x, lambda value, i=i: value[i : i + 1].detach())
+                sample = each(own, lambda value, i=i: value[i : i + 1].detach())
                 forward, back, shape, start = _products(network, through, sample, output)
                 shapes.add(shape)
                 rules += _rules(forward, back, shape, start, probes, steps, generator)

@@ -29,6 +29,7 @@ Shape = tuple[int, ...]
 _Call = Callable[[torch.Tensor], Any]
 
 _ALIKE = {torch.float64: 1e-9, torch.float32: 1e-4}  # of a value, wherever it stands and whatever stands beside it
+_STEP, _SLOPE, _MOST = 1e-4, 1e-3, 0.9  # of a difference; of a slope, relative; the share of places that must agree
 _LONGEST = 40  # characters of a name
 _POINTWISE = (*POINTWISE, nn.PReLU, nn.RReLU, Scaling)
 
@@ -81,6 +82,8 @@ def read(call: _Call, shape: Shape, name: str) -> list[Layer | None] | None:
     function = _entrywise(call, shape)
     if function is None:
         return None
+    if not _slopes_are_its_own(function):
+        return None
     values = function.value(GRID)
     if not np.any(values[np.isfinite(values)]):
         return [None]
@@ -123,6 +126,19 @@ def _same_everywhere(function: Entrywise, tolerance: float) -> bool:
         if not np.all(alike | (found == first[order]) | (np.isnan(found) & np.isnan(first[order]))):
             return False
     return True
+
+
+def _slopes_are_its_own(function: Entrywise) -> bool:
+    """Whether autograd has the slopes of the values: not where a part is detached, or passed straight through."""
+    u = torch.linspace(-3.03, 2.97, 61, dtype=torch.float64)
+    with torch.enable_grad():
+        leaf = u.clone().requires_grad_(True)
+        found = function(leaf)
+        slopes = torch.zeros_like(u) if not found.requires_grad else torch.autograd.grad(
+            found.sum(), leaf, allow_unused=True, materialize_grads=True)[0]
+    ahead = torch.as_tensor((function.value((u + _STEP).numpy()) - function.value((u - _STEP).numpy())) / (2 * _STEP))
+    near = (slopes - ahead).abs() <= _SLOPE * (1 + ahead.abs()) / (1 if function.dtype == torch.float64 else 1e-2)
+    return float(near.double().mean()) > _MOST  # beside kinks they differ
 
 
 def _word(name: str) -> str:

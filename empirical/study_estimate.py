@@ -13,15 +13,19 @@ from empirical.estimate import Estimate, Part
 from empirical.store import Store
 from empirical.study import Row
 
+_WORTH = 20  # of so many networks one is stored, at least: else they are not looked for
+
 
 def estimated(rows: Iterable[Row], folder: Path, processes: int) -> Estimate:
     """Return what predicting, measuring and drawing rows takes on so many processes.
 
-    Networks that are stored in the folder take no time: they are looked for where all would take long, or not fit.
+    Networks that are stored in the folder take no time: they are looked for where all would take long, or not fit,
+    and enough are there to make it shorter.
     """
     every = [*rows]
     whole = _estimated(every, {}, processes)
-    if any(folder.glob("*.npz")) and (whole.long or whole.disk > estimate.free_disk(folder)):
+    stored = sum(1 for _ in folder.glob("*.npz"))
+    if stored * _WORTH > sum(row.draws for row in every) and (whole.long or whole.disk > estimate.free_disk(folder)):
         store = Store(folder)
         return _estimated(every, {row: _missing(row, store) for row in every}, processes)
     return whole

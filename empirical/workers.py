@@ -42,14 +42,24 @@ def _stop_server() -> None:
 
 
 @contextmanager
+def _held_back(number: int | None) -> Iterator[None]:
+    """Hold a signal back here, and from processes started inside for good; where that is not known, do nothing."""
+    if number is None or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (number,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # it comes now, if it has come
+
+
+@contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Hold Ctrl-C back here, and from processes started inside for good: the parent decides for them."""
     if hasattr(signal, "pthread_sigmask"):
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-        try:
+        with _held_back(signal.SIGINT):
             yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # it comes now, if it has come
     elif threading.current_thread() is threading.main_thread():
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -71,7 +81,8 @@ def workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
         context.set_forkserver_preload(["empirical.schedule"])
-        multiprocessing.resource_tracker.ensure_running()  # which lets signals through
+        with _held_back(getattr(signal, "SIGHUP", None)):  # which it does not ignore by itself, as it does the others
+            multiprocessing.resource_tracker.ensure_running()
         with _interrupts_held_back():  # for a moment: the import of torch, seconds, is the server's
             multiprocessing.forkserver.ensure_running()
     pool, others = ProcessPoolExecutor(count, mp_context=context, initializer=_start), multiprocessing.active_children()

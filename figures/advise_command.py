@@ -135,6 +135,8 @@ def _text(found: Diagnosis) -> str:
             lines.append(f"{_NAMES[key]:18} {shown:>14} {_cell(key, predicted.get(key)):>14}".rstrip())
     if found.anatomy.averaging is not None and found.anatomy.averaging < 1:
         lines.append(f"{'by averages alone':18} {found.anatomy.averaging:14.4g}")
+    if found.kept < 1:
+        lines.append(f"{'by shape alone':18} {found.kept:14.4g}")
     if found.unresolved:
         assert found.log_resolution is not None
         lines.append(f"{100 * found.unresolved:.3g} % of the values lie at or under "

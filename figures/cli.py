@@ -64,7 +64,8 @@ class _OneLine(click.Group):
                 _fail(needed(error), USAGE)
             except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
                 full = getattr(error, "errno", None) == errno.ENOSPC  # of a stream that does not keep what waits
-                _fail(f"incomplete: {error}" if full else str(error), INCOMPLETE if full else USAGE)
+                said = str(error) or type(error).__name__
+                _fail(f"incomplete: {said}" if full else said, INCOMPLETE if full else USAGE)
             except streams.Unwritten as error:
                 if not error.reason:
                     sys.exit(streams.READER_LEFT)

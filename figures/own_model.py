@@ -35,7 +35,7 @@ def apart(model: str) -> Iterator[None]:
         try:
             with exits_are_errors():
                 yield
-        except (ValueError, ArithmeticError, MemoryError, KeyboardInterrupt, GeneratorExit):
+        except (ValueError, ArithmeticError, KeyboardInterrupt):
             raise
         except ExitedError as error:
             raise ValueError(f"{model}: {error}") from error

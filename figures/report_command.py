@@ -56,7 +56,7 @@ def report(study_file: str, out: str, seed: int | None, as_json: bool, yes: bool
         for row, future in progress(drawn.items(), len(drawn), "comparing and drawing"):
             try:
                 results[row] = future.result()
-            except ConvergenceError as error:
+            except (ConvergenceError, ValueError) as error:  # no law, or none of a Jacobian of zero
                 failed[row] = str(error)
         setting = Setting(study.seed, study.size, study.device, study.data, folder / "kept", pool)
         made = {name: catalogue.make(name, setting, folder) for name in study.figures}

@@ -18,7 +18,7 @@ _BELOW = 4  # spaces before what stands below its line
 
 def width() -> int | None:
     """Return the columns of the terminal, or those that COLUMNS asks for; None where there is neither."""
-    if os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty():
+    if os.environ.get("COLUMNS", "").isdecimal() or (sys.stdout is not None and sys.stdout.isatty()):
         return max(20, shutil.get_terminal_size().columns)
     return None
 

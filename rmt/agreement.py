@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from rmt import independence, plotting, provenance, smooth_statistics
 from rmt.cdf_distance import CdfDistance
@@ -24,6 +24,7 @@ from rmt.finite.rank import RankDistribution
 from rmt.laws.errors import ConvergenceError
 from rmt.laws.law import Law
 from rmt.laws.views import Spectrum
+from rmt.measured_values import checked_values
 from rmt.text import exp_text
 
 if TYPE_CHECKING:
@@ -369,7 +370,7 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
     else:
         raise TypeError(f"prediction must be a Prediction, a law of x or a Spectrum, got {prediction!r}")
     provenance.check(prediction, measurement)
-    values = _array(getattr(measurement, "log_singular_values", measurement), n_inputs)
+    values = checked_values(getattr(measurement, "log_singular_values", measurement), n_inputs)
     snap = _SNAP.get(str(getattr(measurement, "dtype", "")), _SNAP["float64"])
     if n_inputs is not None and values.shape[2] != n_inputs:
         raise ValueError(f"measurement has {values.shape[2]} values an input, the prediction {n_inputs}: it must "
@@ -389,22 +390,3 @@ def compare(prediction: Any, measurement: Any, tolerance: Number = 0.02) -> Agre
                 warnings.warn(f"measured values look like {word}, not ln s: multiplied by {factor:.3g} they are near "
                               "the law", stacklevel=2)
     return found
-
-
-def _array(values: ArrayLike, n_inputs: int | None) -> Array:
-    shape = f"(networks, inputs, {n_inputs or 'n_inputs'})"
-    if np.ma.isMaskedArray(values):
-        raise TypeError("measured values must not be a masked array: a value that is not known has no place in a cdf")
-    try:
-        array = np.asarray(values)
-    except ValueError:  # rows of different lengths
-        raise ValueError(f"measured values must be an array {shape}, got {values!r:.80}") from None
-    if array.dtype.kind not in "iuf":
-        kind = "a complex array" if np.iscomplexobj(array) else f"an array of {array.dtype}"
-        raise TypeError(f"measured values must be real numbers, ln s in an array {shape}, got {kind}")
-    array = array.astype(float)
-    if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(f"measured values must be an array {shape}, got shape {array.shape}")
-    if np.isnan(array).any() or np.any(array == np.inf):
-        raise ValueError("measured values must be ln s, -inf for zeros, got NaN or +inf")
-    return array

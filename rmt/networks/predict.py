@@ -118,8 +118,9 @@ class Prediction:
     def verdict(self) -> Verdict:
         """Vanishing, exploding, ill-conditioned, isometric or balanced, and the figures that say so."""
         network = self.network
-        return verdict(self.spectrum, self.log_gradient_growth, _weights(network.layers), network.n_inputs,
-                       network.n_outputs)
+        least = min(map(math.prod, network.shapes))  # directions that the shape keeps
+        growth = self.log_gradient_growth + math.log(network.n_outputs / least)
+        return verdict(self.spectrum, growth, _weights(network.layers), network.n_inputs, least)
 
     def table(self, columns: int | None = None) -> str:
         """Return the rows per layer as text; in so many columns where names can be cut that short."""

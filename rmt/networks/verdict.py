@@ -34,7 +34,7 @@ class Verdict:
     reason : str
         The figures that decide, with their limits.
     log_growth : float
-        Of the squared norm of a gradient through all layers.
+        Of the squared norm of a gradient through all layers, in the directions that the narrowest of them keeps.
     depth : int
         Layers with weights.
     log_spread : float
@@ -60,8 +60,11 @@ class Verdict:
         return f"{self.word}: {self.reason}"
 
 
-def verdict(spectrum: Spectrum, log_growth: float, depth: int, n_inputs: int, n_outputs: int) -> Verdict:
-    """Return what a spectrum and the growth of gradients over `depth` layers with weights come to."""
+def verdict(spectrum: Spectrum, log_growth: float, depth: int, n_inputs: int, least: int) -> Verdict:
+    """Return what a spectrum and the growth of gradients over `depth` layers with weights come to.
+
+    `least` is the narrowest width: the growth is that of gradients in as many directions as it keeps.
+    """
     depth = max(1, depth)
     zeros = spectrum.atoms.get(0.0, 0.0)
     values = max(1, round(n_inputs * (1 - zeros)))
@@ -70,17 +73,17 @@ def verdict(spectrum: Spectrum, log_growth: float, depth: int, n_inputs: int, n_
     logs = spectrum.log.ppf((np.arange(_VALUES) + 0.5) / _VALUES)
     spread, size = float(np.std(logs)), float(np.sqrt(np.mean(logs**2)))
     condition = spectrum.log_condition_number_at(values)
-    rate, least = log_growth / depth, max(GROWTH, ALL / depth)
+    rate, limit = log_growth / depth, max(GROWTH, ALL / depth)
     layers = f"{depth} layer{'s' * (depth > 1)} of weights"
     grown = f"squared gradients {'grow' if rate > 0 else 'shrink'} by a factor of {exp_text(log_growth)} over {layers}"
     number = f"the condition number is {exp_text(condition)}"
     side = "over" if spread > SPREAD else "under"
     wide = f"ln s has a standard deviation of {spread:.3g} ({side} {SPREAD:g}), {number}"
-    lost = zeros - max(0.0, 1 - n_outputs / n_inputs)
+    lost = zeros - max(0.0, 1 - least / n_inputs)
     kept = f"squared gradients change by a factor of {exp_text(log_growth)} over {layers}"
-    if abs(rate) > least:
+    if abs(rate) > limit:
         word = EXPLODING if rate > 0 else VANISHING
-        reason = f"{grown}, {exp_text(rate)} a layer (limits {exp_text(-least)} and {exp_text(least)})"
+        reason = f"{grown}, {exp_text(rate)} a layer (limits {exp_text(-limit)} and {exp_text(limit)})"
         reason += f"; {wide}" if spread > SPREAD else ""
     elif spread > SPREAD:
         word, reason = ILL_CONDITIONED, f"{wide}; {kept}"

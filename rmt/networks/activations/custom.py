@@ -34,6 +34,7 @@ Function = Callable[[Array], Array]
 
 _LOST = 1e-6  # probability
 _STEP = 1e-5  # of a difference that is to see where a value bends
+_FAR = (-12.3, -9.1, -7.2, -5.7, 5.7, 7.2, 9.1, 12.3)  # standard deviations, which wide layers reach
 _ACROSS = 1e-4  # how far from the real line a slope is held against itself
 
 # Functions that came to rmt.activations when networks with one's own function of that name had been stored.
@@ -99,6 +100,9 @@ def custom(name: str, value: Function, slope: Function | None = None, kinks: Seq
         _at(name, "slope", slope, points)
         slope = _continued(slope, points, bends)
     _check(name, value, slope, points)
+    _check(name, value, slope, np.array([u for u in _FAR if not bends or np.min(np.abs(u - np.array(bends))) > 0.05]))
+    if torch is not None and "torch" in sys.modules:
+        _check_form(name, value, torch, points)
     return Custom(name, value, slope, bends, torch)
 
 
@@ -144,6 +148,18 @@ def _takes(f: Function, u: Array) -> bool:
             return np.shape(f(u)) == u.shape
     except Exception:  # whatever a function of the user's own may raise
         return False
+
+
+def _check_form(name: str, value: Function, form: Any, u: Array) -> None:
+    """Raise unless the torch form has the values that the function has."""
+    torch = sys.modules["torch"]
+    function = form() if isinstance(form, type) else form
+    with torch.no_grad():
+        found = np.asarray(function(torch.as_tensor(u)).numpy(), dtype=float)
+    off = np.abs(found - _at(name, "value", value, u)) > 1e-4 * (1 + np.abs(found))
+    if off.any():
+        raise ValueError(f"torch of {name!r} must be the same function as value: at u = {u[off][0]:.4g} it is "
+                         f"{found[off][0]:.6g}, not {float(value(u[off][:1])[0]):.6g}")
 
 
 def _points(kinks: Sequence[float]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -151,6 +152,9 @@ REGISTRY: dict[str, Any] = {
 }
 
 
+_MODULE = re.compile(r"^(?:(?:torch\.)?nn\.(?:functional\.)?|torch\.(?:special\.)?|F\.)")  # torch's own, before a name
+_WORDS = {"leakyrelu": "leaky_relu"}  # its modules, without capitals
+
 # What people call an activation and is no function of one entry, or is random.
 _OTHERS = {
     "glu": "gates one half of the entries by the other", "swiglu": "gates entries by others",
@@ -162,12 +166,23 @@ _OTHERS = {
 
 
 def activation(name: str | ActivationFunction) -> ActivationFunction:
-    """Return the function that a name, a call as text, or a function means."""
+    """Return the function that a name, a call as text, or a function means; torch's names of them are understood."""
     if isinstance(name, ActivationFunction):
         return name
     if isinstance(name, str) and (why := _OTHERS.get(name.partition("(")[0].strip().lower())):
         raise ValueError(f"activation {name!r} {why}: it is no fixed function of one entry")
-    return by_name("activation", name, REGISTRY)
+    return by_name("activation", _plain(name), REGISTRY)
+
+
+def _plain(name: object) -> object:
+    """Return a name without what torch writes around it: `nn.ReLU`, `torch.relu_`, `F.gelu`."""
+    if not isinstance(name, str):
+        return name
+    found = _MODULE.sub("", name.strip())
+    word, bracket, rest = found.partition("(")
+    plain = word.rstrip("_").lower()
+    plain = _WORDS.get(plain, plain)
+    return plain + bracket + rest if plain in REGISTRY else name
 
 
 def is_named(phi: ActivationFunction) -> bool:
