@@ -74,7 +74,7 @@ class _OneLine(click.Group):
 
 
 def _fail(message: str, status: int) -> None:
-    with suppress(streams.Unwritten), streams.told_apart():  # nobody may hear it
+    with suppress(streams.Unwritten, OSError), streams.told_apart():  # nobody may hear it
         click.echo(f"rmt: {' '.join(message.split())}", err=True)
     sys.exit(status)
 

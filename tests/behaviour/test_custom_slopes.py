@@ -186,3 +186,13 @@ def make():
     assert ran.exit_code == 0, ran.output
     assert "network: 20-20x2, (torch_default, whirl)-torch_default" in ran.output or "whirl" in ran.output
     assert "no prediction" not in ran.output
+
+
+def test_a_torch_form_that_is_another_function_is_refused():
+    with pytest.raises(ValueError, match=r"torch of 'k12' must be the same function as value: at u = .* it is"):
+        activations.custom("k12", np.tanh, torch=torch.sin)
+
+
+def test_a_slope_that_is_wrong_where_wide_layers_reach_is_refused():
+    with pytest.raises(ValueError, match=r"slope of 'w3' must be the derivative of value: at u = 7\.2 it is 1, not"):
+        activations.custom("w3", lambda u: np.where(np.real(u) > 7, 7 + 0 * u, u), lambda u: np.ones_like(u))

@@ -170,3 +170,11 @@ def test_the_table_has_a_row_a_layer():
     assert len(lines) == 5
     assert "Dense 20 kaiming_normal, bias_std=0.5" in lines[1]
     assert lines[2].startswith("relu ")
+
+
+@pytest.mark.parametrize(("text", "means"), [
+    ("relu_", "relu"), ("nn.ReLU", "relu"), ("torch.nn.SiLU", "silu"), ("F.gelu", "gelu"), ("GELU", "gelu"),
+    ("leaky_relu_(0.2)", "leaky_relu(0.2)"), ("nn.LeakyReLU(0.2)", "leaky_relu(0.2)"), ("torch.tanh_", "tanh"),
+    ("nn.functional.softplus", "softplus")])
+def test_torchs_own_names_of_activations_are_understood(text, means):
+    assert Activation(text) == Activation(means)

@@ -200,3 +200,14 @@ def test_interrupting_a_report_keeps_what_is_stored_and_leaves_no_process(tmp_pa
         after = {p.name: p.stat().st_mtime_ns for p in out.glob("store/*.npz")}
         assert len(after) == 300
         assert stored.items() <= after.items()
+
+
+def test_a_row_whose_jacobian_is_zero_does_not_take_the_others_with_it(tmp_path):
+    (tmp_path / "study.toml").write_text("draws = 2\n[[rows]]\ninit = \"xavier_normal\"\ndepth = 1\nwidth = 20\n"
+                                         "activation = [\"relu\", \"threshold(30, 0)\", \"tanh\"]\n")
+    done = run(tmp_path / "study.toml", tmp_path / "out")
+    assert done.returncode == 3
+    assert "threshold(30, 0)" in done.stderr
+    assert (tmp_path / "out" / "index.html").exists()
+    with open(tmp_path / "out" / "summary.csv") as file:
+        assert {row["activation"] for row in csv.DictReader(file)} >= {"relu", "tanh"}

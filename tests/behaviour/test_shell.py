@@ -158,6 +158,23 @@ def test_a_full_disk_leaves_the_work_incomplete():
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("arguments", "status"), [
+    (("predict", "--widths", "9x2"), 3), (("nonsense",), 2), (("--help",), 3)])
+def test_where_nothing_can_be_said_the_status_is_true_all_the_same(arguments, status):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with full.open("w") as out:
+        done = subprocess.run([sys.executable, "-m", "rmt", *arguments], stdout=out, stderr=out, cwd=ROOT)
+    assert done.returncode == status
+
+
+def test_a_closed_output_is_no_traceback():
+    done = subprocess.run(f"{sys.executable} -m rmt predict --widths 9x2 >&-", shell=True, stderr=subprocess.PIPE,
+                          text=True, cwd=ROOT)
+    assert "Traceback" not in done.stderr
+
+
 # ---- figures by name ----------------------------------------------------------------------------------
 
 

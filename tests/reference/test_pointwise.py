@@ -125,3 +125,20 @@ def test_it_is_read_on_images_and_by_export_too():
             return torch.where(x > 0, x, 0.1 * x)
 
     assert str(empirical.describe(Image(), (3, 8, 8)).layers[1]) == "leaky_relu(0.1)"
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: x.detach() * torch.sigmoid(x), lambda x: torch.relu(x.detach()),
+    lambda x: x + (torch.round(x) - x).detach(), lambda x: torch.relu(x) + torch.tanh(x.detach())],
+    ids=["a gate alone", "all", "straight through", "half"])
+def test_what_autograd_does_not_see_is_no_activation(function):
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(20, 20), torch.nn.Linear(20, 20)
+
+        def forward(self, x):
+            return self.b(function(self.a(x)))
+
+    with pytest.raises(rmt.UnsupportedStructure):
+        empirical.describe(Own(), 20)

@@ -101,3 +101,10 @@ def test_the_last_activation_can_be_left_off():
     assert on["gradient_growth"] == pytest.approx(1.0)
     assert off["gradient_growth"] == pytest.approx(2.0)
     assert json.loads(CliRunner().invoke(cli, arguments).stdout) == on
+
+
+@pytest.mark.parametrize("widths", [[10, 1000], [32, 784], [1000, 10], [100, 5, 100], [10, 300, 300]])
+def test_an_isometry_on_what_the_shape_keeps_is_isometric(widths):
+    found = rmt.predict(rmt.mlp(widths, "linear", "orthogonal")).verdict
+    assert found.word == "isometric"
+    assert abs(found.log_growth) < 1e-9
