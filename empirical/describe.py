@@ -11,11 +11,12 @@ from typing import cast
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from empirical import graph, pointwise
 from empirical.acting import Used, computed, only_computes
 from empirical.calibration import tracking
-from empirical.calls import like
+from empirical.calls import like, ran
 from empirical.checks import check_module
 from empirical.cut import picked
 from empirical.graph import Stage, Steps, Sum, Untraceable, replayed
@@ -148,13 +149,23 @@ def _path(module: nn.Module, shape: Shape, output: Output) -> Steps:
         try:
             path = traced(module, x).path(x, output=output)
             if not _same(lambda signal: picked(module(signal), output), path, x):
-                raise Untraceable(f"{type(module).__name__} does something that its trace does not show "
-                                  "(hooks, or torch.no_grad, say)")
+                raise Untraceable(f"{type(module).__name__} {_unlike(module, x)}")
             return path
         except (Untraceable, NotImplementedError) as error:
             raise UnsupportedStructure(f"the module cannot be read: {error}") from None
         except RuntimeError as error:
             raise ValueError(f"input_shape {shape} does not fit the module: {str(error).splitlines()[0]}") from None
+
+
+def _unlike(module: nn.Module, x: torch.Tensor) -> str:
+    """Return why a module is not what its trace does."""
+    before = torch.get_rng_state()
+    values = [value for value in tree_leaves(ran(module, x)) if isinstance(value, torch.Tensor)]
+    if not torch.equal(before, torch.get_rng_state()):
+        return "draws random numbers on its way"
+    if not all(torch.isfinite(value).all() for value in values):
+        return "is not finite at a random input"
+    return "does something that its trace does not show (hooks, or torch.no_grad, say)"
 
 
 def _same(module: Callable[[torch.Tensor], torch.Tensor], path: Steps, x: torch.Tensor) -> bool:

@@ -300,3 +300,21 @@ def test_bad_arguments():
 def test_a_module_on_a_device_is_described_where_it_is():
     module = PreActivation(100).cuda()
     assert describe(module, 100) == describe(module.cpu(), 100)
+
+
+class Draws(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.linear, self.function = nn.Linear(20, 20), function
+
+    def forward(self, x):
+        return self.function(self.linear(x))
+
+
+@pytest.mark.parametrize(("function", "says"), [
+    (lambda x: x + torch.randn_like(x), "draws random numbers on its way"),
+    (lambda x: torch.nn.functional.dropout(x, 0.5, True), "dropout|draws random numbers"),
+    (torch.sqrt, "is not finite at a random input")], ids=["noise", "dropout", "square root"])
+def test_why_a_trace_is_not_the_module_is_said(function, says):
+    with pytest.raises(UnsupportedStructure, match=says):
+        describe(Draws(function), 20)
