@@ -30,6 +30,17 @@ def no_terminal(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def no_registrations_left():
+    """Functions of one's own that one test registers do not name those of the next."""
+    registry = sys.modules.get("empirical.registry")
+    before = dict(registry._registered) if registry else {}
+    yield
+    if registry := sys.modules.get("empirical.registry"):
+        registry._registered.clear()
+        registry._registered.update(before)
+
+
+@pytest.fixture(autouse=True)
 def no_figures_left():
     """Pictures of one test do not pile up in the next: pyplot warns of more than twenty."""
     yield
