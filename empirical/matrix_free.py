@@ -19,7 +19,6 @@ from empirical.checks import check
 from empirical.cut import Between, Part, part, picked
 from empirical.dependence import in_torch
 from empirical.jacobian import Output, as_found, cut_of, detached, memory_limit
-from empirical.precision import in_double
 from empirical.unwrapped import opened
 from rmt import plotting
 from rmt.checks import integer
@@ -36,7 +35,7 @@ _ISOLATED = 0.01  # of the distance to its neighbours: the residual of a Ritz va
 _ADJOINT = 0.1  # sqrt(eps), relative: how far <u, J v> and <J^T u, v> may be apart
 _ONCE = "J v needs a derivative that can be differentiated, and torch has none of this module"
 _TINY = float(np.finfo(np.float64).tiny)
-_ROUNDING = 10.0  # eps sqrt(n): vectors shorter than that, relative to the longest, are of rounding
+_ROUNDING = 10.0  # eps: closer values are copies of one; times sqrt(n): shorter vectors than the longest are noise
 
 
 class Extreme(NamedTuple):
@@ -106,8 +105,7 @@ def spectral_density(module: nn.Module | Sequence[nn.Module], x: Batch, *, probe
     Parameters
     ----------
     module : torch.nn.Module or sequence of them
-        Independent networks of the same shapes, each taken exactly as it is and left so; of single precision the copy
-        in double.
+        Independent networks of the same shapes, each taken exactly as it is, in its own precision, and left so.
     x, between, output, wrt
         As of `empirical.jacobian`, with its errors; a network's average over its inputs is one measurement.
     probes, steps, seed : int
@@ -129,11 +127,10 @@ def spectral_density(module: nn.Module | Sequence[nn.Module], x: Batch, *, probe
     for network in networks:
         network, inside = opened(network, between)
         check(network, x, wrt, whole=between is None or between[0] is None)
-        network, own = in_double(network, x, wrt) or (network, x)  # steps in single precision lose the ends
-        signals = entry(own, wrt)[1]
+        signals = entry(x, wrt)[1]
         with as_found(network, signals), part(network, inside, wrt) as through, in_torch():
             for i in range(len(signals)):
-                sample = each(own, lambda value, i=i: value[i : i + 1].detach())
+                sample = each(x, lambda value, i=i: value[i : i + 1].detach())
                 forward, back, shape, start = _products(network, through, sample, output)
                 shapes.add(shape)
                 rules += _rules(forward, back, shape, start, probes, steps, generator)
@@ -233,13 +230,15 @@ def _rules(forward: Product, back: Product, shape: tuple[int, int], like: torch.
     eps = torch.finfo(like.dtype).eps
     if needed > limit:
         raise MemoryError(f"{steps} steps of {small} + {large} numbers take {needed:.3g} bytes of {limit:.3g}")
-    parts = [_bidiagonal(forward, back, few, large, steps, _ROUNDING * eps * math.sqrt(large))
-             for few in starts.split(max(1, int(limit // needed)))]
+    vanishing = _ROUNDING * eps * math.sqrt(large)
+    groups = starts.split(max(1, int(limit // needed)))
+    parts = [_bidiagonal(forward, back, few, large, steps, vanishing) for few in groups]
     alpha, beta = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     if not (np.isfinite(alpha).all() and np.isfinite(beta).all()):
         raise ValueError("the length of a product with the Jacobian overflows")
     beta[:, small - 1 :] = 0  # the space is whole
-    ladders = (tuple(_rule(a, b, max(1, n * steps // 8), large * eps) for n in (8, 6, 4, 3, 2))
+    resolution = min(large * eps, vanishing)
+    ladders = (tuple(_rule(a, b, max(1, n * steps // 8), resolution, _ROUNDING * eps) for n in (8, 6, 4, 3, 2))
                for a, b in zip(alpha, beta, strict=True))
     return [ladder if ladder[0].residuals.any() else ladder[:1] * 5 for ladder in ladders]  # the whole space is exact
 
@@ -269,13 +268,16 @@ def _bidiagonal(forward: Product, back: Product, starts: torch.Tensor, large: in
     return alpha, beta
 
 
-def _rule(alpha: Array, beta: Array, steps: int, relative: float) -> _Rule:
-    """Return the rule after some steps, values under the resolution at it and values closer than it as one."""
+def _rule(alpha: Array, beta: Array, steps: int, relative: float, apart: float) -> _Rule:
+    """Return the rule after some steps, values under the resolution at it and copies of one value as one.
+
+    `relative` is the resolution and `apart` the distance at which values are two, both of the largest.
+    """
     n = int(np.argmax(np.append(beta[: steps - 1], 0) == 0)) + 1
     left, nodes, right = np.linalg.svd(np.diag(alpha[:n]) + np.diag(beta[: n - 1], 1))
     resolution = relative * float(nodes[0])
     nodes = np.maximum(nodes[::-1], resolution)
-    first = np.diff(nodes, prepend=-np.inf) > resolution
+    first = np.diff(nodes, prepend=-np.inf) > apart * nodes[-1]
     weights = np.bincount(np.cumsum(first) - 1, right[::-1, 0] ** 2).astype(np.float64)
     return _Rule(nodes[first], weights, np.abs(beta[n - 1] * left[-1, ::-1])[first], resolution)
 

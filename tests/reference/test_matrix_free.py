@@ -156,8 +156,8 @@ def test_few_probes_in_either_precision_are_within_their_error(dtype):
     off = np.abs(found.cdf - exact_cdf(module, x, found.grid))
     assert (off <= 3 * found.cdf_se).all()
     assert 0 < off.max() < 0.05
-    assert found.resolution == pytest.approx(  # of the copy in double, of either
-        np.log(60 * torch.finfo(torch.float64).eps) + found.extremes.largest.log_value, abs=1e-3)
+    assert found.resolution == pytest.approx(
+        np.log(60 * torch.finfo(dtype).eps) + found.extremes.largest.log_value, abs=1e-3)
     assert (found.n_inputs, found.probes, found.steps, found.seed, found.network_se) == (60, 8, 20, 0, None)
     assert found.cdf[0] == pytest.approx(10 / 60, abs=0.01)  # zeros by shape
     assert found.cdf[-1] == pytest.approx(1)
