@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _LARGEST = 1024  # values of a Jacobian that is formed
+_OPEN = 0.05  # of the mass: an error of a cdf, beyond that of random probes, under which its values are known
 _CALIBRATION = 256  # inputs
 _PATIENCE = 10.0  # seconds for the accurate chain
 
@@ -94,8 +95,18 @@ class Diagnosis:
 
     @property
     def unresolved(self) -> float:
-        """The share of the values that lie at or under the resolution of an SVD; exact zeros are not among them."""
-        return 0.0 if self.log_singular_values is None else float(np.mean(self._under))
+        """The share of the values at or under `log_floor`; zeros by shape, and exact ones, are not among them."""
+        return self._seen.unresolved if self.log_singular_values is None else float(np.mean(self._under))
+
+    @property
+    def log_floor(self) -> float:
+        """Ln s under which values are not resolved: by an SVD, or by the steps where the Jacobian was not formed."""
+        return self._seen.floor if self.log_resolution is None else float(self.log_resolution.max())
+
+    @property
+    def _seen(self) -> _Seen:
+        assert self.density is not None
+        return _seen(self.density, self.shape)
 
     @property
     def _under(self) -> NDArray[np.bool_]:
@@ -108,17 +119,18 @@ class Diagnosis:
     def summary(self) -> dict[str, Any]:
         """The measured spectrum in a few numbers: ln of its ends and median, the share of zeros, gradient growth.
 
-        Where values are not resolved there is no smallest, and the median is that of the others.
+        Where values are not resolved there is no smallest, and the median is that of the others; of a Jacobian that was
+        not formed there is then none, for they may be zeros or not.
         """
         if self.log_singular_values is None:
             assert self.density is not None
-            share, ends = float(self.density.cdf[0]), self.density.extremes
-            places, mass = _masses(self.density)
+            ends, (places, mass, zeros, unresolved, _) = self.density.extremes, self._seen
             middle = float(places[np.searchsorted(np.cumsum(mass), mass.sum() / 2)])
             square = float(np.sum(np.exp(2 * places) * mass)) * self.shape[1]
-            return {"log_largest_s": ends.largest.log_value, "log_median_s": middle,
-                    "log_smallest_s": ends.smallest.log_value if ends.smallest.converged else None,
-                    "mass_at_zero": share, "unresolved": 0.0, "gradient_growth": square / self.shape[0]}
+            return {"log_largest_s": ends.largest.log_value, "log_median_s": None if unresolved else middle,
+                    "log_smallest_s": ends.smallest.log_value if ends.smallest.converged and not unresolved else None,
+                    "mass_at_zero": zeros, "unresolved": unresolved,
+                    "gradient_growth": square / self.shape[0]}
         logs = self.log_singular_values
         seen = logs[np.isfinite(logs) & ~self._under]
         with np.errstate(over="ignore"):
@@ -148,11 +160,11 @@ class Diagnosis:
         log_growth = math.log(growth) if growth > 0 else -math.inf
         if self.log_singular_values is not None:
             return Numbers(log_growth, self._spread)
-        assert self.density is not None
-        places, mass = _masses(self.density)
+        if self.unresolved or self.anatomy.rank is None:
+            return Numbers(log_growth, None)
+        places, mass = self._seen[:2]
         mean = float(np.average(places, weights=mass))
-        spread = math.sqrt(float(np.average((places - mean) ** 2, weights=mass)))
-        return Numbers(log_growth, None if self.anatomy.rank is None else spread)
+        return Numbers(log_growth, math.sqrt(float(np.average((places - mean) ** 2, weights=mass))))
 
     @property
     def _spread(self) -> float | None:
@@ -233,6 +245,10 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
                           size, logs, None if values is None else values.resolution,
                           values.whole if values is not None and values.unresolved.any() else "", density, agreement,
                           notes, body, whole, predicted)
+        if density is not None and found.unresolved:
+            found = replace(found, unresolved_because=(
+                f"the Jacobian was not formed, and {density.steps} steps from each of {density.probes} random vectors "
+                "do not see so far down"))
 
         def again(change: Change) -> Numbers:
             twin = ready(changed(module, change))
@@ -289,6 +305,33 @@ def _size(module: nn.Module, x: torch.Tensor, between: Between | None, output: O
     return picked(found, output).numel(), start.numel()
 
 
-def _masses(density: SpectralDensity) -> tuple[Array, Array]:
-    """Return places in ln s, and the mass at each."""
-    return (density.grid[1:] + density.grid[:-1]) / 2, np.diff(density.cdf)
+class _Seen(NamedTuple):
+    """What is known of a spectrum whose Jacobian was not formed.
+
+    Attributes
+    ----------
+    places, mass : array
+        In ln s, ascending, and the share of all values at each.
+    zeros, unresolved : float
+        The share of values that are zero by shape, or because all are; and of others that lie under `floor`, in ln s.
+    floor : float
+    """
+
+    places: Array
+    mass: Array
+    zeros: float
+    unresolved: float
+    floor: float
+
+
+def _seen(density: SpectralDensity, shape: tuple[int, int]) -> _Seen:
+    """Return what the steps saw: what is above the last place where they leave more of the mass open than `_OPEN`."""
+    if density.extremes.largest.log_value == -math.inf:
+        return _Seen(np.array([-math.inf]), np.zeros(1), 1.0, 0.0, -math.inf)
+    zeros, probes = max(0.0, 1 - shape[0] / shape[1]), density.probe_se
+    unseen = (density.cdf_se**2 - probes**2 > _OPEN**2) | (density.grid <= density.resolution)
+    first = min(int(np.max(np.flatnonzero(unseen), initial=-1)) + 1, len(unseen) - 2)
+    grid, cdf = density.grid[first:], density.cdf[first:]
+    below = float(cdf[0]) - zeros
+    unresolved = below if below > 2 * density.cdf_se[first] else 0.0
+    return _Seen((grid[1:] + grid[:-1]) / 2, np.diff(cdf), zeros, unresolved, float(grid[0]))

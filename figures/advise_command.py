@@ -121,7 +121,8 @@ def _content(found: Diagnosis) -> dict[str, Any]:
 def _text(found: Diagnosis) -> str:
     from empirical.weights import table as weights_table
 
-    lines = [weights_table(found.weights), "", f"Jacobian: {found.shape[0]} outputs, {found.shape[1]} inputs"]
+    lines = [weights_table(found.weights), "",
+             f"Jacobian: {found.shape[0]} outputs, {found.shape[1]} inputs{_without(found)}"]
     if found.description is not None:
         lines.append(f"network: {found.description.network}")
     lines += [f"left out: {warning}" for warning in found.warnings]
@@ -138,14 +139,19 @@ def _text(found: Diagnosis) -> str:
     if found.kept < 1:
         lines.append(f"{'by shape alone':18} {found.kept:14.4g}")
     if found.unresolved:
-        assert found.log_resolution is not None
-        lines.append(f"{100 * found.unresolved:.3g} % of the values lie at or under "
-                     f"{exp_text(float(found.log_resolution.max()))}, which is all that is known of them, for the "
-                     f"module was measured whole: {found.unresolved_because}")
+        why = f"{'the module was measured whole: ' if found.density is None else ''}{found.unresolved_because}"
+        lines.append(f"{100 * found.unresolved:.3g} % of the values lie at or under {exp_text(found.log_floor)}, which "
+                     f"is all that is known of them, for {why}")
     if found.agreement is not None:
         lines.append(f"distance of the cdfs of {min(found.shape)} values: {found.agreement.discrepancy:.3f}"
                      f"{_expected(found)}")
     return "\n".join([*lines, "", *(f"- {line}" for line in found.advice or (_nothing(found),))])
+
+
+def _without(found: Diagnosis) -> str:
+    if found.density is None:
+        return ""
+    return f", not formed: {found.density.probes} random vectors, {found.density.steps} products with each, either way"
 
 
 def _nothing(found: Diagnosis) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 import textwrap
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from torch import nn
 
 import rmt
-from empirical import inputs, log_singular_values, measure
+from empirical import inputs, log_singular_values, measure, spectral_density
 from empirical.diagnose import diagnose
 from empirical.monitor import SpectrumMonitor
 from figures.cli import cli
@@ -68,6 +69,34 @@ def test_thirty_linear_layers_have_no_smallest_value():
     assert found.summary["log_smallest_s"] is None
     assert found.numbers.spread is None
     assert found.summary["log_largest_s"] == pytest.approx(true.summary["log_largest_s"], abs=1e-9)
+
+
+@pytest.mark.parametrize("activation", [nn.Identity, nn.ReLU])
+def test_what_the_steps_do_not_see_of_a_jacobian_that_is_not_formed_is_not_resolved(activation, monkeypatch):
+    layers = [part for _ in range(8) for part in (nn.Linear(200, 200, bias=False), activation())]
+    for layer in layers[::2]:
+        nn.init.kaiming_normal_(layer.weight)
+    module = nn.Sequential(*layers)
+    true = diagnose(module, 200)
+    monkeypatch.setattr("empirical.diagnose._LARGEST", 100)
+    monkeypatch.setattr("empirical.diagnose.spectral_density", partial(spectral_density, steps=30))
+    found = diagnose(module, 200)
+    assert found.summary["log_largest_s"] == pytest.approx(true.summary["log_largest_s"], abs=1e-3)
+    assert found.summary["gradient_growth"] == pytest.approx(true.summary["gradient_growth"], rel=0.1)
+    assert found.unresolved == pytest.approx(np.mean(true.log_singular_values <= found.log_floor), abs=0.1)
+    assert found.unresolved > 0.4
+    assert found.summary["log_smallest_s"] is None
+    assert found.summary["log_median_s"] is None
+    assert found.summary["mass_at_zero"] == 0
+    assert found.numbers.spread is None
+    assert "30 steps from each of 8 random vectors" in found.unresolved_because
+
+
+def test_a_jacobian_of_zeros_is_known_without_forming_it(monkeypatch):
+    monkeypatch.setattr("empirical.diagnose._LARGEST", 10)
+    found = diagnose(nn.Sequential(nn.Linear(20, 20), nn.Threshold(1e9, 0.0)), 20)
+    assert found.density is not None
+    assert (found.summary["mass_at_zero"], found.unresolved, found.summary["log_median_s"]) == (1, 0, -math.inf)
 
 
 def test_the_command_says_how_many_and_why(tmp_path):
