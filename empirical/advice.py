@@ -92,11 +92,11 @@ def _broken(found: Diagnosis) -> Iterator[str]:
         yield (f"{_few(zero)} {'is' if one else 'are'} all zero: a branch through {'it' if one else 'them'} adds "
                "nothing yet (some are meant to begin so)")
     elif found.anatomy.dead:
-        yield (f"no gradient passes what is behind {found.anatomy.dead}: there is no slope there (units that are off, "
-               "or a function of steps)")
+        yield (f"at the inputs drawn no gradient passes what is behind {found.anatomy.dead}: there is no slope there "
+               "(units that are off, or a function of steps)")
     elif found.anatomy.unreached:
-        yield (f"no gradient reaches {_few(found.anatomy.unreached)}: what is behind has no slope, is detached, or "
-               "does not reach the output")
+        yield (f"at the inputs drawn no gradient reaches {_few(found.anatomy.unreached)}: what is behind has no slope, "
+               "is detached, or does not reach the output")
 
 
 def _few(names: Sequence[str]) -> str:

@@ -255,7 +255,7 @@ def test_a_branch_that_no_gradient_reaches_is_named(detached):
     module = Two(detached)
     if not detached:
         nn.init.constant_(module.first.bias, -100.0)
-    assert diagnose(module, 20).advice[0].startswith("no gradient reaches first")
+    assert diagnose(module, 20).advice[0].startswith("at the inputs drawn no gradient reaches first")
 
 
 def test_a_branch_that_begins_at_zero_blocks_nothing_before_it():

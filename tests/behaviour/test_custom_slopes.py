@@ -63,7 +63,9 @@ def test_a_slope_that_is_found_has_the_law_of_the_known_one(name, q):
     (lambda: custom("erfs", by_torch(lambda x: torch.erf(x) + 0.5 * x), torch=lambda x: torch.erf(x) + 0.5 * x),
      lambda u: 2 / math.sqrt(math.pi) * np.exp(-(u**2)) + 0.5, ()),
     (lambda: custom("plain", np.vectorize(lambda x: math.atan(x) + 0.1 * x)), lambda u: 1 / (1 + u**2) + 0.1, ()),
-], ids=["jets", "torch", "bump", "a kink", "torch, real only", "differences"])
+    (lambda: custom("sinc", np.sinc), lambda u: (np.cos(np.pi * u) - np.sinc(u)) / u, ()),
+    (lambda: custom("even", np.vectorize(lambda x: math.log1p(x * x))), lambda u: 2 * u / (1 + u**2), ()),
+], ids=["jets", "torch", "bump", "a kink", "torch, real only", "differences", "many turns", "no slope at zero"])
 def test_what_has_no_name_has_its_own_slope(make, slope, kinks):
     phi, u = make(), np.linspace(-3.03, 2.97, 61)
     exact = slope if slope is not None else lambda u: np.tanh(np.exp(u)) + u * np.exp(u) / np.cosh(np.exp(u)) ** 2
@@ -78,6 +80,11 @@ def test_what_has_no_name_has_its_own_slope(make, slope, kinks):
 def test_a_wrong_slope_is_named_with_its_place_and_both_values():
     with pytest.raises(ValueError, match=r"at u = -4\.03 it is 0\.000315827, not 0\.0174639"):
         custom("own", lambda u: np.logaddexp(0, u), lambda u: special.expit(2 * u))
+
+
+def test_a_slope_that_is_not_found_is_not_called_the_users():
+    with pytest.raises(ValueError, match=r"slope of 'own' is not found: at u = -4\.03 .* give slope=, and where value"):
+        custom("own", np.floor)
 
 
 def test_a_slope_without_digits_is_refused_where_they_are_asked_for():

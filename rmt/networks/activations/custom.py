@@ -90,6 +90,7 @@ def custom(name: str, value: Function, slope: Function | None = None, kinks: Seq
         raise TypeError(f"torch must be a torch module or a function of tensors, got {torch!r}")
     if not isinstance(kinks, Sequence):
         raise TypeError(f"kinks must be a sequence of numbers, got {kinks!r}")
+    given = slope is not None
     bends = tuple(sorted({float(number(f"kinks[{i}]", kink)) for i, kink in enumerate(kinks)}))
     points = _points(bends)
     _at(name, "value", value, points)
@@ -99,8 +100,9 @@ def custom(name: str, value: Function, slope: Function | None = None, kinks: Seq
     elif not _takes(slope, points + 1j):
         _at(name, "slope", slope, points)
         slope = _continued(slope, points, bends)
-    _check(name, value, slope, points)
-    _check(name, value, slope, np.array([u for u in _FAR if not bends or np.min(np.abs(u - np.array(bends))) > 0.05]))
+    _check(name, value, slope, points, given)
+    _check(name, value, slope, np.array([u for u in _FAR if not bends or np.min(np.abs(u - np.array(bends))) > 0.05]),
+           given)
     if torch is not None and "torch" in sys.modules:
         _check_form(name, value, torch, points)
     return Custom(name, value, slope, bends, torch)
@@ -185,7 +187,7 @@ def _at(name: str, key: str, f: Function, points: Array) -> Array:
     return found
 
 
-def _check(name: str, value: Function, slope: Function, u: Array) -> None:
+def _check(name: str, value: Function, slope: Function, u: Array, given: bool) -> None:
     """Raise unless one function is the derivative of the other, and analytic."""
     step = 1e-3
     ahead = (8 * (_at(name, "value", value, u + step) - _at(name, "value", value, u - step))
@@ -193,6 +195,9 @@ def _check(name: str, value: Function, slope: Function, u: Array) -> None:
     d, turned = _at(name, "slope", slope, u), _at(name, "slope", slope, u + 1j * _ACROSS)
     across = (_at(name, "slope", slope, u + _ACROSS) - _at(name, "slope", slope, u - _ACROSS)) / 2
     off = np.abs(ahead - d) > 1e-6 * (1 + np.abs(d).max())
+    if off.any() and not given:
+        raise ValueError(f"slope of {name!r} is not found: at u = {u[off][0]:.4g} it came out as {d[off][0]:.6g}, by a "
+                         f"difference it is {ahead[off][0]:.6g}: give slope=, and where value jumps or bends in kinks=")
     if off.any():
         raise ValueError(f"slope of {name!r} must be the derivative of value: at u = {u[off][0]:.4g} it is "
                          f"{d[off][0]:.6g}, not {ahead[off][0]:.6g} (kinks, if any, go into kinks=)")

@@ -19,6 +19,8 @@ from rmt.networks.activations import formulas as f
 
 Array = NDArray[Any]
 
+_SERIES = 0.05  # of pi u: below, the slope of sinc is its series, without cancellation
+
 
 class Jet(np.lib.mixins.NDArrayOperatorsMixin):
     """An array and its derivative with respect to one variable, entry by entry."""
@@ -96,6 +98,14 @@ def _clip(u: Any, a_min: Any = None, a_max: Any = None, **bounds: Any) -> Any:
     return u if high is None else np.minimum(u, high)
 
 
+def _sinc(u: Any) -> Jet:
+    u = _jet(u)
+    x, value = np.pi * u.value, np.sinc(u.value)
+    near = np.abs(x) < _SERIES
+    slope = np.where(near, x * ((1 / 30 - x**2 / 840) * x**2 - 1 / 3), (np.cos(x) - value) / np.where(near, 1.0, x))
+    return Jet(value, np.pi * slope * u.slope)
+
+
 def _filled(number: float) -> Callable[..., Jet]:
     return lambda u, *_, **__: Jet(np.full(u.shape, number, dtype=u.dtype), 0.0)
 
@@ -152,11 +162,15 @@ _RULES: dict[Any, Any] = {
     special.log_expit: lambda u: (-_softplus(-u), f.logistic(-u)),
     special.erf: lambda u: (special.erf(u), f.erf_slope(u)), special.erfc: lambda u: (special.erfc(u), -f.erf_slope(u)),
     special.ndtr: lambda u: (special.ndtr(u), f.erf_slope(u / math.sqrt(2)) / math.sqrt(8)),
+    special.log_ndtr: lambda u: (special.log_ndtr(u), np.exp(-(u**2) / 2 - special.log_ndtr(u)) / math.sqrt(2 * np.pi)),
+    special.xlogy: lambda x, y: (special.xlogy(x, y), np.log(y), x / y),
+    special.xlog1py: lambda x, y: (special.xlog1py(x, y), np.log1p(y), x / (1 + y)),
 }
 _ON_PARTS = {_greater, _less}
 _COMPARED = {np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.isfinite, np.isnan}
 _FUNCTIONS: dict[Any, Any] = {
     np.where: _where, np.clip: _clip, np.select: _select, np.zeros_like: _filled(0.0), np.ones_like: _filled(1.0),
+    np.sinc: _sinc,
     np.copy: lambda u, *_, **__: u.copy(), np.real: lambda u: u.real, np.shape: lambda u: u.shape,
     np.ndim: lambda u: u.ndim, np.size: lambda u, *_: u.size,
     np.full_like: lambda u, number, *_, **__: Jet(np.full(u.shape, number, dtype=u.dtype), 0.0),
