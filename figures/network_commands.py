@@ -113,7 +113,8 @@ def _measured(asked: Asked, draws: int, seed: int, store: Store | None, out: str
 
 def _summary(prediction: Prediction) -> dict[str, Any]:
     spectrum = prediction.spectrum
-    n = prediction.network.n_inputs
+    zeros = spectrum.atoms.get(0.0, 0.0)
+    n = max(1, round(prediction.network.n_inputs * (1 - zeros)))  # values that are not zero
     finite, verdict = prediction.finite_width, prediction.verdict
     values = {"log_largest_s": finite.log_largest, "log_of_geometric_mean_s": finite.mean_log}
     bands = {f"{name}_of_one_network": [value.band()[0], value.median, value.band()[1]]
@@ -122,10 +123,10 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
         "regime": finite.regime.name, "depth_times_beta_over_2": finite.regime.ratio,
         "distance_of_one_network": _distance(finite),
         "mean_x": spectrum.squared.mean(), "gradient_growth": prediction.gradient_growth,
-        "mass_at_zero": spectrum.atoms.get(0.0, 0.0),
+        "mass_at_zero": zeros,
         "mass_at_zero_at_this_width": finite.rank.mass_at_zero,
         "log_largest_s": spectrum.log_edges[1], "log_smallest_s": json_number(spectrum.log_edges[0]),
-        f"log_condition_number_at_{n}_values": spectrum.log_condition_number_at(n),
+        f"log_condition_number_at_{n}_values": verdict.log_condition_number,
         "log_condition_number_of_one_network": finite.log_condition_number, **bands,
         "gradient_growth_per_layer": json_number(verdict.growth_per_layer), "std_of_ln_s": verdict.log_spread,
         "verdict": verdict.word, "verdict_reason": verdict.reason, "warnings": list(prediction.warnings),

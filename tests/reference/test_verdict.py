@@ -90,6 +90,7 @@ def test_the_command_ends_in_the_verdict():
     assert (content["verdict"], content["verdict_reason"]) == (verdict.word, verdict.reason)
     assert content["gradient_growth_per_layer"] == pytest.approx(0.5)
     assert content["std_of_ln_s"] == verdict.log_spread
+    assert content["log_condition_number_at_50_values"] == verdict.log_condition_number  # the other 50 are zero
 
 
 def test_the_last_activation_can_be_left_off():
