@@ -163,6 +163,8 @@ class Diagnosis:
         if self.unresolved or self.anatomy.rank is None:
             return Numbers(log_growth, None)
         places, mass = self._seen[:2]
+        if not mass.any():
+            return Numbers(log_growth, 0.0)
         mean = float(np.average(places, weights=mass))
         return Numbers(log_growth, math.sqrt(float(np.average((places - mean) ** 2, weights=mass))))
 

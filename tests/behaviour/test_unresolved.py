@@ -13,6 +13,7 @@ from torch import nn
 
 import rmt
 from empirical import inputs, log_singular_values, measure, spectral_density
+from empirical.advice import Numbers
 from empirical.diagnose import diagnose
 from empirical.monitor import SpectrumMonitor
 from figures.cli import cli
@@ -97,6 +98,7 @@ def test_a_jacobian_of_zeros_is_known_without_forming_it(monkeypatch):
     found = diagnose(nn.Sequential(nn.Linear(20, 20), nn.Threshold(1e9, 0.0)), 20)
     assert found.density is not None
     assert (found.summary["mass_at_zero"], found.unresolved, found.summary["log_median_s"]) == (1, 0, -math.inf)
+    assert found.numbers == Numbers(-math.inf, 0.0)
 
 
 def test_the_command_says_how_many_and_why(tmp_path):
