@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,10 +14,10 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
+from empirical.as_found import as_found
 from empirical.calls import Batch, entry, ran
 from empirical.dependence import tensors
-from empirical.jacobian import as_found
-from empirical.unwrapped import scripted
+from empirical.unwrapped import is_script
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _KINDS = {kind.__name__: kind for kind in (*_LAYERS, nn.Embedding, nn.GRU, nn.LSTM, nn.RNN)}
@@ -87,7 +87,8 @@ def only_computes(module: nn.Module) -> bool:
 def stored(module: nn.Module) -> Iterator[Used]:
     """Yield the weights of a module as its parameters, hooks and parametrizations have them, each once.
 
-    Linear layers, convolutions, attention's packed projections, and every other parameter of two axes or more.
+    Linear layers, convolutions, attention's packed projections, and every other parameter of two axes. Those that a
+    hook of another kind makes at every forward are not known here: the last one may be of other parameters.
     """
     seen: dict[int, torch.Tensor] = {}  # held: what is computed anew would give its address away
     for name, layer in module.named_modules():
@@ -97,7 +98,7 @@ def stored(module: nn.Module) -> Iterator[Used]:
         own = [key for key, value in layer.named_parameters(recurse=False) if value.ndim == 2 and key not in hidden]
         own += [key for key, value in made.items() if value.ndim == 2]
         if _type(layer) in {kind.__name__ for kind in _LAYERS} or isinstance(layer, _LAYERS):
-            own = ["weight"]
+            own = ["weight"] if "weight" in {**made, **layer._parameters, **layer._buffers} else []
         for key in own:
             value = made[key] if key in made else cast(torch.Tensor, getattr(layer, key))
             if id(value) not in seen:
@@ -106,6 +107,13 @@ def stored(module: nn.Module) -> Iterator[Used]:
                 bias = (made[other] if other in made else getattr(layer, other, None)) if "weight" in key else None
                 bias = bias if isinstance(bias, torch.Tensor) else None
                 yield Used(_shown(name, key), _kind(layer, key), value, bias, _transposed(layer))
+
+
+def made_by_hooks(module: nn.Module) -> Iterator[str]:
+    """Yield the layers whose weights are made by a hook of one's own, at every forward."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, _LAYERS) and "weight" not in {**computed(layer), **layer._parameters, **layer._buffers}:
+            yield name or type(layer).__name__
 
 
 def _shown(name: str, key: str) -> str:
@@ -134,9 +142,9 @@ def _transposed(layer: nn.Module) -> tuple[int, int] | None:
 def used(module: nn.Module, x: Batch) -> tuple[Used, ...]:
     """Return the weights that act on what depends on x, as the forward has them.
 
-    Those of torch's layers stay as they are stored; what is computed from parameters on the way, and parameters that
-    act through a function (linear, convolutions, matrix products, einsum), are as that function takes them. What does
-    not run is left out.
+    What linear layers, convolutions, matrix products and the like take is read there: as it is stored, or as it was
+    computed on the way. What another function takes is read as it is stored if it was, else left out, as is what does
+    not run.
     """
     own = [*stored(module)]
     watch = _Watch(module, [*tensors(x)])
@@ -147,10 +155,13 @@ def used(module: nn.Module, x: Batch) -> tuple[Used, ...]:
     for use in watch.uses:
         if use.whole:
             whole.setdefault(use.used.name, []).append(use.used.weight)
+    inside = {name for name, part in module.named_modules() if is_script(part)}  # whose forward is not seen
     found: list[tuple[int, Used]] = []
     for i, one in enumerate(own):
         stands = one.kind != _PARAMETER and any(_same(one.weight, other) for other in whole.get(one.name, ()))
-        if (stands or one.name not in through) and (one.name in watch.seen or scripted(module)):
+        met = any(_is(one.weight, value) for value in watch.met.get(one.name, ())) or (
+            one.name in inside and one.kind != _PARAMETER)
+        if stands or (met and one.name not in through):
             found.append((i, one))
     places, known = {one.name: i for i, one in enumerate(own)}, {one.name: one.weight for _, one in found}
     for use in watch.uses:
@@ -159,6 +170,10 @@ def used(module: nn.Module, x: Batch) -> tuple[Used, ...]:
             found.append((places.get(one.name, len(own)), one))
             known |= {one.name: one.weight} if use.whole else {}
     return tuple(_numbered([one for _, one in sorted(found, key=lambda pair: pair[0])]))
+
+
+def _is(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return _place(one) == _place(other) or _same(one, other)
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -184,16 +199,20 @@ class _Use:
 
 
 class _Watch(TorchFunctionMode):
-    """Follows what comes of the inputs and of the module's own tensors, and notes where the two meet as weights."""
+    """Follows what comes of the inputs and of the module's own tensors, and notes where the two meet.
+
+    A tensor of which nothing was seen (of numpy, say) is taken as one that comes of the inputs.
+    """
 
     def __init__(self, module: nn.Module, inputs: list[torch.Tensor]) -> None:
         super().__init__()
         self.signals: dict[int, torch.Tensor] = {id(value): value for value in inputs}  # held: an id is of what lives
+        self.constants: dict[int, torch.Tensor] = {}
         self.own: dict[int, tuple[torch.Tensor, frozenset[str]]] = {}
         self.sizes: dict[str, tuple[bool, int]] = {}  # of a parameter or not, and how many numbers
         self.storages: set[int] = set()
         self.shown: dict[str, str] = {}
-        self.seen: set[str] = set()
+        self.met: dict[str, list[torch.Tensor]] = {}  # with signals, by the name that is shown
         self.uses: list[_Use] = []
         for name, layer in module.named_modules():
             hidden = sources(layer)
@@ -203,7 +222,7 @@ class _Watch(TorchFunctionMode):
                     whole = f"{name}.{key}".removeprefix(".")
                     self.own.setdefault(id(value), (value, frozenset((whole,))))
                     self.sizes[whole] = isinstance(value, nn.Parameter), value.numel()
-                    self.storages.add(value.untyped_storage().data_ptr())
+                    self.storages.add(_place(value))
                     outer, _, inner = whole.partition("parametrizations.")
                     self.shown[whole] = _shown(outer.removesuffix("."), inner.partition(".")[0]) if inner else _shown(
                         name, hidden.get(key, key))
@@ -211,14 +230,16 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         given = [*tensors((args, kwargs))]
-        origins = [self.own[id(value)][1] for value in given if id(value) in self.own]
-        names = frozenset().union(*origins)
-        self.seen.update(self.shown[name] for name in names)
+        own = [value for value in given if self.is_weight(value)]
+        names = frozenset().union(*(self.own[id(value)][1] for value in own))
+        meets = any(id(value) not in self.own and id(value) not in self.constants for value in given)
         name = getattr(func, "__name__", "")
-        copied = id(given[0]) in self.signals if given and name == "clone" else False  # x is cloned before it is run
-        meets = any(id(value) in self.signals for value in given)
-        if meets and not copied and (use := _USES.get(name)) is not None:
-            self._note(use, args, kwargs)
+        if meets and own and not (name == "clone" and id(given[0]) in self.signals):  # x is cloned before it is run
+            use = _USES.get(name)
+            if use is None or not self._note(use, args, kwargs):
+                for value in own:
+                    for whole in self.own[id(value)][1]:
+                        self.met.setdefault(self.shown[whole], []).append(value)
         found = func(*args, **kwargs)
         for value in tensors(found):
             if meets:
@@ -226,25 +247,34 @@ class _Watch(TorchFunctionMode):
                 self.own.pop(id(value), None)
             elif names and id(value) not in self.own:
                 self.own[id(value)] = (value, names)
+            elif not names and id(value) not in self.signals:
+                self.constants[id(value)] = value
         return found
 
-    def _note(self, use: Callable[..., _Weight | None], args: Any, kwargs: Any) -> None:
+    def _note(self, use: Callable[..., Iterable[_Weight]], args: Any, kwargs: Any) -> bool:
+        """Note the weights of a call; return whether there are any."""
         try:
-            met = use(self, *args, **kwargs)
+            found = [met for met in use(self, *args, **kwargs)
+                     if met.source.ndim > 1 and met.source.is_floating_point()]
         except (TypeError, ValueError, IndexError, RuntimeError):  # called in a way that is not known here
-            return
-        if met is None or met.source.ndim < 2:
-            return
-        names = self.own[id(met.source)][1]
-        base = max(names, key=self.sizes.__getitem__)
-        one = Used(self.shown[base], met.kind, met.weight.detach().clone(), met.bias, met.transposed)
-        if not any(one.name == use.used.name and _same(one.weight, use.used.weight) for use in self.uses):
-            place = met.source.untyped_storage().data_ptr()
-            self.uses.append(_Use(one, names, place in self.storages and met.source.numel() == self.sizes[base][1]))
+            return False
+        for met in found:
+            names = self.own[id(met.source)][1]
+            base = max(names, key=self.sizes.__getitem__)
+            one = Used(self.shown[base], met.kind, met.weight.detach().clone(), met.bias, met.transposed)
+            if not any(one.name == use.used.name and _same(one.weight, use.used.weight) for use in self.uses):
+                whole = _place(met.source) in self.storages and met.source.numel() == self.sizes[base][1]
+                self.uses.append(_Use(one, names, whole and met.as_it_is))
+        return bool(found)
 
     def is_weight(self, value: Any) -> bool:
         """Whether a tensor comes of the module's own alone."""
         return isinstance(value, torch.Tensor) and id(value) in self.own and id(value) not in self.signals
+
+
+def _place(value: torch.Tensor) -> int:
+    """Return where the numbers of a tensor are."""
+    return value.untyped_storage().data_ptr() if value.layout == torch.strided else id(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,65 +286,91 @@ class _Weight:
     kind: str = "Linear"
     bias: torch.Tensor | None = None
     transposed: tuple[int, int] | None = None
+    as_it_is: bool = True  # but for the order of its entries
 
 
-def _linear(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> _Weight | None:
-    return _Weight(weight, weight, bias=bias) if watch.is_weight(weight) else None
+def _linear(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> Iterator[_Weight]:
+    if watch.is_weight(weight):
+        yield _Weight(weight, weight, bias=bias)
 
 
-def _convolution(kind: str) -> Callable[..., _Weight | None]:
+def _convolution(kind: str) -> Callable[..., Iterator[_Weight]]:
     def use(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, bias: Any = None, *_: Any,
-            **__: Any) -> _Weight | None:
-        return _Weight(weight, weight, kind, bias) if watch.is_weight(weight) else None
+            **__: Any) -> Iterator[_Weight]:
+        if watch.is_weight(weight):
+            yield _Weight(weight, weight, kind, bias)
 
     return use
 
 
-def _transposed_convolution(kind: str, axes: int) -> Callable[..., _Weight | None]:
+def _transposed_convolution(kind: str, axes: int) -> Callable[..., Iterator[_Weight]]:
     def use(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, bias: Any = None, stride: Any = 1,
-            padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> _Weight | None:
+            padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Iterator[_Weight]:
         steps = math.prod(stride) if isinstance(stride, tuple | list) and len(stride) > 1 else (
             stride[0] if isinstance(stride, tuple | list) else stride) ** axes
-        return _Weight(weight, weight, kind, bias, (groups, steps)) if watch.is_weight(weight) else None
+        if watch.is_weight(weight):
+            yield _Weight(weight, weight, kind, bias, (groups, steps))
 
     return use
 
 
-def _product(watch: _Watch, left: Any, right: Any, bias: Any = None) -> _Weight | None:
-    """Return the weight of a matrix product: columns are its outputs on the right of a signal, rows on its left."""
-    if watch.is_weight(right) and right.ndim > 1:
-        turned = right.mT
-        return _Weight(right, turned.reshape(-1, turned.shape[-1]), bias=bias)
-    if watch.is_weight(left) and left.ndim > 1:
-        return _Weight(left, left.reshape(-1, left.shape[-1]), bias=bias)
-    return None
+def _product(watch: _Watch, left: Any, right: Any, bias: Any = None, times: float = 1) -> Iterator[_Weight]:
+    """Yield the weight of a matrix product: columns are its outputs on the right of a signal, rows on its left."""
+    for weight in (right, left):
+        if watch.is_weight(weight) and weight.ndim > 1:
+            turned = weight.mT if weight is right else weight
+            yield _Weight(weight, times * turned.reshape(-1, turned.shape[-1]), bias=bias, as_it_is=times == 1)
+            return
 
 
-def _added_product(watch: _Watch, bias: Any, left: Any, right: Any, **_: Any) -> _Weight | None:
-    return _product(watch, left, right, bias if watch.is_weight(bias) else None)
+def _added_product(watch: _Watch, bias: Any, left: Any, right: Any, *, beta: float = 1,
+                   alpha: float = 1) -> Iterator[_Weight]:
+    yield from _product(watch, left, right, beta * bias if watch.is_weight(bias) else None, alpha)
 
 
-def _embedding(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> _Weight | None:
-    return _Weight(weight, weight, "Embedding") if watch.is_weight(weight) else None
+def _chained_product(watch: _Watch, matrices: Any, **_: Any) -> Iterator[_Weight]:
+    signal = next(i for i, one in enumerate(matrices) if not watch.is_weight(one))
+    for i, one in enumerate(matrices):
+        yield from _product(watch, None, one) if i > signal else _product(watch, one, None)
 
 
-def _einsum(watch: _Watch, equation: str, *operands: Any) -> _Weight | None:
-    """Return the weight of a sum over letters: those that the result does not have are its inputs."""
+def _embedding(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> Iterator[_Weight]:
+    if watch.is_weight(weight):
+        yield _Weight(weight, weight, "Embedding")
+
+
+def _tensordot(watch: _Watch, a: torch.Tensor, b: torch.Tensor, dims: Any = 2, **_: Any) -> Iterator[_Weight]:
+    """Yield the weight of a sum over axes: those are its inputs."""
+    axes = (range(a.ndim - dims, a.ndim), range(dims)) if isinstance(dims, int) else dims
+    for weight, summed in zip((a, b), axes, strict=True):
+        if watch.is_weight(weight):
+            inputs = [axis % weight.ndim for axis in summed]
+            yield _summed(weight, [axis for axis in range(weight.ndim) if axis not in inputs], inputs)
+
+
+def _einsum(watch: _Watch, equation: str, *operands: Any) -> Iterator[_Weight]:
+    """Yield the weight of a sum over letters: those that the result does not have are its inputs."""
     given = [*tensors(operands)]
     terms, _, result = equation.replace(" ", "").partition("->")
     found = [(letters, value) for letters, value in zip(terms.split(","), given, strict=True) if watch.is_weight(value)]
     if len(given) != 2 or len(found) != 1 or not result or "." in found[0][0]:
-        return None
+        return
     letters, value = found[0]
-    outputs = [i for i, letter in enumerate(letters) if letter in result]
     inputs = [i for i, letter in enumerate(letters) if letter not in result]
-    turned = value.permute(*outputs, *inputs)
-    return _Weight(value, turned.reshape(math.prod(turned.shape[: len(outputs)]), -1)) if inputs else None
+    if inputs:
+        yield _summed(value, [i for i, letter in enumerate(letters) if letter in result], inputs)
 
 
-_USES: dict[str, Callable[..., _Weight | None]] = {
-    "linear": _linear, "embedding": _embedding, "einsum": _einsum, "addmm": _added_product, "baddbmm": _added_product,
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "__matmul__"), _product),
+def _summed(weight: torch.Tensor, outputs: list[int], inputs: list[int]) -> _Weight:
+    turned = weight.permute(*outputs, *inputs)
+    return _Weight(weight, turned.reshape(math.prod(turned.shape[: len(outputs)]), -1))
+
+
+_USES: dict[str, Callable[..., Iterator[_Weight]]] = {
+    "linear": _linear, "embedding": _embedding, "einsum": _einsum, "tensordot": _tensordot,
+    "linalg_multi_dot": _chained_product,
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), _added_product),
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "__matmul__", "linalg_matmul"), _product),
     "__rmatmul__": lambda watch, right, left: _product(watch, left, right),
     **{f"conv{n}d": _convolution(f"Conv{n}d") for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": _transposed_convolution(f"ConvTranspose{n}d", n) for n in (1, 2, 3)},

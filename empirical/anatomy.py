@@ -11,11 +11,12 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from empirical.as_found import as_found
 from empirical.calls import ran
 from empirical.cut import Between, part, picked
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, replayed
-from empirical.jacobian import Output, as_found
+from empirical.jacobian import Output
 from empirical.pointwise import acts_entrywise
 from empirical.trace import traced
 from empirical.unwrapped import is_script

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from empirical.jacobian import as_found
+from empirical.as_found import as_found
 from empirical.sequential import POINTWISE, is_chain, leaves, slopes_of
 
 _ASKED = 4  # linear layers: the others are taken to be like them

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from empirical.as_found import as_found
 from empirical.graded import log_singular_values_of_graded, padded
-from empirical.jacobian import as_found, memory_limit
+from empirical.jacobian import memory_limit
 from empirical.measurement import Measurement
 from empirical.sequential import slopes_of
 from empirical.singular_values import as_it_is

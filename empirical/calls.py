@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from empirical.afresh import afresh
+
 Batch = torch.Tensor | Mapping[str, torch.Tensor]
 
 
@@ -53,7 +55,8 @@ def arguments(module: nn.Module, x: Batch) -> tuple[tuple[Any, ...], dict[str, A
 
 
 def ran(module: nn.Module, x: Batch) -> Any:
-    """Return what a module makes of a copy of its inputs: it may work in place."""
+    """Return what a module makes of a copy of its inputs, for it may work in place; what it keeps is as found."""
+    afresh(module)
     args, named = arguments(module, each(x, torch.clone))
     return module(*args, **named)
 

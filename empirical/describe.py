@@ -15,12 +15,13 @@ from torch.utils._pytree import tree_leaves
 
 from empirical import graph, pointwise
 from empirical.acting import Used, computed, only_computes
+from empirical.as_found import as_found, evaluating
 from empirical.calibration import tracking
 from empirical.calls import like, ran
 from empirical.checks import check_module
 from empirical.cut import picked
 from empirical.graph import Stage, Steps, Sum, Untraceable, replayed
-from empirical.jacobian import Output, as_found, evaluating
+from empirical.jacobian import Output
 from empirical.layers import Shape, layers_of, layers_of_call
 from empirical.pointwise import may_be_pointwise, runs
 from empirical.registry import Custom, layers_by, reader_of, using
@@ -148,7 +149,7 @@ def _path(module: nn.Module, shape: Shape, output: Output) -> Steps:
     with as_found(module, x):
         try:
             path = traced(module, x).path(x, output=output)
-            if not _same(lambda signal: picked(module(signal), output), path, x):
+            if not _same(lambda signal: picked(ran(module, signal), output), path, x):
                 raise Untraceable(f"{type(module).__name__} {_unlike(module, x)}")
             return path
         except (Untraceable, NotImplementedError) as error:

@@ -15,11 +15,12 @@ from torch import nn
 
 from empirical.advice import Change, Numbers, advice, changed
 from empirical.anatomy import Anatomy, anatomy
+from empirical.as_found import as_found, evaluating
 from empirical.calibration import calibrated, untrained
 from empirical.calls import like, ran
 from empirical.cut import Between, part, picked
 from empirical.describe import Description, described, sizes
-from empirical.jacobian import Output, as_found, cut_of, evaluating
+from empirical.jacobian import Output, cut_of
 from empirical.matrix_free import SpectralDensity, spectral_density
 from empirical.singular_values import COARSE, Values, measured
 from empirical.weights import Weights, weights

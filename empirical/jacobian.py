@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from empirical import dependence, sequential, underflow
+from empirical.afresh import afresh, unseen
+from empirical.as_found import as_found
 from empirical.calls import Batch, arguments, each, entry, ran
 from empirical.checks import check
-from empirical.columns import by_columns, tall
 from empirical.cut import Between, Run, part, picked
+from empirical.differentiated import Function, by_columns, by_rows, tall
 from empirical.underflow import Underflow
-from empirical.unwrapped import as_written, is_script, opened, scripted
+from empirical.unwrapped import is_script, opened, scripted
 
 Output = str | int | None
-Function = Callable[[Batch, torch.Tensor], torch.Tensor]
 
-# Whether torch warns of what it cannot batch; names that a version of torch may not have.
-_SAYS_SLOW: Callable[[], bool] = getattr(torch._C, "_debug_only_are_vmap_fallback_warnings_enabled", lambda: False)
-_SAY_SLOW: Callable[[bool], None] = getattr(torch._C._functorch, "_set_vmap_fallback_warning_enabled", lambda _: None)
 _WORKING = 8  # numbers in flight for a row of the Jacobian and an entry of the largest activation
 _NEAR = 2**19  # numbers in flight that a processor has at hand: more rows at once are slower
 _SHARE = 0.5  # of the free memory
@@ -134,8 +130,8 @@ def _not_vanished(row: torch.Tensor, module: nn.Module, sample: Batch,
     """Raise if a Jacobian of next to nothing is so by underflow, of a signal or of its own product."""
     with as_found(module, start):
         said = underflow.in_forward(module, sample)
-    drawn = torch.get_rng_state()
-    reached = _reaches_when_scaled(one, start) and torch.equal(drawn, torch.get_rng_state())  # else with other masks
+    drawn = random_state(start.device)
+    reached = _reaches_when_scaled(one, start) and torch.equal(drawn, random_state(start.device))  # else other masks
     if said or row.any() or reached:
         said = said or f"the Jacobian underflows in {str(row.dtype).removeprefix('torch.')}, though no signal does"
         double = "module.double(), " if row.dtype == torch.float32 else ""
@@ -178,13 +174,10 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
     module, _ = opened(module)
     check(module, x, mixing=True)
     with as_found(module, x), dependence.in_torch():
-        state, plain = _state(module), scripted(module)
+        run = detached(module)
 
         def whole(_: Batch, flat: torch.Tensor) -> torch.Tensor:
-            own = {name: value.clone() for name, value in state.items()}  # statistics are written to
-            start = flat.reshape(x.shape).clone()
-            found = module(start) if plain else torch.func.functional_call(module, own, (start,))
-            return picked(found, output).flatten()
+            return picked(run(flat.reshape(x.shape)), output).flatten()
 
         flat = x.detach().reshape(1, -1)
         rows = _finite(_rows(whole, flat, flat, module, memory), module, x)
@@ -196,26 +189,27 @@ def batch_jacobian(module: nn.Module, x: torch.Tensor, output: Output = None,
 
 
 def detached(module: nn.Module) -> Run:
-    """Return the module as a function of its inputs alone; they are copied, for it may work in place."""
+    """Return the module as a function of its inputs alone; they and buffers are copied, for it may work in place."""
     if scripted(module):
         return partial(ran, module)
-    state = _state(module)
 
     def run(x: Batch) -> Any:
+        afresh(module)
+        with unseen():
+            state = {name: value.detach() for name, value in module.named_parameters()}
+            state |= {name: value.detach().clone() for name, value in module.named_buffers()}
         args, named = arguments(module, each(x, torch.clone))
         return torch.func.functional_call(module, state, args, named)
 
     return run
 
 
-def _state(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
-
-
 def _rows(one: Function, samples: Batch, starts: torch.Tensor, module: nn.Module,
           memory: float | None) -> torch.Tensor:
     """Return the Jacobian of `one` in its second argument, (batch, outputs, inputs), as many rows at once as fit."""
+    drawn = random_state(starts.device)
     n_outputs, largest = _sizes(one, each(samples, lambda value: value[0]), starts[0], module)
+    random = not torch.equal(drawn, random_state(starts.device))
     size, n_inputs = starts.element_size(), starts[0].numel()
     limit = memory_limit(starts.device, memory)
     needed = len(starts) * n_outputs * n_inputs * size
@@ -232,31 +226,21 @@ def _rows(one: Function, samples: Batch, starts: torch.Tensor, module: nn.Module
         if all(matrix is not None for matrix in columns):
             return torch.stack(cast(list[torch.Tensor], columns))
     if group >= len(starts):
-        return _together(one, samples, starts, chunk).flatten(2)
+        return by_rows(one, samples, starts, chunk, random).flatten(2)
     found = starts.new_empty(len(starts), n_outputs, n_inputs)
     for i in range(0, len(starts), group):
         some = each(samples, lambda value, i=i: value[i : i + group])
-        found[i : i + group] = _together(one, some, starts[i : i + group], chunk).flatten(2)
+        found[i : i + group] = by_rows(one, some, starts[i : i + group], chunk, random).flatten(2)
     return found
-
-
-def _together(one: Function, samples: Batch, starts: torch.Tensor, chunk: int) -> torch.Tensor:
-    """Return the Jacobians of some samples, `chunk` rows of each at once; one by one where torch cannot batch it."""
-    try:
-        rows = torch.func.jacrev(one, argnums=1, chunk_size=chunk)
-        return torch.as_tensor(torch.func.vmap(rows, randomness="different")(samples, starts))
-    except RuntimeError:  # as of a GRU: raised again below where it is of the module's own
-        return torch.stack([torch.autograd.functional.jacobian(
-            partial(one, each(samples, lambda value, i=i: value[i])), start) for i, start in enumerate(starts)])
 
 
 def _sizes(one: Function, sample: Batch, start: torch.Tensor, module: nn.Module) -> tuple[int, int]:
     """Return the number of outputs, and of entries of the largest activation that is kept for the way back."""
-    weights = {value.data_ptr() for value in (*module.parameters(), *module.buffers())}
+    weights = {_address(value) for value in module.parameters()}
     kept = [0]
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept.append(0 if tensor.data_ptr() in weights else tensor.numel())
+        kept.append(0 if _address(tensor) in weights else tensor.numel())
         return tensor
 
     with torch.enable_grad():
@@ -267,6 +251,15 @@ def _sizes(one: Function, sample: Batch, start: torch.Tensor, module: nn.Module)
         except RuntimeError:  # torch.func inside the module takes no such hooks; raised again if it is of its own
             n_outputs = one(sample, leaf).numel()
     return n_outputs, max(n_outputs, *kept)
+
+
+def _address(value: torch.Tensor) -> int:
+    return value.data_ptr() if value.layout == torch.strided else 0
+
+
+def random_state(device: torch.device) -> torch.Tensor:
+    """Return torch's random state, from which a module on that device draws."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def memory_limit(device: torch.device, memory: float | None = None) -> float:
@@ -304,49 +297,3 @@ def _finite(rows: torch.Tensor, module: nn.Module, x: Batch) -> torch.Tensor:
             hook.remove()
     raise ValueError("the Jacobian is not finite: " + (
         f"the output of {broken[0] or 'the module'} is not" if broken else "a slope is not"))
-
-
-@contextmanager
-def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
-    """Run the module without gradients, in full precision; put back what it keeps, torch's random state and settings.
-
-    Attention goes by its formula: of the fused kernels some have no forward derivative and none a batched one.
-    """
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    kept = [(part, dict(part.__dict__), dict(part._parameters), dict(part._buffers)) for part in module.modules()
-            if not is_script(part)]
-    gradients = [(parameter, parameter.grad) for parameter in module.parameters() if parameter.is_leaf]
-    devices = [x.device] if x.device.type == "cuda" else []
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    slowly = _SAYS_SLOW()
-    with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(
-            x.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH), as_written():
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        _SAY_SLOW(False)
-        try:
-            for parameter, _ in gradients:  # a way back of a module's own may add to them
-                parameter.grad = None
-            yield
-        finally:
-            for parameter, gradient in gradients:
-                parameter.grad = gradient
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-            _SAY_SLOW(slowly)
-            for part, attributes, parameters, own in kept:  # a forward may set some
-                for now, before in ((part.__dict__, attributes), (part._parameters, parameters), (part._buffers, own)):
-                    cast(dict[str, Any], now).clear()
-                    cast(dict[str, Any], now).update(before)
-            for buffer, saved in buffers:
-                buffer.copy_(saved)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put every submodule into evaluation mode, and back into its own."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

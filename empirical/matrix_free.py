@@ -14,11 +14,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from empirical.as_found import as_found
 from empirical.calls import Batch, each, entry
 from empirical.checks import check
 from empirical.cut import Between, Part, part, picked
 from empirical.dependence import in_torch
-from empirical.jacobian import Output, as_found, cut_of, detached, memory_limit
+from empirical.differentiated import alike, direction_at
+from empirical.jacobian import Output, cut_of, detached, memory_limit
 from empirical.unwrapped import opened
 from rmt import plotting
 from rmt.checks import integer
@@ -154,14 +156,12 @@ def _products(network: nn.Module, through: Part, sample: Batch,
     def one(start: torch.Tensor) -> torch.Tensor:
         return picked(through(run, sample, start)[1], output).flatten()
 
-    def product(of: Callable[..., Any], shape: torch.Size) -> Product:
+    def product(of: Callable[..., Any], like: torch.Tensor) -> Product:
+        together = _batches(of, like)
+
         def apply(vectors: torch.Tensor) -> torch.Tensor:
-            given = vectors.reshape(-1, *shape)
-            try:
-                (found,) = torch.func.vmap(of)(given)
-            except RuntimeError:  # what torch cannot batch
-                with torch.enable_grad(), _differentiable_twice():
-                    found = torch.stack([of(vector)[0] for vector in given])
+            given = vectors.reshape(-1, *like.shape)
+            found = torch.func.vmap(of)(given)[0] if together else _one_by_one(of, given)
             if not torch.isfinite(found).all():
                 raise ValueError("a product with the Jacobian is not finite")
             return found.flatten(1)
@@ -173,9 +173,24 @@ def _products(network: nn.Module, through: Part, sample: Batch,
         push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(y))[1]
     except RuntimeError:  # what torch.func does not know, as TorchScript and derivatives of one's own
         y, pull, push = _by_autograd(one, start)
-    forward, back = product(push, start.shape), product(pull, y.shape)
+    forward, back = product(push, start), product(pull, y)
     _check_transposed(forward, back, start.numel(), y)
     return forward, back, (y.numel(), start.numel()), start
+
+
+def _batches(of: Callable[..., Any], like: torch.Tensor) -> bool:
+    """Whether torch has products of several vectors at once, and they are what they are one by one."""
+    two = direction_at(torch.stack([like, like]))
+    try:
+        together = torch.func.vmap(of)(two)[0]
+    except RuntimeError:
+        return False
+    return alike(together.flatten(), _one_by_one(of, two).flatten())
+
+
+def _one_by_one(of: Callable[..., Any], vectors: torch.Tensor) -> torch.Tensor:
+    with torch.enable_grad(), _differentiable_twice():
+        return torch.stack([of(vector)[0] for vector in vectors])
 
 
 def _check_transposed(forward: Product, back: Product, n_inputs: int, y: torch.Tensor) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from empirical.calls import like
-from empirical.jacobian import evaluating
+from empirical.as_found import as_found, evaluating
+from empirical.calls import like, ran
 from empirical.unwrapped import is_script
 
 _OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("rmt", "empirical", "figures"))
@@ -53,10 +53,10 @@ def misfit(module: nn.Module, shape: tuple[int, ...], tokens: int | None = None,
            file: str | Path = "") -> Misfit | None:
     """Return what stands in the way of running a module on one input of a shape; None if it runs.
 
-    `file` is the one that the module is of: its lines are named before those of libraries. What the forward does to a
-    random state is undone.
+    `file` is the one that the module is of: its lines are named before those of libraries. What the forward does to the
+    module and to a random state is undone.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(module):
+    with evaluating(module), as_found(module, like(module)):
         whole = _zeros(module, shape)
         x = whole + (tokens - 1) if tokens is not None else torch.randn((1, *shape)).to(like(module))
         error, path = _error(module, x)
@@ -82,7 +82,7 @@ def _error(module: nn.Module, x: torch.Tensor) -> tuple[Exception | None, Entere
     """Return what a call raises, and the submodules that it was in, with the shapes of their inputs."""
     with _entered(module) as path:
         try:
-            module(x)
+            ran(module, x)
         except Exception as error:  # whatever the user's own code may raise
             return error, path
     return None, path
@@ -156,8 +156,8 @@ def behind(module: nn.Module, shape: tuple[int, ...]) -> str:
     hooks = [part.register_forward_pre_hook(lambda _, given, name=name: see(name, given))
              for name, part in module.named_modules() if name and not is_script(part)]
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(module):
-            module(_zeros(module, shape))
+        with evaluating(module), as_found(module, like(module)):
+            ran(module, _zeros(module, shape))
     finally:
         for hook in hooks:
             hook.remove()

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from empirical.as_found import as_found
 from empirical.calibration import calibrated, untrained
+from empirical.calls import ran
 from empirical.copies import copied
 from empirical.describe import describe
-from empirical.jacobian import as_found
 from empirical.singular_values import COARSE, measured
 from rmt import plotting
 from rmt.agreement import Agreement
@@ -120,7 +121,7 @@ class SpectrumMonitor:
         """Measure now, whatever the step; raise ValueError where the Jacobian is not finite, naming what is not."""
         with as_found(self.module, self.inputs):
             module = _in_evaluation(self.module, self.inputs)
-            n_outputs = module(self.inputs.clone()).flatten(1).shape[1]
+            n_outputs = ran(module, self.inputs).flatten(1).shape[1]
             values = measured(module, self.inputs, units=max(COARSE, self.inputs[0].numel(), n_outputs),
                               seconds=_PATIENCE)
         logs, resolution = values.logs, values.resolution
@@ -163,8 +164,7 @@ def _predicted(module: nn.Module, inputs: torch.Tensor) -> Spectrum:
     x, n = inputs.double().flatten(1), len(inputs)
     cosine = (float(nn.functional.normalize(x).sum(0).square().sum()) - n) / max(n * (n - 1), 1)  # mean over pairs
     masked = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training and m.p for m in module.modules())
-    with as_found(module, inputs):
-        network = describe(module, tuple(inputs.shape[1:]))
+    network = describe(module, tuple(inputs.shape[1:]))
     return predict(network, float(x.square().mean()), float(np.clip(cosine, -1, 1)), training=masked).spectrum
 
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from empirical.as_found import as_found
 from empirical.calls import Batch, each, entry, ran
 from empirical.copies import copied, kept_by
-from empirical.jacobian import as_found
 
 _REAL = (torch.float32, torch.float64)
 

@@ -14,10 +14,11 @@ from torch import nn
 
 from empirical import graph
 from empirical.apart import likely_apart
+from empirical.as_found import as_found
 from empirical.calls import Batch, each, entry
 from empirical.cut import Between
 from empirical.graph import Untraceable
-from empirical.jacobian import Output, as_found, formed
+from empirical.jacobian import Output, formed
 from empirical.precision import in_double, rounding
 from empirical.qr_chain import chain_log_singular_values
 from empirical.stages import TooLong, factors, product

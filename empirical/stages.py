@@ -11,13 +11,15 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from empirical import graph, underflow
+from empirical.as_found import as_found
 from empirical.calls import Batch, each, entry, ran
 from empirical.checks import check
 from empirical.cost import chain_seconds
 from empirical.cut import Between, part, picked
+from empirical.differentiated import alike, direction_at, units
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
-from empirical.jacobian import Output, as_found, memory_limit
+from empirical.jacobian import Output, memory_limit
 from empirical.progress import announce
 from empirical.qr_chain import full_rank
 from empirical.sequential import LINEAR, ONE_BY_ONE, POINTWISE, altered, slopes_of
@@ -213,17 +215,27 @@ def _backward(out: torch.Tensor, leaf: torch.Tensor, direction: torch.Tensor, ma
 
 
 def _rows(out: torch.Tensor, leaf: torch.Tensor) -> Array:
-    """Return the Jacobian of what was just run, as many rows at once as fit."""
+    """Return the Jacobian of what was just run, as many rows at once as fit; one by one where torch cannot do more."""
     check_room(out.numel(), leaf.numel(), leaf.device)
+    direction = direction_at(out)
+    expected = _numpy(_backward(out, leaf, direction)).ravel()
+    try:
+        found = _rows_by(out, leaf, max(1, min(_AT_ONCE // max(out.numel(), leaf.numel()), out.numel())))
+        product = torch.from_numpy(_numpy(direction).ravel() @ found)
+        if alike(product.to(out.dtype), torch.from_numpy(expected).to(out.dtype)):
+            return found
+    except RuntimeError:  # torch has no batched form of it
+        pass
+    return _rows_by(out, leaf, 0)
+
+
+def _rows_by(out: torch.Tensor, leaf: torch.Tensor, step: int) -> Array:
+    """Return the same, so many rows at once; with a step of 0 one by one, without torch's batched forms."""
     found = np.empty((out.numel(), leaf.numel()))
-    step = max(1, min(_AT_ONCE // max(out.numel(), leaf.numel()), out.numel()))
-    for i in range(0, out.numel(), step):
-        rows = torch.eye(out.numel(), dtype=out.dtype, device=out.device)[i : i + step].reshape(-1, *out.shape)
-        try:
-            pulled = _backward(out, leaf, rows, many=True)
-        except RuntimeError:  # torch has no batched form of it: one by one
-            pulled = torch.stack([_backward(out, leaf, row) for row in rows])
-        found[i : i + step] = _numpy(pulled).reshape(len(rows), -1)
+    for i in range(0, out.numel(), max(step, 1)):
+        rows = units(out, i, max(step, 1))
+        pulled = _backward(out, leaf, rows, many=True) if step else _backward(out, leaf, rows[0])
+        found[i : i + len(rows)] = _numpy(pulled).reshape(len(rows), -1)
     return found
 
 

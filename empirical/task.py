@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from empirical.as_found import as_found
 from empirical.calibration import calibrated, untrained
 from empirical.checks import check_module
 from empirical.copies import copied
 from empirical.fingerprint import of_module
 from empirical.inputs import Inputs
-from empirical.jacobian import as_found
 from empirical.measurement import Measurement
 from empirical.modules import build, torch_dtype
 from empirical.singular_values import as_it_is

@@ -17,6 +17,7 @@ import torch
 from torch import fx, nn
 
 from empirical import lines
+from empirical.afresh import afresh
 from empirical.calls import Batch, arguments
 from empirical.functions import called, in_place
 from empirical.graph import Graph, Untraceable
@@ -30,26 +31,30 @@ def traced(module: nn.Module, x: Batch) -> Graph:
     Parameters
     ----------
     module : torch.nn.Module
-        Under `as_found`: what it keeps of this run is no tensor.
+        Under `as_found`.
     x : tensor or mapping
         One sample, batch axis of one.
     """
     if is_script(module):
         raise Untraceable("TorchScript has no forward in Python: use the module that it was made from")
+    own = module
     if isinstance(x, torch.Tensor) and is_leaf(module) and not altered(module):  # as it is read inside another
-        module = nn.Sequential(module)
+        own = nn.Sequential(module)
     args, named = arguments(module, x)
     with _ONE:
         try:
-            return _by_fx(module, named)
+            return _by_fx(own, named)
         except Exception as symbolic:
+            afresh(module)
             try:
-                return _by_export(module, args, named)
+                return _by_export(own, args, named)
             except Exception as exported:
                 at = lines.of_error(exported)
                 line, reason = (at, exported) if at else (lines.of_error(symbolic), symbolic)
                 said = str(reason).strip() or type(reason).__name__
-                raise Untraceable(f"{line or type(module).__name__}: {said.splitlines()[0]}") from None
+                raise Untraceable(f"{line or type(own).__name__}: {said.splitlines()[0]}") from None
+        finally:  # no signal of this run, which has no values
+            afresh(module)
 
 
 _ONE = threading.Lock()  # what fx replaces while it traces, it puts back
@@ -89,6 +94,10 @@ def _by_fx(module: nn.Module, named: Mapping[str, Any]) -> Graph:
                 if one.name not in named and one.default is not one.empty}
     graph = _Tracer().trace(module, concrete_args=defaults or None)
     *nodes, last = graph.nodes
+    for node in nodes:
+        if node.op == "call_function" and not node.args and "input" in node.kwargs:  # torch's name of what comes first
+            node.args, node.kwargs = (node.kwargs["input"],), {
+                name: value for name, value in node.kwargs.items() if name != "input"}
     given: dict[fx.Node, Any] = {node: defaults[_argument(node)] for node in nodes
                                  if node.op == "placeholder" and _argument(node) in defaults}
     for node in nodes:  # parameters, and what fx keeps as an attribute while it traces

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from empirical.acting import Used, stored, used
+from empirical.acting import Used, made_by_hooks, stored, used
+from empirical.as_found import evaluating
 from empirical.calls import Batch
 from empirical.checks import check_inputs, check_module
-from empirical.jacobian import evaluating
 from empirical.unwrapped import opened
 from rmt.networks import schemes
 from rmt.networks.schemes import Scheme
@@ -128,8 +128,8 @@ def _formula(scheme: Scheme) -> str:
 def weights(module: nn.Module, x: Batch | None = None) -> tuple[Weights, ...]:
     """Return what is known of the weights of a module as they act, a row per layer; of shared weights the first alone.
 
-    Linear layers, convolutions, attention's packed projections, and every other parameter of two axes or more. What
-    hooks, parametrizations and pruning of torch make of parameters is read as a forward would have it.
+    Linear layers, convolutions, attention's packed projections, and every other parameter of two axes. What hooks,
+    parametrizations and pruning of torch make of parameters is read as a forward would have it.
 
     Parameters
     ----------
@@ -137,12 +137,18 @@ def weights(module: nn.Module, x: Batch | None = None) -> tuple[Weights, ...]:
         Left as it is; read in evaluation mode.
     x : tensor (batch, *input_shape), or mapping of names to such, optional
         With inputs, what one forward really used is read: weights that it computes from parameters (an equalised
-        learning rate's `F.linear(x, w * n**-0.5)`, say) as they act, and nothing of what did not run.
+        learning rate's `F.linear(x, w * n**-0.5)`, say) as they act in linear layers, convolutions and matrix
+        products, parameters of more axes there, too; nothing of what did not run, or was computed for other functions.
 
     Returns
     -------
     tuple of Weights
         In the order of the module's layers.
+
+    Raises
+    ------
+    ValueError
+        Without inputs, of layers whose weights a hook of one's own makes at every forward.
     """
     return read(module, x)[1]
 
@@ -153,6 +159,9 @@ def read(module: nn.Module, x: Batch | None = None) -> tuple[tuple[Used, ...], t
     module, _ = opened(module)
     if x is not None:
         check_inputs(x)
+    elif layers := [*made_by_hooks(module)]:
+        raise ValueError(f"{', '.join(layers)}: the weight is made by a hook at every forward: with inputs, "
+                         "weights(module, x=...), it is read there")
     with evaluating(module), torch.no_grad():
         acting = tuple(stored(module)) if x is None else used(module, x)
     return acting, _named([_row(one) for one in acting])

@@ -1,14 +1,26 @@
 """Measuring leaves what it found: the module, its input, the random state and the thread counts."""
 
+import contextlib
+import copy
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from torch import nn
 
-from empirical import build, describe, jacobian, log_singular_values, measure, spectral_density
+from empirical import (
+    batch_jacobian,
+    build,
+    describe,
+    jacobian,
+    log_singular_values,
+    measure,
+    spectral_density,
+    weights,
+)
 from empirical.diagnose import diagnose
 from empirical.inputs import array
 from rmt import mlp
@@ -86,12 +98,132 @@ def test_the_module_the_input_and_the_random_state_are_left_as_they_were(name, f
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
     assert modes == [m.training for m in module.modules()]
     assert flags == [p.requires_grad for p in module.parameters()]
-    for p, grad, copy in zip(module.parameters(), grads, copies, strict=True):
+    for p, grad, content in zip(module.parameters(), grads, copies, strict=True):
         assert p.grad is grad
-        assert grad is None or torch.equal(grad, copy)
+        assert grad is None or torch.equal(grad, content)
     assert torch.equal(random, torch.get_rng_state())
     assert np.array_equal(numpy_random, np.random.get_state()[1])  # noqa: NPY002
     assert threads == torch.get_num_threads()
+
+
+# ---- what a forward writes: put back before every forward, and at the end ---------------------------------
+
+
+class Writes(nn.Module):
+    """What a forward keeps of itself in every way that modules do, each of which acts on the next one."""
+
+    def __init__(self, write):
+        super().__init__()
+        self.part, self.write = nn.Linear(4, 4), write
+        self.scale = nn.Parameter(torch.ones(4))
+        self.register_buffer("count", torch.ones(()))
+        self.plain, self.number, self.past, self.by_name = torch.ones(()), 1.0, [], {}
+        self.array, self.noise = np.ones(()), torch.Generator().manual_seed(1)
+
+    def forward(self, x):
+        return self.part(x) * self.write(self, x.detach())
+
+
+def initialized(own, new):
+    """As ActNorm, by its first batch."""
+    if own.count == 1:
+        new(own)
+        own.count += 1
+    return own.scale
+
+
+def in_place(own, x):
+    own.count += 1
+    return own.count.clone()
+
+
+def replaced(own, x):
+    own.count = own.count + x.abs().mean()
+    return own.count
+
+
+def plain(own, x):
+    own.plain.add_(1.0)
+    return own.plain.clone()
+
+
+def number(own, x):
+    own.number += 1
+    return own.number
+
+
+def past(own, x):
+    own.past.append(x.abs().mean())
+    own.by_name[len(own.by_name)] = len(own.past)
+    return sum(own.past) * len(own.by_name)
+
+
+def array_of_numpy(own, x):
+    own.array += 1
+    return float(own.array)
+
+
+def parameter(own, x):
+    with torch.no_grad():
+        own.scale.mul_(1 + x.abs().mean())
+    return own.scale.clone()
+
+
+def copied(own, x):
+    with torch.no_grad():
+        return initialized(own, lambda own: own.scale.copy_(1 / x.abs().mean(0)))
+
+
+def data(own, x):
+    def new(own):
+        own.scale.data = 1 / x.abs().mean(0)
+
+    return initialized(own, new)
+
+
+def data_copied(own, x):
+    return initialized(own, lambda own: own.scale.data.copy_(1 / x.abs().mean(0)))
+
+
+def noise(own, x):
+    return 1 + torch.rand(4, generator=own.noise, dtype=torch.float64)
+
+
+WRITES = [in_place, replaced, plain, number, past, array_of_numpy, parameter, copied, data, data_copied, noise]
+
+
+def kept(module):
+    return [*(value.clone() for value in module.state_dict().values()), module.plain.clone(), module.number,
+            [*module.past], {**module.by_name}, float(module.array), module.noise.get_state()]
+
+
+def equal(one, other):
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.mark.filterwarnings("ignore:.*resolution of a float64")
+@pytest.mark.parametrize("write", WRITES)
+def test_every_sample_is_taken_from_the_module_as_given_which_is_left_so(write):
+    """J was 2, 3 and 4 times the truth at successive samples; parameters that a forward wrote to stayed as it left."""
+    torch.manual_seed(0)
+    module, x = Writes(write).double(), inputs()
+    before, attributes = kept(module), {name: id(value) for name, value in vars(module).items()}
+    truth = torch.stack([torch.autograd.functional.jacobian(copy.deepcopy(module), x[i : i + 1])[0, :, 0]
+                         for i in range(len(x))])
+    singular = np.log(np.linalg.svd(truth.numpy(), compute_uv=False))
+    assert_allclose(jacobian(module, x).numpy(), truth.numpy(), rtol=1e-12)
+    assert_allclose(log_singular_values(module, x), singular, rtol=1e-9)
+    assert_allclose(log_singular_values(module, x, between=("part", None)).shape, (3, 4))
+    for i in range(2):
+        ends = spectral_density(module, x[i : i + 1], probes=4, steps=4).extremes
+        assert ends.largest.log_value == pytest.approx(singular[i, 0], abs=1e-9)
+    weights(module, x=x)
+    diagnosing(module, x)
+    batch_jacobian(module, x)
+    with contextlib.suppress(UnsupportedStructure):
+        describing(module, x)
+    assert all(map(equal, kept(module), before))
+    assert {name: id(value) for name, value in vars(module).items()} == attributes
 
 
 def bad():

@@ -10,7 +10,7 @@ from torch import nn
 
 import rmt
 from empirical import jacobian, log_singular_values, spectral_density
-from empirical.columns import tall
+from empirical.differentiated import tall
 from empirical.precision import in_double, rounding
 from empirical.zoo import ZOO
 

@@ -16,7 +16,7 @@ from empirical import (
 )
 from empirical.diagnose import diagnose
 from empirical.unwrapped import as_written
-from tests.modules import MEASURED, Again, Checkpointed, N, Own, autograd, chain, inputs, made
+from tests.modules import MEASURED, Again, Checkpointed, N, Own, autograd, chain, inputs, linear, made
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 
@@ -115,3 +115,52 @@ def test_gradients_that_were_there_are_kept():
     jacobian(module, x)
     assert all(parameter.grad is gradient for parameter, gradient in zip(module.parameters(), before, strict=True))
     assert all(map(torch.equal, before, values))
+
+
+EYE = torch.eye(N, dtype=torch.float64)
+
+
+def near_one(h):
+    return EYE + 0.3 * h[:, :, None] * h[:, None, :]
+
+
+BATCHED_WRONG_BY_TORCH = {  # some by what it has for several samples, some for several rows
+    "distances": lambda h, w: torch.exp(-torch.cdist(h, w) ** 2 / 40),
+    "distances, p = 1": lambda h, w: torch.cdist(h, w, p=1),
+    "solve": lambda h, w: torch.linalg.solve(w + 4 * EYE, h.mT).mT,
+    "solve of the signal": lambda h, w: torch.linalg.solve(near_one(h), h[:, :, None])[:, :, 0],
+    "solve of ones": lambda h, w: torch.linalg.solve(near_one(h), torch.ones_like(EYE[0])),
+    "slogdet": lambda h, w: h * torch.linalg.slogdet(near_one(h))[1][:, None],
+    "logdet": lambda h, w: h * torch.logdet(near_one(h))[:, None],
+    "det": lambda h, w: h * torch.linalg.det(near_one(h))[:, None],
+    "LU": lambda h, w: torch.linalg.lu_solve(*torch.linalg.lu_factor(near_one(h)), h[:, :, None])[:, :, 0],
+}
+
+
+@pytest.mark.parametrize("name", BATCHED_WRONG_BY_TORCH)
+def test_what_torch_batches_is_held_to_what_it_does_not(name):
+    """Up to 10^5 times the truth before, and not at the first sample; at more samples than are held one by one, too."""
+    function = BATCHED_WRONG_BY_TORCH[name]
+    module, x = made(lambda: Own(lambda own, x: function(own.a(x), own.b.weight))), inputs(11)
+    truth = autograd(module, x)
+    assert_allclose(jacobian(module, x).numpy(), truth.numpy(), rtol=1e-12, atol=1e-13)
+    singular = np.linalg.svd(truth.numpy(), compute_uv=False)
+    assert_allclose(np.exp(log_singular_values(module, x)), singular, rtol=1e-9, atol=1e-13)
+    if "distances" in name:
+        with pytest.raises(ValueError, match=r"a derivative that can be differentiated.* \(empirical.jacobian"):
+            spectral_density(module, x[:1])
+        return
+    ends = spectral_density(module, x[1:2], probes=N, steps=N).extremes
+    assert ends.largest.log_value == pytest.approx(np.log(singular[1, 0]), abs=1e-9)
+
+
+def test_rows_of_a_stage_are_held_to_one_product():
+    """A chain whose values an SVD does not see: its distances are a stage, and their rows are not batched."""
+    distances = Own(lambda own, x: torch.cdist(own.a(x), own.b.weight))
+    module, x = made(lambda: nn.Sequential(linear(), linear(), distances)), inputs()
+    scales = 4 * np.log(10) * np.arange(N)
+    with torch.no_grad():
+        module[0].weight.copy_(torch.diag(torch.from_numpy(np.exp(-scales))))
+        module[1].weight.copy_(EYE)
+    volume = np.linalg.slogdet(autograd(distances, module[:2](x).detach()).numpy())[1] - scales.sum()
+    assert_allclose(log_singular_values(module, x).sum(1), volume, rtol=0, atol=1e-9)
