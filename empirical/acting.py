@@ -113,7 +113,7 @@ def made_by_hooks(module: nn.Module) -> Iterator[str]:
     """Yield the layers whose weights are made by a hook of one's own, at every forward."""
     for name, layer in module.named_modules():
         if isinstance(layer, _LAYERS) and "weight" not in {**computed(layer), **layer._parameters, **layer._buffers}:
-            yield name or type(layer).__name__
+            yield name
 
 
 def _shown(name: str, key: str) -> str:
@@ -156,20 +156,21 @@ def used(module: nn.Module, x: Batch) -> tuple[Used, ...]:
         if use.whole:
             whole.setdefault(use.used.name, []).append(use.used.weight)
     inside = {name for name, part in module.named_modules() if is_script(part)}  # whose forward is not seen
-    found: list[tuple[int, Used]] = []
-    for i, one in enumerate(own):
+    found: list[Used] = []
+    for one in own:
         stands = one.kind != _PARAMETER and any(_same(one.weight, other) for other in whole.get(one.name, ()))
         met = any(_is(one.weight, value) for value in watch.met.get(one.name, ())) or (
             one.name in inside and one.kind != _PARAMETER)
         if stands or (met and one.name not in through):
-            found.append((i, one))
-    places, known = {one.name: i for i, one in enumerate(own)}, {one.name: one.weight for _, one in found}
+            found.append(one)
+    known = {one.name: one.weight for one in found}
     for use in watch.uses:
         one = use.used
         if one.name not in known or not (use.whole or _same(one.weight, known[one.name])):
-            found.append((places.get(one.name, len(own)), one))
+            found.append(one)
             known |= {one.name: one.weight} if use.whole else {}
-    return tuple(_numbered([one for _, one in sorted(found, key=lambda pair: pair[0])]))
+    places = {name: i for i, name in enumerate(dict.fromkeys(watch.shown.values()))}
+    return tuple(_numbered(sorted(found, key=lambda one: places[one.name])))
 
 
 def _is(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -214,10 +215,13 @@ class _Watch(TorchFunctionMode):
         self.shown: dict[str, str] = {}
         self.met: dict[str, list[torch.Tensor]] = {}  # with signals, by the name that is shown
         self.uses: list[_Use] = []
+        behind = {*made_by_hooks(module)}
         for name, layer in module.named_modules():
             hidden = sources(layer)
+            if name in behind:
+                hidden |= {key: "weight" for key in layer._parameters if key.startswith("weight")}
             attributes = {key: value for key, value in vars(layer).items() if isinstance(value, torch.Tensor)}
-            for key, value in (*attributes.items(), *layer._buffers.items(), *layer._parameters.items()):
+            for key, value in (*layer._parameters.items(), *layer._buffers.items(), *attributes.items()):
                 if value is not None and key not in hidden.values():
                     whole = f"{name}.{key}".removeprefix(".")
                     self.own.setdefault(id(value), (value, frozenset((whole,))))
