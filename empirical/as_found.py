@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
@@ -45,10 +45,11 @@ def as_found(module: nn.Module, x: torch.Tensor) -> Iterator[None]:
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Put every submodule into evaluation mode, and back into its own."""
-    modes = [(part, part.training) for part in module.modules()]
+    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]  # frozen ones have none
     with changing(module):
         try:
-            module.eval()
+            with suppress(AttributeError, NotImplementedError):  # of those, and of exported ones, which have no modes
+                module.eval()
             yield
         finally:
             for part, mode in modes:

@@ -63,4 +63,5 @@ def ran(module: nn.Module, x: Batch) -> Any:
 
 def like(module: nn.Module) -> torch.Tensor:
     """Return a tensor of the precision and on the device that a module's inputs have."""
-    return next((value for value in module.parameters() if value.is_floating_point()), torch.zeros(()))
+    return next((value for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()),
+                torch.zeros(()))

@@ -82,6 +82,8 @@ def picked(output: Any, which: str | int | None) -> torch.Tensor:
     if not isinstance(output, torch.Tensor):
         raise ValueError(f"the module returns {_said(output)}: say with output= which tensor of it is meant, or wrap "
                          "it in a module that returns that one")
+    if not output.numel():
+        raise ValueError(f"the output has no entries: its shape is {tuple(output.shape)}")
     if not output.is_floating_point():
         hint = ("torch.view_as_real of it is" if output.is_complex() else
                 "whole numbers (of argmax, say) have no slope: between=(None, NAME) measures what they are taken from")

@@ -51,9 +51,15 @@ class _Watch(TorchFunctionMode):
 
 @contextmanager
 def in_torch() -> Iterator[None]:
-    """Say what it means that values leave torch inside a module."""
+    """Say what it means that values leave torch inside a module, or that it only takes batches of its own size."""
     try:
         yield
+    except AssertionError as error:
+        if "Guard failed" not in str(error):
+            raise
+        raise ValueError(f"the module was exported for inputs of one size ({error}); every sample is taken alone, as "
+                         "a batch of one: torch.export.export(..., dynamic_shapes=...) leaves the batch axis free"
+                         ) from None
     except RuntimeError as error:
         if "numpy()" not in str(error):
             raise
@@ -77,6 +83,10 @@ def cut(run: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor) -> str
     places = [*(watch.steps if seen else watch.cuts or watch.steps)]
     if seen and not places:
         return ""
-    named = "; ".join(places[:_SHOWN]) or "it does not read it"
+    named = "; ".join(places[:_SHOWN])
+    if not named:
+        with torch.no_grad():
+            read = not torch.equal(run(start), run(start + 1))
+        named = "a call that has no derivative" if read else "it does not read it"
     return (f"the output does not depend on the input, as autograd sees it: {named}. The Jacobian is zero there; "
             "between= measures what is before it or behind it")

@@ -20,8 +20,9 @@ from empirical.calibration import tracking
 from empirical.calls import like, ran
 from empirical.checks import check_module
 from empirical.cut import picked
+from empirical.dependence import in_torch
 from empirical.graph import Stage, Steps, Sum, Untraceable, replayed
-from empirical.jacobian import Output
+from empirical.jacobian import Output, detached
 from empirical.layers import Shape, layers_of, layers_of_call
 from empirical.pointwise import may_be_pointwise, runs
 from empirical.registry import Custom, layers_by, reader_of, using
@@ -146,16 +147,25 @@ def sizes(input_shape: int | Sequence[int]) -> Shape:
 def _path(module: nn.Module, shape: Shape, output: Output) -> Steps:
     """Return the stages of a module."""
     x = _sample(module, shape)
-    with as_found(module, x):
+    with as_found(module, x), in_torch():
         try:
-            path = traced(module, x).path(x, output=output)
-            if not _same(lambda signal: picked(ran(module, signal), output), path, x):
+            path, run = traced(module, x).path(x, output=output), detached(module)
+            if not _same(lambda signal: picked(run(signal), output), path, x):
                 raise Untraceable(f"{type(module).__name__} {_unlike(module, x)}")
             return path
-        except (Untraceable, NotImplementedError) as error:
-            raise UnsupportedStructure(f"the module cannot be read: {error}") from None
-        except RuntimeError as error:
-            raise ValueError(f"input_shape {shape} does not fit the module: {str(error).splitlines()[0]}") from None
+        except (Untraceable, NotImplementedError, RuntimeError) as error:
+            said = str(error).splitlines()[0]
+            if isinstance(error, Untraceable | NotImplementedError) or _runs(module, x):
+                raise UnsupportedStructure(f"the module cannot be read: {said}") from None
+            raise ValueError(f"input_shape {shape} does not fit the module: {said}") from None
+
+
+def _runs(module: nn.Module, x: torch.Tensor) -> bool:
+    try:
+        ran(module, x)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _unlike(module: nn.Module, x: torch.Tensor) -> str:

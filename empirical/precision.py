@@ -10,8 +10,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from empirical.as_found import as_found
-from empirical.calls import Batch, each, entry, ran
+from empirical.calls import Batch, each, entry
 from empirical.copies import copied, kept_by
+from empirical.jacobian import detached
 
 _REAL = (torch.float32, torch.float64)
 
@@ -43,7 +44,7 @@ def rounding(module: nn.Module, x: Batch, wrt: str | None = None) -> float:
     with as_found(module, signals), torch.enable_grad(), _Coarsest() as coarsest:
         main = sample if key is None else sample[key]
         main.requires_grad_(main.is_floating_point())
-        ran(module, sample)
+        detached(module)(sample)
     return max(coarsest.unit, torch.finfo(signals.dtype).eps if signals.is_floating_point() else 0.0)
 
 

@@ -16,6 +16,7 @@ from empirical import graph
 from empirical.apart import likely_apart
 from empirical.as_found import as_found
 from empirical.calls import Batch, each, entry
+from empirical.checks import check_inputs, check_module
 from empirical.cut import Between
 from empirical.graph import Untraceable
 from empirical.jacobian import Output, formed
@@ -99,6 +100,8 @@ class Values(NamedTuple):
 def measured(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
              wrt: str | None = None, units: float = _UNITS, seconds: float = math.inf) -> Values:
     """Return `log_singular_values`, with what is known of their accuracy."""
+    check_module(module)
+    check_inputs(x)
     module, between = opened(module, between)
     twin = in_double(module, x, wrt)
     if twin is None:

@@ -14,6 +14,8 @@ from empirical.calls import Batch, ran
 
 Array = NDArray[np.float64]
 
+# Whether torch.func has a tensor of several in it, whose entries cannot be asked; a name that torch may not have.
+_is_inside = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", lambda _: False)
 _APART = 1e-3  # relative: slopes that differ by more depend on the signal
 
 
@@ -103,7 +105,7 @@ def in_forward(module: nn.Module, sample: Batch) -> str:
 
 
 def _real(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() > 0
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() > 0 and not _is_inside(value)
 
 
 def _reaches(child: nn.Module, x: torch.Tensor) -> bool:

@@ -112,6 +112,8 @@ CUTS = {
     "detach at the end": (lambda own, x: own.b(own.a(x)).detach(), "detach"),
     "data": (lambda own, x: own.b(own.a(x).data), "__get__"),
     "no_grad": (without_gradient, "linear under torch.no_grad"),
+    "inference_mode inside": (lambda own, x: own.b(torch.inference_mode()(lambda: own.a(x))()),
+                              "linear under torch.no_grad"),
     "inference_mode": (lambda own, x: torch.inference_mode()(lambda: own.b(own.a(x)))(), "linear under torch.no_grad"),
     "numpy": (lambda own, x: own.b(torch.from_numpy(np.tanh(own.a(x).detach().numpy()))), "detach"),
     "tolist": (lambda own, x: own.b(torch.tensor(own.a(x).tolist()).to(x)), "tolist"),
@@ -138,6 +140,91 @@ def test_an_output_that_autograd_cannot_follow_has_a_jacobian_of_zero_and_a_warn
         warnings.simplefilter("ignore")
         assert any("does not depend on the input" in note for note in diagnose(module, N).warnings)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning",
+                            "ignore:torch.quantize_per_tensor|.*an autograd kernel was not registered:UserWarning")
+def test_whole_numbers_in_packed_layers_are_a_call_without_a_derivative():
+    with torch.random.fork_rng(devices=[]):
+        packed = torch.ao.quantization.quantize_dynamic(chain(), {nn.Linear}, dtype=torch.qint8)
+    with pytest.warns(UserWarning, match="as autograd sees it: a call that has no derivative"):
+        assert not jacobian(packed, inputs().float()).any()
+    assert weights(packed) == ()
+    with pytest.raises(UnsupportedStructure, match="linear_dynamic"):
+        describe(packed, N)
+
+
+# ---- modules with more than strided tensors of real numbers, or less than a forward in Python ---------------
+
+
+class Sparse(nn.Module):
+    """A layer, and a fixed sparse matrix."""
+
+    def __init__(self, matrix):
+        super().__init__()
+        self.a = linear()
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, x):
+        return torch.sparse.mm(self.matrix, self.a(x).T).T
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+def test_sparse_buffers(layout):
+    module, x = made(lambda: Sparse(getattr(torch.randn(N, N, dtype=torch.float64).relu(), layout)())), inputs()
+    truth = autograd(module, x)
+    assert_allclose(jacobian(module, x).numpy(), truth.numpy(), atol=1e-13)
+    largest = np.linalg.svd(truth.numpy(), compute_uv=False)[:, 0]
+    assert_allclose(log_singular_values(module, x)[:, 0], np.log(largest), rtol=1e-9)
+    assert [row.name for row in weights(module, x)] == ["a"]
+
+
+def exported(**options):
+    module = made(chain).float()
+    return torch.export.export(module, (inputs().float(),), **options).module(), module
+
+
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")
+def test_exported_and_frozen_modules_are_measured_in_any_mode():
+    x = inputs().float()
+    free, module = exported(dynamic_shapes=({0: torch.export.Dim("batch")},))
+    frozen = torch.jit.freeze(torch.jit.script(module))
+    truth = autograd(made(chain), x.double()).numpy()
+    for one in (free, frozen):
+        assert_allclose(jacobian(one, x).numpy(), truth, atol=1e-5)
+        assert_allclose(np.exp(log_singular_values(one, x)), np.linalg.svd(truth, compute_uv=False), atol=1e-5)
+    assert len(weights(free)) == 2
+    assert str(describe(free, N)) == str(describe(module, N))
+    assert weights(frozen) == ()
+    with pytest.raises(UnsupportedStructure, match="TorchScript has no forward in Python"):
+        describe(frozen, N)
+    fixed, _ = exported()
+    for function in (jacobian, log_singular_values):
+        with pytest.raises(ValueError, match=r"exported for inputs of one size \(.*\); .* of one: .*dynamic_shapes"):
+            function(fixed, x)
+
+
+def test_a_forward_in_which_torch_func_maps():
+    """Of single precision: it asked the entries of a tensor that stands for several."""
+    mapped = made(lambda: Own(lambda own, x: torch.vmap(lambda h: own.a(h).tanh() * h.sum())(x))).float()
+    truth = np.linalg.svd(autograd(mapped.double(), inputs()).numpy(), compute_uv=False)
+    assert_allclose(log_singular_values(mapped.double(), inputs()), np.log(truth), rtol=1e-9)
+    assert_allclose(log_singular_values(mapped.float(), inputs().float()), np.log(truth), rtol=1e-5)
+    with pytest.raises(UnsupportedStructure, match="the module cannot be read"):
+        describe(mapped, N)
+
+
+@pytest.mark.parametrize(("make", "x", "says"), [
+    (lambda: chain().bfloat16(), inputs().float(), r"^0.weight is of half precision \(torch.bfloat16\): use module"),
+    (lambda: chain().half(), inputs().float(), r"^0.weight is of half precision \(torch.float16\): use module"),
+    (lambda: made(chain), [[1.0] * N], r"^x must be a tensor \(batch, \*input_shape\) .*, got <class 'list'>"),
+    (lambda: made(lambda: Own(lambda own, x: x[:, :0])), inputs(), r"^the output has no entries: its shape is"),
+])
+@pytest.mark.parametrize("function", [jacobian, log_singular_values, spectral_density])
+def test_every_measurement_refuses_in_the_same_words(function, make, x, says):
+    with pytest.raises(ValueError, match=says):
+        function(make(), x)
 
 
 def test_units_that_are_dead_are_no_cut():
