@@ -21,6 +21,7 @@ __all__ = [
     "Dropout",
     "Empirical",
     "Flatten",
+    "Fraction",
     "FussCatalan",
     "LayerNorm",
     "MarchenkoPastur",

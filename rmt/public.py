@@ -1,5 +1,7 @@
 """The public names of `rmt`, each from its home; loaded when the first of them is asked for."""
 
+from fractions import Fraction as Fraction  # in which laws have numbers that are no floats, and write them
+
 from rmt.agreement import Agreement as Agreement
 from rmt.agreement import compare as compare
 from rmt.finite.tracy_widom import TracyWidom as TracyWidom

@@ -23,6 +23,17 @@ def is_rebuilt(law):
         assert repr(copy) == repr(law)
 
 
+@pytest.mark.parametrize("law", [
+    (rmt.MarchenkoPastur(1) + 0.1) / 7, -rmt.Semicircle() / 3, rmt.SquaredSlope("leaky_relu(.1)", 0.3),
+    rmt.MarchenkoPastur(1).compress(1 / 3), (rmt.MarchenkoPastur(1) + 0.1) * 0.3, rmt.FussCatalan(3) / 3,
+    rmt.Discrete([1 / 3, 2], [0.5, 0.5]) / 3 + rmt.Semicircle(0.1)], ids=str)
+def test_the_names_of_rmt_are_enough(law):
+    """Fractions were of a package that had to be imported, too."""
+    copy = eval(repr(law), {name: getattr(rmt, name) for name in rmt.__all__})
+    assert copy == law
+    assert repr(copy) == repr(law)
+
+
 def different(depth):
     """Layers of different widths and of weights of different variance, no factor of which cancels another."""
     return rmt.Network(100, [rmt.Dense(50 + i % 7, rmt.schemes.gaussian(1 + 0.0003 * i)) for i in range(depth)])
