@@ -6,8 +6,9 @@ import ast
 import difflib
 import math
 import numbers
+import operator
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -64,21 +65,44 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
 
 
 def by_name(kind: str, text: object, registry: Mapping[str, Any]) -> Any:
-    """Return what "name" or "name(argument, key=value)" means in a registry of values and factories."""
+    """Return what "name" or "name(argument, key=value)" means in a registry of values and factories.
+
+    Arguments are words, numbers, and arithmetic of numbers, as "kaiming_uniform(a=5**.5)".
+    """
     try:
         node = ast.parse(str(text).strip(), mode="eval").body
         call = node if isinstance(node, ast.Call) else None
         name = ast.unparse(call.func if call else node)
-        arguments = [ast.literal_eval(a) for a in call.args] if call else []
-        options = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
-    except (SyntaxError, ValueError):
-        name, call, arguments, options = str(text), None, [], {}
+    except SyntaxError:
+        name, call = str(text), None
     entry = registry[choice(kind, name if isinstance(text, str) else text, registry)]
     if not callable(entry):
         if call:
             raise ValueError(f"{kind} {name} takes no arguments, got {text!r}")
         return entry
     try:
+        arguments = [_argument(node) for node in call.args] if call else []
+        options = {str(one.arg): _argument(one.value) for one in call.keywords} if call else {}
+    except (ValueError, ArithmeticError):
+        raise ValueError(f"{kind} {text!r}: arguments must be words in quotes, numbers, or arithmetic of numbers"
+                         ) from None
+    try:
         return entry(*arguments, **options)
     except TypeError as error:
         raise ValueError(f"{kind} {text!r}: {error}") from None
+
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: lambda a, b: math.pow(a, b)}
+
+
+def _argument(node: ast.AST) -> Any:
+    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+        left, right = _argument(node.left), _argument(node.right)
+        if not isinstance(left, int | float) or not isinstance(right, int | float):
+            raise ValueError(node)
+        return _ARITHMETIC[type(node.op)](left, right)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.BinOp):
+        return -_argument(node.operand)
+    return ast.literal_eval(node)
