@@ -121,14 +121,14 @@ class Diagnosis:
         """The measured spectrum in a few numbers: ln of its ends and median, the share of zeros, gradient growth.
 
         Where values are not resolved there is no smallest, and the median is that of the others; of a Jacobian that was
-        not formed there is then none, for they may be zeros or not.
+        not formed there is none where more than a twentieth are not, for they may be zeros or not.
         """
         if self.log_singular_values is None:
             assert self.density is not None
             ends, (places, mass, zeros, unresolved, _) = self.density.extremes, self._seen
             middle = float(places[np.searchsorted(np.cumsum(mass), mass.sum() / 2)])
             square = float(np.sum(np.exp(2 * places) * mass)) * self.shape[1]
-            return {"log_largest_s": ends.largest.log_value, "log_median_s": None if unresolved else middle,
+            return {"log_largest_s": ends.largest.log_value, "log_median_s": None if unresolved > _OPEN else middle,
                     "log_smallest_s": ends.smallest.log_value if ends.smallest.converged and not unresolved else None,
                     "mass_at_zero": zeros, "unresolved": unresolved,
                     "gradient_growth": square / self.shape[0]}
@@ -336,5 +336,6 @@ def _seen(density: SpectralDensity, shape: tuple[int, int]) -> _Seen:
     first = min(int(np.max(np.flatnonzero(unseen), initial=-1)) + 1, len(unseen) - 2)
     grid, cdf = density.grid[first:], density.cdf[first:]
     below = float(cdf[0]) - zeros
-    unresolved = below if below > 2 * density.cdf_se[first] else 0.0
+    at_floor = density.extremes.smallest.log_value <= density.resolution
+    unresolved = below if at_floor or below > 2 * density.cdf_se[first] else 0.0
     return _Seen((grid[1:] + grid[:-1]) / 2, np.diff(cdf), zeros, unresolved, float(grid[0]))

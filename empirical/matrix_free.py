@@ -41,7 +41,10 @@ _ROUNDING = 10.0  # eps: closer values are copies of one; times sqrt(n): shorter
 
 
 class Extreme(NamedTuple):
-    """An end of a spectrum: ln s of a Ritz value, and whether its residual says there is a value within .1 % of s."""
+    """An end of a spectrum: ln s of a Ritz value, and whether its residual says there is a value within .1 % of s.
+
+    None has converged where some lie at the resolution: they may be zero.
+    """
 
     log_value: float
     converged: bool
@@ -376,8 +379,10 @@ def _grid(rules: list[_Rule]) -> tuple[Array, float]:
 
 def _extremes(rules: list[_Rule]) -> Extremes:
     top, low = max(rules, key=lambda rule: float(rule.nodes[-1])), min(rules, key=lambda rule: float(rule.nodes[0]))
-    return Extremes(*(Extreme(_log(rule.nodes[i]), bool(rule.residuals[i] <= _CONVERGED * rule.nodes[i]))
-                      for rule, i in ((top, -1), (low, 0))))
+    known = not top.nodes[-1] or all(rule.nodes[0] > rule.resolution for rule in rules)  # all are zero, or none may be
+    largest, smallest = (Extreme(_log(rule.nodes[i]), bool(rule.residuals[i] <= _CONVERGED * rule.nodes[i]))
+                         for rule, i in ((top, -1), (low, 0)))
+    return Extremes(largest, smallest._replace(converged=smallest.converged and known))
 
 
 def _log(value: float) -> float:

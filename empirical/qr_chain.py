@@ -8,7 +8,7 @@ in ln s at up to 240 decades.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ from empirical.graded import RANGE, log_singular_values_of_graded, padded
 Array = NDArray[np.float64]
 
 _UNIT = 16 * float(np.finfo(float).eps)  # what a sum of rounded matrices may be off by where its terms cancel
-_EVEN = 1e3  # the largest over the smallest row, up to which what R has under rounding is a zero
 _PANEL = 64  # columns that LAPACK takes at once
+
+
+class Rounded(np.ndarray[Any, Any]):
+    """A factor that is known to the rounding of its largest value alone; others are to that of each of their rows."""
 
 
 class _Split(NamedTuple):
@@ -31,6 +34,18 @@ class _Split(NamedTuple):
     reflectors: Array
     tau: Array
     upper: Array
+
+
+class _Error(NamedTuple):
+    """What a block, a factor times Q, is off by, in roundings: `sizes` of its rows, times the inverse of `behind`.
+
+    The sizes are the lengths of the factor's rows, all the largest one's if it is only known as a `whole`. `behind` is
+    R / |R| of such a factor just before: its Q is known the worse the smaller R is. None is the identity.
+    """
+
+    sizes: Array
+    behind: Array | None = None
+    whole: bool = False
 
 
 class _Graded(NamedTuple):
@@ -52,52 +67,73 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
         Columns of the product.
     """
     behind, block = _Graded(np.zeros(n_inputs), None), None  # the product so far is block @ behind
+    error = _Error(np.ones(n_inputs))
     for factor in chain:
         if not np.all(np.isfinite(factor)):
             raise ValueError("a factor of the Jacobian has NaN or inf")
+        if factor.ndim == 1:
+            block = np.diag(factor) if block is None else factor[:, None] * block
+            error = error._replace(sizes=np.abs(factor) * error.sizes)
+            continue
+        upper: Array | None = None
         if block is None:
-            block = np.diag(factor) if factor.ndim == 1 else factor
-        elif factor.ndim == 1:
-            block = factor[:, None] * block
+            block = np.asarray(factor)
         else:
-            split, behind, kept = _carried(block, behind)
-            block = _times_q(factor, split)
+            split, behind, kept, upper = _carried(block, error, behind)
+            block = _times_q(np.asarray(factor), split)
             block = block if kept.all() else block[:, kept]
+        sizes, whole = _norms(np.asarray(factor)), isinstance(factor, Rounded)
+        error = _Error(np.full_like(sizes, sizes.max(initial=0.0)) if whole else sizes, upper, whole)
     if block is None:
         return np.zeros(n_inputs)
-    scales, rows = _carried(block, behind)[1]
+    scales, rows = _carried(block, error, behind)[1]
     assert rows is not None
     return padded(log_singular_values_of_graded(scales, rows), n_inputs)
 
 
-def _carried(block: Array, behind: _Graded) -> tuple[_Split, _Graded, NDArray[np.bool_]]:
-    """Return a block as Q R, R times what is behind it, and which rows of that are not zero."""
+def _carried(block: Array, error: _Error,
+             behind: _Graded) -> tuple[_Split, _Graded, NDArray[np.bool_], Array | None]:
+    """Return a block as Q R, R times what is behind it, which rows of that are not zero, and `_Error.behind`."""
     split = _split(block)
-    parts = full_rank(block, _UNIT) if _singular(block, split) else [block]
+    parts = _independent(block, error, split)
+    upper = split.upper
     if len(parts) > 1:
         first = _split(parts[0])
         behind, kept = _multiplied(first.upper, behind)
         split = _split(_times_q(parts[1], first)[:, kept])
-    return split, *_multiplied(split.upper, behind)
+        upper = split.upper @ first.upper[kept]
+    product, kept = _multiplied(split.upper, behind)
+    known = upper[kept] / np.abs(upper).max(initial=1e-300) if error.whole else None
+    return split, product, kept, known
 
 
-def _singular(block: Array, split: _Split) -> bool:
-    """Whether a block of even rows has columns that depend on each other, as where one stage repeats and one averages.
+def _independent(block: Array, error: _Error, split: _Split) -> list[Array]:
+    """Return factors of full rank of a block: what is no more than its error is an exact zero.
 
-    Rows of uneven size, of saturated units, have small entries in R that are no rounding.
+    What one stage takes to nothing of what another gives (as where one repeats and one averages) is not seen in either
+    alone. Rows of saturated units are small, and so is R; what is small beside the error of its row is no number.
     """
-    diagonal, size = np.abs(np.diag(split.upper)), _size(block)[split.order]
-    return bool(diagonal.size and size[0] < _EVEN * size[-1]
-                and diagonal.min() <= max(block.shape) * _UNIT * diagonal.max())
+    diagonal, unit = np.abs(np.diag(split.upper)), max(block.shape) * _UNIT
+    if not diagonal.size or (
+            error.behind is None and np.all(diagonal > unit * error.sizes[split.order][: diagonal.size])):
+        return [block]
+    scaled = block / np.where(error.sizes > 0, error.sizes, 1.0)[:, None]
+    left, values, _ = np.linalg.svd(scaled if error.behind is None else scaled @ error.behind, full_matrices=False)
+    rank = int(np.sum(values > unit))
+    if rank == min(block.shape):
+        return [block]
+    return [left[:, :rank].T @ scaled, error.sizes[:, None] * left[:, :rank]]
 
 
-def full_rank(block: Array, unit: float) -> list[Array]:
-    """Return factors of full rank: what lies under the rounding of a block, `unit` relative, is an exact zero."""
+def full_rank(block: Array, unit: float) -> Array:
+    """Return a block without what lies under its rounding, `unit` relative: the zeros of a stage are exact."""
     if not np.all(np.isfinite(block)):
         raise ValueError("a factor of the Jacobian has NaN or inf")
     left, values, right = np.linalg.svd(block, full_matrices=False)
     rank = int(np.sum(values > max(block.shape) * unit * values.max(initial=0.0)))
-    return [block] if rank == min(block.shape) else [values[:rank, None] * right[:rank], left[:, :rank]]
+    if rank == min(block.shape):
+        return block
+    return np.asarray(left[:, :rank] * values[:rank] @ right[:rank]).view(Rounded)
 
 
 def _split(block: Array) -> _Split:
@@ -143,6 +179,13 @@ def _multiplied(upper: Array, behind: _Graded) -> tuple[_Graded, NDArray[np.bool
     norms = np.sqrt(np.einsum("ij,ij->i", product, product))
     product /= norms[:, None]
     return _Graded(most[:, 0] + np.log(size) + np.log(norms), product), kept
+
+
+def _norms(matrix: Array) -> Array:
+    """Return the length of every row."""
+    size = _size(matrix)
+    scaled = matrix / np.where(size > 0, size, 1.0)[:, None]
+    return size * np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
 
 
 def _size(matrix: Array) -> Array:

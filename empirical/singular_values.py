@@ -31,6 +31,9 @@ Array = NDArray[np.float64]
 
 _UNITS = 4e10  # of rounding: what is so far above them an SVD has to 1e-10
 _SINGLE = 1e-2  # relative: what single precision may change where nothing underflows
+_LOW = math.log(1e-6)  # of the largest value, under which it is asked whether all is rounding
+_BESIDE = 2**10  # roundings of the input
+_OTHER = 0.1  # relative
 COARSE = 1e3  # of rounding, or as many as there are values: enough to show where a value is
 
 
@@ -131,6 +134,17 @@ def _differs(module: nn.Module, twin: nn.Module, sample: Batch, between: Between
     return not np.linalg.norm(one - two) <= _SINGLE * np.linalg.norm(two)
 
 
+def _is_noise(module: nn.Module, sample: Batch, between: Between | None, output: Output, wrt: str | None) -> bool:
+    """Whether a Jacobian is rounding alone, as where a mean is taken of what has none: beside it there is another."""
+    def pulled(times: float) -> Array:
+        at = each(sample, lambda value: value * times if value.is_floating_point() else value.clone())
+        with as_found(module, entry(at, wrt)[1]):
+            return product(module, at, between, output, wrt)[2]
+
+    here, beside = pulled(1.0), pulled(1 + _BESIDE * float(torch.finfo(entry(sample, wrt)[1].dtype).eps))
+    return not np.linalg.norm(beside - here) <= _OTHER * np.linalg.norm(here)
+
+
 def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
              wrt: str | None = None, units: float = _UNITS, seconds: float = math.inf) -> Values:
     """Return the same in the module's own precision.
@@ -147,8 +161,13 @@ def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output
     if j.dtype == torch.float64 and graph.chain(module) is None and (inside := rounding(module, x, wrt)) > unit:
         unit, units = inside, min(units, COARSE)  # its own digits are no more
     logs, resolution = _by_svd(j.to("cpu", torch.float64).numpy(), unit)
+    noise = np.zeros(len(j), dtype=bool)
     if np.all(logs[:, : min(j.shape[1:])] > np.maximum(logs[:, :1] + math.log(units * unit), math.log(digits))):
-        return Values(logs, np.full(len(j), -np.inf), "")
+        noise |= [_is_noise(module, _sample(x, i), between, output, wrt) if top < _LOW else False
+                  for i, top in enumerate(logs[:, 0])]
+        if not noise.any():
+            return Values(logs, np.full(len(j), -np.inf), "")
+        resolution[noise] = logs[noise, 0]
     finite = bool(torch.isfinite(j).all()) and not np.any(logs[:, 0] < math.log(digits))
     del j
     try:

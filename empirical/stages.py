@@ -35,6 +35,7 @@ _SMALLEST = 1e-150  # whose square is no longer a float of all digits
 _WIDEST = 2**14  # entries of a signal
 _AT_ONCE = 2**24  # numbers of a Jacobian
 # Of a vector-Jacobian product: what the module and its chain may differ by. Autograd's slopes of saturated units round.
+_ROUNDINGS = 8.0  # that a product has at every stage
 _ALIKE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
@@ -86,7 +87,7 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
                 _in_time(module, path, start, len(signals), seconds)
             chain, _ = _through(path, start, kept)
             coarsest = torch.float32 if unit > torch.finfo(start.dtype).eps else start.dtype
-            if not _alike(chain, direction, pulled, _ALIKE[coarsest], smallest(start.dtype) if seen else 0.0):
+            if not _alike(chain, direction, pulled, coarsest, smallest(start.dtype) if seen else 0.0):
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
             found.append(chain)
     return n_inputs, found
@@ -125,19 +126,26 @@ def product(module: nn.Module, sample: Batch, between: Between | None, output: O
     return start, _numpy(direction.flatten()), _numpy(product.flatten()), pulled is not None
 
 
-def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float, tiny: float) -> bool:
-    """Whether the product of the factors does to a direction what the module does.
+def _alike(chain: list[Array], direction: Array, pulled: Array, dtype: torch.dtype, tiny: float) -> bool:
+    """Whether the product of the factors does to a direction what the module does, in a precision.
 
-    Where that leaves the range of its precision, `tiny`, the product must be of next to nothing, too.
+    Beside rounding on the way, which is all that is left where a mean is taken of what has none. Where the product
+    leaves the range of its precision, `tiny`, the other must be of next to nothing, too.
     """
+    back, ahead = [direction], [np.random.default_rng(0).standard_normal(pulled.size)]
     with np.errstate(all="ignore"):
         for factor in reversed(chain):
-            direction = direction * factor if factor.ndim == 1 else direction @ factor
-        if direction.shape != pulled.shape:
+            back.append(back[-1] * factor if factor.ndim == 1 else back[-1] @ factor)
+        if back[-1].shape != pulled.shape:
             return False
-        off, size = float(np.linalg.norm(direction - pulled)), float(np.linalg.norm(pulled))
-    lost = size < _SMALLEST and bool(np.linalg.norm(direction) <= math.sqrt(tiny))
-    return off <= tolerance * size or not math.isfinite(size) or lost
+        for factor in chain:
+            ahead.append(factor * ahead[-1] if factor.ndim == 1 else factor @ ahead[-1])
+        on_the_way = sum(float(np.linalg.norm(u) * np.linalg.norm(v)) for u, v in zip(back[::-1], ahead, strict=True))
+        off, size = float(np.linalg.norm(back[-1] - pulled)), float(np.linalg.norm(pulled))
+    rounding = _ROUNDINGS * float(torch.finfo(dtype).eps) * on_the_way
+    lost = size < _SMALLEST and bool(np.linalg.norm(back[-1]) <= math.sqrt(tiny))
+    return off <= max(_ALIKE[dtype] * size, rounding if math.isfinite(rounding) else 0.0) or not math.isfinite(
+        size) or lost
 
 
 def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",
@@ -199,7 +207,7 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
         return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
     linear = plain and module is not None and type(module) in LINEAR
     if not linear:
-        return full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps)), out.detach()
+        return [full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps))], out.detach()
     assert module is not None
     if (module, signal.shape) not in kept:
         kept[module, signal.shape] = _rows(out, leaf)
@@ -251,7 +259,7 @@ def multiplied(chain: list[Array], n_inputs: int) -> Array:
     """Return the product of factors, matrices and vectors for diagonals."""
     product = np.eye(n_inputs)
     for factor in chain:
-        product = factor[:, None] * product if factor.ndim == 1 else factor @ product
+        product = factor[:, None] * product if factor.ndim == 1 else np.asarray(factor) @ product
     return product
 
 

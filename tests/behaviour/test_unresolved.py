@@ -93,6 +93,40 @@ def test_what_the_steps_do_not_see_of_a_jacobian_that_is_not_formed_is_not_resol
     assert "30 steps from each of 8 random vectors" in found.unresolved_because
 
 
+class AllButOne(nn.Module):
+    """An orthogonal matrix, and one of its directions times a number."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.matrix, self.times = nn.Linear(200, 200, bias=False), times
+        nn.init.orthogonal_(self.matrix.weight)
+
+    def forward(self, x):
+        y = self.matrix(x)
+        return y - (1 - self.times) * y.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("steps", [100, 200])
+@pytest.mark.parametrize("times", [0.0, 1e-9, 1e-5, 1e-2, 1.0])
+def test_the_floor_of_a_jacobian_that_is_not_formed_is_no_smallest_value(times, steps, monkeypatch):
+    """Zero, 1e-9 and 1e-5 were all "smallest 3.95e-5", converged: one value of 1100, less than its error."""
+    module = AllButOne(times)
+    smallest = spectral_density(module, torch.randn(2, 200), steps=steps).extremes.smallest
+    assert smallest.converged == (times > 1e-4)
+    monkeypatch.setattr("empirical.diagnose._LARGEST", 100)
+    found = diagnose(module, 200)
+    if times > 1e-4:
+        assert math.exp(smallest.log_value) == pytest.approx(times, rel=1e-3)
+        assert math.exp(found.summary["log_smallest_s"]) == pytest.approx(times, rel=1e-3)
+        assert found.unresolved == 0
+    else:
+        assert found.summary["log_smallest_s"] is None
+        assert 0 < found.unresolved < 0.03
+        assert found.summary["log_median_s"] == pytest.approx(0, abs=0.01)
+        assert "the Jacobian was not formed" in found.unresolved_because
+        assert found.numbers.spread is None
+
+
 def test_a_jacobian_of_zeros_is_known_without_forming_it(monkeypatch):
     monkeypatch.setattr("empirical.diagnose._LARGEST", 10)
     found = diagnose(nn.Sequential(nn.Linear(20, 20), nn.Threshold(1e9, 0.0)), 20)

@@ -170,6 +170,69 @@ def test_zeros_of_what_repeats_and_is_averaged_are_exact(make, shape, rank, dtyp
     assert_allclose(np.exp(got[:, :rank]), exact, rtol=1e-12 if dtype == torch.float64 else 1e-5)
 
 
+class OverPlaces(nn.Module):
+    def forward(self, x):
+        return x.mean(tuple(range(2, x.ndim)))
+
+
+class Beside(nn.Module):
+    """The mean of a signal over its places, and one of them."""
+
+    def forward(self, x):
+        return torch.stack([x.mean(2), x[:, :, 0]], 2)
+
+
+@pytest.mark.parametrize(("make", "shape", "rank"), [
+    (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.InstanceNorm2d(8), nn.Tanh(), nn.Conv2d(8, 4, 1)), (3, 6, 6), 105),
+    (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(8, 8), nn.Tanh(), nn.Conv2d(8, 4, 1)), (3, 6, 6), 105),
+    (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(1, 8), nn.Tanh(), nn.Conv2d(8, 4, 1)), (3, 6, 6), 108),
+    (lambda: nn.Sequential(nn.Conv1d(3, 8, 1), nn.InstanceNorm1d(8), nn.GELU(), nn.Conv1d(8, 8, 1),
+                           nn.InstanceNorm1d(8)), (3, 12), 33),
+    (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.InstanceNorm2d(8), OverPlaces()), (3, 6, 6), 0),
+    (lambda: nn.Sequential(nn.InstanceNorm2d(3), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(3, 4)), (3, 6, 6), 0),
+    (lambda: nn.Sequential(nn.InstanceNorm1d(4), Beside(), nn.Flatten(), nn.Linear(8, 8)), (4, 9), 4),
+])
+@pytest.mark.parametrize("seed", range(5))
+def test_zeros_that_arise_between_a_normalization_and_its_neighbours_are_exact(make, shape, rank, seed):
+    """They came out as 3e-18 to 1e-16; where all are zero an SVD of what rounding left had nothing to compare with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module, x = make().double(), torch.randn(1, *shape, dtype=torch.float64)
+    got = log_singular_values(module, x)[0]
+    assert np.isfinite(got).sum() == rank
+    exact = np.linalg.svd(jacobian(module, x)[0].numpy(), compute_uv=False)[:rank]
+    assert_allclose(np.exp(got[:rank]), exact, rtol=1e-7)
+
+
+def normalized(x, eps):
+    """A layer normalization without weights, and its Jacobian."""
+    n = len(x)
+    centre = mpmath.eye(n) - mpmath.ones(n) / n
+    off = centre * x
+    scale = 1 / mpmath.sqrt(mpmath.norm(off) ** 2 / n + eps)
+    return scale * off, scale * centre - scale**3 / n * off * off.T
+
+
+def test_small_values_between_normalizations_that_are_no_rounding_are_kept():
+    """Of 5e-19 of the largest: each stage has it, far over its own error."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Linear(6, 6), nn.LayerNorm(6, eps=1e-7), nn.Linear(6, 6), nn.LayerNorm(6, eps=1e-7)
+    module, x = nn.Sequential(*layers).double(), inputs(1, 6)
+    module[2].weight.data = torch.diag(10.0 ** -torch.arange(0, 12, 2, dtype=torch.float64))
+    with mpmath.workdps(60):
+        signal, jacobian_so_far = mpmath.matrix(x[0].tolist()), mpmath.eye(6)
+        for linear in module[::2]:
+            weight = mpmath.matrix(linear.weight.tolist())
+            signal, of_norm = normalized(weight * signal + mpmath.matrix(linear.bias.tolist()), mpmath.mpf(1e-7))
+            jacobian_so_far = of_norm * weight * jacobian_so_far
+        exact = [float(mpmath.log(value)) for value in mpmath.svd_r(jacobian_so_far, compute_uv=False)]
+    got = log_singular_values(module, x)[0]
+    assert got[4] < got[0] - 40
+    assert_allclose(got[:5], exact[:5], rtol=0, atol=1e-7)
+    assert np.isneginf(got[5])
+
+
 def some(*shape):
     return np.random.default_rng(len(shape)).standard_normal(shape)
 
