@@ -22,6 +22,7 @@ from empirical.cut import Between, part, picked
 from empirical.describe import Description, described, sizes
 from empirical.jacobian import Output, cut_of
 from empirical.matrix_free import SpectralDensity, spectral_density
+from empirical.progress import waiting
 from empirical.singular_values import COARSE, Values, measured
 from empirical.weights import Weights, weights
 from rmt import plotting
@@ -211,8 +212,9 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
     """
     shape = sizes(input_shape)
     samples, generator = integer("samples", samples), torch.Generator().manual_seed(integer("seed", seed, 0))
-    description, prediction, obstacle = _predicted(module, shape, output) if tokens is None else (
-        None, None, "the input is of tokens, and looking them up is no layer of rmt")
+    with waiting("solving the law"):
+        description, prediction, obstacle = _predicted(module, shape, output) if tokens is None else (
+            None, None, "the input is of tokens, and looking them up is no layer of rmt")
     with evaluating(module):
         many = _CALIBRATION if any(untrained(module)) else 0
         x = _drawn(module, (samples + many, *shape), tokens, generator)
@@ -231,10 +233,11 @@ def diagnose(module: nn.Module, input_shape: int | Sequence[int], *, samples: in
         agreement, predicted = None, None
         try:
             if prediction is not None:
-                predicted = _numbers_of(prediction, size[1])
-                if values is not None and whole:
-                    agreement = replace(compare(prediction, values.logs[None]), censored=values.resolution[None])
-                    _ = agreement.discrepancy  # the law is asked for here, and may not be found
+                with waiting("comparing with the law"):
+                    predicted = _numbers_of(prediction, size[1])
+                    if values is not None and whole:
+                        agreement = replace(compare(prediction, values.logs[None]), censored=values.resolution[None])
+                        _ = agreement.discrepancy  # the law is asked for here, and may not be found
         except ConvergenceError as error:
             prediction, predicted, agreement, obstacle = None, None, None, f"the law is not found: {error}"
         notes = (*(description.warnings if description else ()), *(prediction.warnings if prediction else ()))

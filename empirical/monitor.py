@@ -14,10 +14,12 @@ from empirical.calibration import calibrated, untrained
 from empirical.calls import ran
 from empirical.copies import copied
 from empirical.describe import describe
+from empirical.progress import waiting
 from empirical.singular_values import COARSE, measured
 from rmt import plotting
-from rmt.agreement import Agreement
+from rmt.cdf_distance import CdfDistance
 from rmt.checks import choice, integer
+from rmt.laws.cdf_table import tabulated
 from rmt.laws.views import Spectrum
 from rmt.networks.layers import UnsupportedStructure
 from rmt.networks.predict import predict
@@ -81,7 +83,8 @@ class SpectrumMonitor:
         seconds at most.
     law : Spectrum, Law (of x = s^2), Prediction, None or "predicted"
         What to compare with. "predicted": what `rmt.predict` says of the module as it is now, at initialization, for
-        inputs of this mean square and mean cosine. None: nothing.
+        inputs of this mean square and mean cosine. None: nothing. It is solved and tabulated here, before training (to
+        1e-4 of its cdf), which may take seconds, of dozens of residual blocks a minute.
     writer : object with add_scalar(tag, value, step)
         As TensorBoard's SummaryWriter: is given "spectrum/..." of every record.
 
@@ -107,7 +110,9 @@ class SpectrumMonitor:
         if writer is not None and not callable(getattr(writer, "add_scalar", None)):
             raise TypeError(f"writer must have add_scalar(tag, value, step), got {writer!r}")
         self.module, self.inputs, self.every = module, inputs.detach().clone(), integer("every", every)
-        self.law, self.why = _law(law, module, self.inputs)
+        with waiting("solving the law at initialization"):
+            self.law, self.why = _law(law, module, self.inputs)
+            self._table = None if self.law is None else tabulated(self.law.log)
         self._writer, self._calls = writer, 0
         self.records: tuple[Record, ...] = ()
         self.unresolved_because = ""
@@ -126,14 +131,19 @@ class SpectrumMonitor:
                               seconds=_PATIENCE)
         logs, resolution = values.logs, values.resolution
         self.unresolved_because = values.whole if values.unresolved.any() else ""
-        distance = None if self.law is None else Agreement(
-            self.law, logs[None], resolution[None], 1.0, None, None, _SNAP[self.inputs.dtype]).discrepancy
-        record = _record(self._calls, logs, resolution, n_outputs, distance)
+        record = _record(self._calls, logs, resolution, n_outputs, self._distance(logs, resolution))
         self.records += (record,)
         for name, value in self.summary().items() if self._writer is not None else ():
             if name != "step":
                 self._writer.add_scalar(f"spectrum/{name}", value, record.step)
         return record
+
+    def _distance(self, logs: np.ndarray, resolution: np.ndarray) -> float | None:
+        """Return how far the cdf of one network's values is from the law's; 1 where all are zero."""
+        if self._table is None:
+            return None
+        found = CdfDistance(self._table, logs.reshape(1, -1), float(resolution.max()), _SNAP[self.inputs.dtype])
+        return 1.0 if found.empty else found.pooled
 
     def summary(self) -> dict[str, float]:
         """Return the last record as {name: number}, for any logger: empty before one, no distance without a law."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rmt.text import duration
@@ -41,3 +43,15 @@ def announce(what: str, seconds: float) -> None:
     """Say on standard error that something takes a while, if it does."""
     if seconds > _LONG:
         print(f"{what}: about {duration(seconds)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on standard error what is being done, once it has taken long; how long it will is not known."""
+    timer = threading.Timer(_LONG, lambda: print(f"{what}: it takes a while", file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -15,6 +15,7 @@ import click
 
 from empirical import study as studies
 from empirical.measurement import Measurement
+from empirical.progress import waiting
 from empirical.store import Store
 from figures.options import (
     DIFFERENT,
@@ -156,8 +157,9 @@ def predict(width_text: str, activation: str, init: str, bias_std: float, activa
     """Predict from the initialization alone."""
     check_out(out, PICTURES)
     integer("seed", seed, 0)
-    prediction = _predicted(_asked(width_text, activation, init, bias_std, activate_last, inputs), yes)
-    summary = _summary(prediction)
+    with waiting("solving the law"):
+        prediction = _predicted(_asked(width_text, activation, init, bias_std, activate_last, inputs), yes)
+        summary = _summary(prediction)
     if as_json:
         layers = [vars(row) for row in prediction.layers]
         click.echo(json.dumps({**summary, "layers": layers}, indent=2))

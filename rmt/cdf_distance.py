@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmt.laws.cdf_table import CdfTable
 from rmt.laws.views import LogView
 
 Array = NDArray[np.float64]
@@ -27,7 +28,7 @@ class CdfDistance:
 
     Attributes
     ----------
-    law : LogView
+    law : LogView or CdfTable
         Of ln s given s > 0.
     log_values : array (networks, values)
         ln s, -inf for zeros.
@@ -37,7 +38,7 @@ class CdfDistance:
         Values within this of an atom are on it.
     """
 
-    law: LogView
+    law: LogView | CdfTable
     log_values: Array
     unseen: float
     snap: float
