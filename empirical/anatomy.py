@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from empirical import lines
 from empirical.as_found import as_found
 from empirical.calls import ran
 from empirical.cut import Between, part, picked
@@ -22,6 +23,7 @@ from empirical.trace import traced
 from empirical.unwrapped import is_script
 
 _REDUCING = {"mean", "sum", "logsumexp"}
+_PICKED = 0.01  # of a squared gradient, up to which entries are left out, and not averaged
 _KNOWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
           nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.Flatten, nn.Identity, nn.modules.batchnorm._BatchNorm)
 
@@ -41,8 +43,10 @@ class Anatomy:
     parameters : frozenset of str
         The names of the parameters that act in it, where autograd shows them.
     averaging : float or None
-        By what averages over places alone multiply a squared gradient: 1/T for one over T places; None where there are
-        some in a module that cannot be read.
+        By what averages over places alone multiply a squared gradient: 1/T for one over T places; None where that is
+        not known.
+    averager : str
+        What averages then, a call and its line; "" where it is known.
     rank : int or None
         What the narrowest place and the normalizations leave of the directions of the input; None where the module
         cannot be read.
@@ -57,6 +61,7 @@ class Anatomy:
     unreached: tuple[str, ...]
     parameters: frozenset[str]
     averaging: float | None
+    averager: str
     rank: int | None
     removed: int
     depth: int | None
@@ -69,9 +74,11 @@ def anatomy(module: nn.Module, x: torch.Tensor, between: Between | None = None, 
         with as_found(module, x):
             path = traced(module, x[:1]).path(x[:1].clone(), between, output)
             taken = _taken(path, _start(module, x[:1], between))
-            return Anatomy(*end, taken.averaging, taken.rank, taken.removed, _depth(path))
+            return Anatomy(*end, taken.averaging, taken.averager, taken.rank, taken.removed, _depth(path))
     except Exception:  # it cannot be read, or does not run so: nothing is claimed
-        return Anatomy(*end, None if _averages(module, x) else 1.0, None, 0, None)
+        with as_found(module, x), _Averages() as averages:
+            ran(module, x)
+        return Anatomy(*end, None if averages.seen else 1.0, averages.seen, None, 0, None)
 
 
 def _start(module: nn.Module, x: torch.Tensor, between: Between | None) -> torch.Tensor:
@@ -96,8 +103,11 @@ def _end(module: nn.Module, x: torch.Tensor, between: Between | None, output: Ou
     names = {child: name or "the module" for name, child in module.named_modules()
              if not [*child.children()] and not is_script(child)}
     seen: list[tuple[str, torch.Tensor]] = []
+    hidden: dict[str, None] = {}  # who runs under torch.no_grad
 
     def see(child: nn.Module, _: Any, found: Any) -> None:
+        if not torch.is_grad_enabled():
+            hidden[names[child]] = None
         seen.extend((names[child], value) for value in tree_leaves(found)[:1]
                     if isinstance(value, torch.Tensor) and value.requires_grad)
 
@@ -111,12 +121,15 @@ def _end(module: nn.Module, x: torch.Tensor, between: Between | None, output: Ou
             for value, _ in frozen:
                 value.requires_grad_(False)
             seen.clear()
+            hidden.clear()
             with torch.enable_grad():
                 end = picked(through(lambda at: ran(module, at), x, start.requires_grad_(True))[1], output)
             if not end.requires_grad:
                 return _End(seen[-1][0] if seen else "its input", "", (), frozenset())
             dead, unreached = _dead(end, start, seen)
             own = {name for child, name in names.items() if [*child.parameters(recurse=False)]}
+            alive = {name for name, _ in seen}
+            unreached = (*unreached, *(name for name in hidden if name not in alive))
             unreached = tuple(name for name in unreached if name in own) if output is None else ()
             for value, wanted in frozen:
                 value.requires_grad_(wanted or value.is_floating_point())
@@ -163,31 +176,36 @@ def _leaves(end: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 class _Taken(NamedTuple):
-    """What averages multiply a squared gradient by, the directions that a path leaves at most, and what norms take."""
+    """What averages multiply a squared gradient by or who does so in a way not known; directions left, and taken."""
 
     averaging: float | None
+    averager: str
     rank: int | None
     removed: int
 
 
 def _taken(path: Steps, signal: torch.Tensor) -> _Taken:
-    free, averages, judged, rank, lost, known = 1.0, False, True, signal.numel(), 0, True
+    free, averages, unknown, weighed = 1.0, False, "", ""
+    rank, lost, known = signal.numel(), 0, True
     for step in path:
         before = signal
         signal = replayed((step,), signal.clone()).detach()
         if isinstance(step, Stage):
             fewer = signal.numel() < before.numel() and step.function not in REARRANGING
             if _is_free(step) and _is_linear(step, before):
-                free *= _square(step, before)
-                averages |= fewer
+                square = _square(step, before)
+                free *= square
+                averages |= fewer and abs(square - 1) > _PICKED
+                unknown = unknown or (weighed if fewer and square > 1 else "")  # a sum of what has such weights
             else:
                 removed = _removed(step, before)
                 known &= removed is not None
-                judged &= removed is not None or not fewer
+                said = _averager(step, before) if removed is None else ""
+                unknown, weighed = unknown or (said if fewer else ""), weighed or said
                 lost += removed or 0
         rank = min(rank, signal.numel())
-    averaging = min(1.0, free) if averages else 1.0
-    return _Taken(averaging if judged else None, max(0, rank - lost) if known else None, lost)
+    averaging = None if unknown else min(1.0, free) if averages else 1.0
+    return _Taken(averaging, unknown, max(0, rank - lost) if known else None, lost)
 
 
 def _is_free(step: Stage) -> bool:
@@ -246,20 +264,25 @@ def _removed(step: Stage, signal: torch.Tensor) -> int | None:
     return 0 if acts_entrywise(step.call, tuple(signal.shape[1:])) else None
 
 
-class _Averages(TorchFunctionMode):
-    """Notes calls that average entries away; those that keep their axis belong to normalizations."""
+def _averager(step: Stage, signal: torch.Tensor) -> str:
+    """Return what a stage that gives fewer entries averages with, "" if it picks or gates: softmax weighs a mean."""
+    with _Averages(also={"softmax"}) as averages, torch.no_grad():
+        step.call(signal.clone())
+    return averages.seen and f"{averages.name} in {step.name}{f' ({step.where})' if step.where else ''}"
 
-    seen = False
+
+class _Averages(TorchFunctionMode):
+    """Notes the first call that averages entries away; those that keep their axis belong to normalizations."""
+
+    def __init__(self, also: Collection[str] = ()) -> None:
+        super().__init__()
+        self.also, self.name, self.seen = also, "", ""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = function(*args, **(kwargs or {}))
         name = getattr(function, "__name__", "")
         fewer = name in _REDUCING and isinstance(found, torch.Tensor) and 0 < found.ndim < args[0].ndim
-        self.seen |= fewer or "avg_pool" in name or name == "interpolate"
+        if not self.seen and (fewer or "avg_pool" in name or name == "interpolate" or name in self.also):
+            where = lines.outside()
+            self.name, self.seen = name, f"{name} ({where})" if where else name
         return found
-
-
-def _averages(module: nn.Module, x: torch.Tensor) -> bool:
-    with as_found(module, x), _Averages() as averages:
-        ran(module, x)
-    return averages.seen

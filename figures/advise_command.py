@@ -157,7 +157,8 @@ def _without(found: Diagnosis) -> str:
 def _nothing(found: Diagnosis) -> str:
     """Return what is true where nothing is advised."""
     if not found.judged:
-        return "the module averages over places and cannot be read: what of its gradient growth that is, is not known"
+        return (f"what of the growth of gradients is that of an average is not known, so nothing is said of it: "
+                f"{found.anatomy.averager}")
     if found.unresolved:
         return "gradients neither grow nor vanish; of the values that are not resolved nothing is known"
     return "nothing to change: gradients neither grow nor vanish"

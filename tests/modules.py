@@ -160,3 +160,8 @@ def autograd(module, x, picked=lambda y: y):
     for parameter in module.parameters():
         parameter.grad = None
     return torch.stack(rows)
+
+
+def growth(found):
+    """What a diagnosis says of the growth of gradients."""
+    return [line for line in found.advice if "squared gradients" in line]

@@ -10,6 +10,7 @@ from torch import nn
 from empirical.advice import changed
 from empirical.diagnose import diagnose
 from rmt import ConvergenceError
+from tests.modules import growth
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +27,6 @@ def dense(width, depth, activation, sigma_w, last=None):
         nn.init.normal_(linear.weight, std=sigma_w / width**0.5)
         layers += [linear, activation()]
     return nn.Sequential(*(layers[:-1] if last else layers))
-
-
-def growth(found):
-    return [line for line in found.advice if "squared gradients" in line]
 
 
 def test_layers_are_those_of_the_measured_part():
@@ -116,6 +113,7 @@ class Guarded(nn.Module):
 def test_an_average_that_is_not_read_ends_what_is_said_of_growth():
     found = diagnose(Guarded(False), (64, 12))
     assert found.anatomy.averaging is None
+    assert re.fullmatch(r"mean \(.*test_advice.py:\d+: return .*\)", found.anatomy.averager)
     assert not growth(found)
     assert diagnose(Guarded(True), (64, 12)).anatomy.averaging == 1
 
