@@ -1,4 +1,4 @@
-"""What gives fewer entries without weights: an average, which is divided out or named, or a choice, which is neither."""
+"""What gives fewer entries without weights: an average, divided out or named, or a choice, which is neither."""
 
 import re
 
