@@ -258,8 +258,9 @@ def _address(value: torch.Tensor) -> int:
 
 
 def random_state(device: torch.device) -> torch.Tensor:
-    """Return torch's random state, from which a module on that device draws."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    """Return torch's random states, from which a module on that device may draw."""
+    host = torch.get_rng_state()
+    return torch.cat([host, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else host
 
 
 def memory_limit(device: torch.device, memory: float | None = None) -> float:

@@ -20,7 +20,7 @@ from rmt.text import exp_text
 Array = NDArray[np.float64]
 
 # Raised whenever the same question may get another answer, in its last digits too: files of both are not mixed.
-NUMERICS = 6
+NUMERICS = 7
 
 _ARRAYS = ("log_singular_values", "resolution")
 

@@ -17,6 +17,7 @@ from empirical.checks import check_module
 from empirical.copies import copied
 from empirical.fingerprint import of_module
 from empirical.inputs import Inputs
+from empirical.jacobian import random_state
 from empirical.measurement import Measurement
 from empirical.modules import build, torch_dtype
 from empirical.singular_values import as_it_is
@@ -81,11 +82,10 @@ class Task:
             with torch.random.fork_rng([x.device] if x.is_cuda else []):  # what the module itself draws, too
                 torch.manual_seed(self.module_seed)
                 values, resolution, *_ = as_it_is(module, x)
-                before = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
+                before = random_state(x.device)
                 with torch.no_grad(), as_written():
                     n_outputs = module(x[:1]).numel()
-                random = not torch.equal(before[0], torch.get_rng_state()) or (
-                    before[1] is not None and not torch.equal(before[1], torch.cuda.get_rng_state(x.device)))
+                random = not torch.equal(before, random_state(x.device))
         return replace(self.answer(values, resolution, n_outputs, count, random), underflow=own)
 
     def drawn(self) -> tuple[nn.Module, torch.Tensor, int]:
