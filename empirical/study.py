@@ -215,8 +215,10 @@ def load(path: str | Path, seed: int | None = None) -> Study:
         content = study_size.content(path)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise StudyError(f"{path}: not a TOML file: {error}") from None
+    except OSError as error:
+        raise StudyError(f"{path}: {error.strerror or error}") from None
     try:
         return _study(content if seed is None else {**content, "seed": seed})
     except (ValueError, TypeError) as error:

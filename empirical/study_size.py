@@ -14,7 +14,7 @@ _ROWS = 10_000  # of a study: each is a picture on its page
 
 
 def content(path: str | Path) -> dict[str, Any]:
-    """Return what a TOML file says; an OSError or ValueError where it is none, or has more than four megabytes."""
+    """Return what a TOML file says; a ValueError where it is none, an OSError where it is not read, or too large."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is empty
     if Path(path).is_dir():
         os.close(handle)
@@ -23,7 +23,7 @@ def content(path: str | Path) -> dict[str, Any]:
     with open(handle, "rb") as file:
         text = file.read(_BYTES + 1)
     if len(text) > _BYTES:
-        raise ValueError("a study has at most 4 MB")
+        raise OSError("a study has at most 4 MB")
     return tomllib.loads(text.decode())
 
 

@@ -22,7 +22,9 @@ from figures.ending import ended_by_signals
 from figures.options import DONE, INCOMPLETE, USAGE, Interrupted, long, needed, network, shared
 from rmt import __version__
 from rmt.errors import ConvergenceError
+from rmt.text import short
 
+_MOST = 2000  # characters of an error: a value of the user's own may have millions
 _DRAWS = click.option("--draws", type=int, default=10, show_default=True, help="Number of independent networks.")
 _STORE = click.option("--store", help="Folder that keeps every measured network, to go on later.")
 
@@ -75,7 +77,7 @@ class _OneLine(click.Group):
 
 def _fail(message: str, status: int) -> None:
     with suppress(streams.Unwritten, OSError), streams.told_apart():  # nobody may hear it
-        click.echo(f"rmt: {' '.join(message.split())}", err=True)
+        click.echo(f"rmt: {short(' '.join(message.split()), _MOST)}", err=True)
     sys.exit(status)
 
 

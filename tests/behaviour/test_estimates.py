@@ -152,6 +152,16 @@ def test_row_15_a_huge_study_names_file_and_key_before_it_is_made(text, says, tm
     assert "\n" not in str(error.value)
 
 
+def test_row_15_an_error_that_quotes_a_huge_value_is_a_line_that_a_terminal_holds(tmp_path):
+    """It was a line of four million characters."""
+    (path := tmp_path / "study.toml").write_text(HUGE + f'init = "{"a" * 3_000_000}"\n')
+    done = rmt("report", str(path))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert len(done.stderr) < 2100
+    assert "unknown init 'aaa" in done.stderr
+    assert "(one of: " in done.stderr or " … " in done.stderr
+
+
 def test_row_15_a_file_of_hundreds_of_megabytes_is_not_read(tmp_path):
     with open(path := tmp_path / "study.toml", "wb") as file:
         file.truncate(800_000_000)
