@@ -37,15 +37,25 @@ class _Split(NamedTuple):
 
 
 class _Error(NamedTuple):
-    """What a block, a factor times Q, is off by, in roundings: `sizes` of its rows, times the inverse of `behind`.
+    """How well a block is known: a `factor`, rows scaled, times Q of the block `before`.
 
-    The sizes are the lengths of the factor's rows, all the largest one's if it is only known as a `whole`. `behind` is
-    R / |R| of such a factor just before: its Q is known the worse the smaller R is. None is the identity.
+    Each row of a factor is known to its own rounding, but one that is only known as a `whole` to its largest value's.
+    `behind` is R / |R| where the factor before was such a one: its Q is known the worse the smaller R is.
     """
 
-    sizes: Array
-    behind: Array | None = None
+    factor: Array
+    before: _Split | None = None
     whole: bool = False
+    behind: Array | None = None
+
+    def sizes(self, exact: bool) -> Array:
+        """Return the sizes of the rows, of which the block has the rounding; at most, if not exact."""
+        met = self.factor if self.before is None else self.factor[:, self.before.order]
+        if exact and self.before is not None and self.before.order.size:
+            identity = np.eye(self.factor.shape[1])
+            met = met * _norms(_times_q(identity, self.before))[self.before.order]  # the rows of Q may be small
+        sizes = _norms(met)
+        return np.full_like(sizes, sizes.max(initial=0.0)) if self.whole else sizes
 
 
 class _Graded(NamedTuple):
@@ -67,23 +77,22 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
         Columns of the product.
     """
     behind, block = _Graded(np.zeros(n_inputs), None), None  # the product so far is block @ behind
-    error = _Error(np.ones(n_inputs))
+    error = _Error(np.empty((0, 0)))
     for factor in chain:
         if not np.all(np.isfinite(factor)):
             raise ValueError("a factor of the Jacobian has NaN or inf")
         if factor.ndim == 1:
-            block = np.diag(factor) if block is None else factor[:, None] * block
-            error = error._replace(sizes=np.abs(factor) * error.sizes)
+            scaled = np.diag(factor) if block is None else factor[:, None] * error.factor
+            block, error = scaled if block is None else factor[:, None] * block, error._replace(factor=scaled)
             continue
-        upper: Array | None = None
-        if block is None:
-            block = np.asarray(factor)
-        else:
+        matrix, split, upper = np.asarray(factor), None, None
+        if block is not None:
             split, behind, kept, upper = _carried(block, error, behind)
-            block = _times_q(np.asarray(factor), split)
+            block = _times_q(matrix, split)
             block = block if kept.all() else block[:, kept]
-        sizes, whole = _norms(np.asarray(factor)), isinstance(factor, Rounded)
-        error = _Error(np.full_like(sizes, sizes.max(initial=0.0)) if whole else sizes, upper, whole)
+        else:
+            block = matrix
+        error = _Error(matrix, split, isinstance(factor, Rounded), upper)
     if block is None:
         return np.zeros(n_inputs)
     scales, rows = _carried(block, error, behind)[1]
@@ -114,15 +123,20 @@ def _independent(block: Array, error: _Error, split: _Split) -> list[Array]:
     alone. Rows of saturated units are small, and so is R; what is small beside the error of its row is no number.
     """
     diagonal, unit = np.abs(np.diag(split.upper)), max(block.shape) * _UNIT
-    if not diagonal.size or (
-            error.behind is None and np.all(diagonal > unit * error.sizes[split.order][: diagonal.size])):
+    if not diagonal.size or (error.behind is None and np.all(
+            diagonal > unit * error.sizes(exact=False)[split.order][: diagonal.size])):
         return [block]
-    scaled = block / np.where(error.sizes > 0, error.sizes, 1.0)[:, None]
-    left, values, _ = np.linalg.svd(scaled if error.behind is None else scaled @ error.behind, full_matrices=False)
-    rank = int(np.sum(values > unit))
-    if rank == min(block.shape):
+    sizes = error.sizes(exact=True)
+    scaled = block / np.where(sizes > 0, sizes, 1.0)[:, None]
+    product = scaled if error.behind is None else scaled @ error.behind
+    left, values, right = np.linalg.svd(product, full_matrices=False)
+    errors: Any = 1.0
+    if error.behind is not None:  # of a value u M v, M = F S: |u F| of the error of S, |S v| of that of F
+        errors = _norms(left.T @ scaled) + _norms(right @ error.behind.T)
+    known = values > unit * errors
+    if known.sum() == min(block.shape):
         return [block]
-    return [left[:, :rank].T @ scaled, error.sizes[:, None] * left[:, :rank]]
+    return [left[:, known].T @ scaled, sizes[:, None] * left[:, known]]
 
 
 def full_rank(block: Array, unit: float) -> Array:

@@ -32,7 +32,6 @@ Array = NDArray[np.float64]
 _UNITS = 4e10  # of rounding: what is so far above them an SVD has to 1e-10
 _SINGLE = 1e-2  # relative: what single precision may change where nothing underflows
 _LOW = math.log(1e-6)  # of the largest value, under which it is asked whether all is rounding
-_BESIDE = 2**10  # roundings of the input
 _OTHER = 0.1  # relative
 COARSE = 1e3  # of rounding, or as many as there are values: enough to show where a value is
 
@@ -135,14 +134,13 @@ def _differs(module: nn.Module, twin: nn.Module, sample: Batch, between: Between
 
 
 def _is_noise(module: nn.Module, sample: Batch, between: Between | None, output: Output, wrt: str | None) -> bool:
-    """Whether a Jacobian is rounding alone, as where a mean is taken of what has none: beside it there is another."""
+    """Whether a Jacobian is rounding alone, as where a mean is taken of what has none: it is not linear then."""
     def pulled(times: float) -> Array:
-        at = each(sample, lambda value: value * times if value.is_floating_point() else value.clone())
-        with as_found(module, entry(at, wrt)[1]):
-            return product(module, at, between, output, wrt)[2]
+        with as_found(module, entry(sample, wrt)[1]):  # with the same draws
+            return product(module, each(sample, torch.clone), between, output, wrt, times)[2]
 
-    here, beside = pulled(1.0), pulled(1 + _BESIDE * float(torch.finfo(entry(sample, wrt)[1].dtype).eps))
-    return not np.linalg.norm(beside - here) <= _OTHER * np.linalg.norm(here)
+    one, third = pulled(1), pulled(1 / 3)
+    return not np.linalg.norm(one - 3 * third) <= _OTHER * np.linalg.norm(one)
 
 
 def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,

@@ -102,9 +102,9 @@ def _in_time(module: nn.Module, path: Steps, signal: torch.Tensor, samples: int,
     announce("accurate singular values", needed)
 
 
-def product(module: nn.Module, sample: Batch, between: Between | None, output: Output,
-            wrt: str | None) -> tuple[torch.Tensor, Array, Array, bool]:
-    """Return the signal where the part begins, a direction at its end, and that direction times the Jacobian.
+def product(module: nn.Module, sample: Batch, between: Between | None, output: Output, wrt: str | None,
+            times: float = 1) -> tuple[torch.Tensor, Array, Array, bool]:
+    """Return the signal where the part begins, a direction (`times` one) at its end, and it times the Jacobian.
 
     Last, whether autograd sees that the one depends on the other at all. At one sample (batch axis of one), under
     `as_found`.
@@ -120,7 +120,7 @@ def product(module: nn.Module, sample: Batch, between: Between | None, output: O
         leaf = start.clone().requires_grad_(True)
         end = picked(through(run, sample, leaf)[1], output)
         generator = torch.Generator().manual_seed(0)
-        direction = torch.randn(end.shape, dtype=torch.float64, generator=generator).to(end)
+        direction = torch.randn(end.shape, dtype=torch.float64, generator=generator).to(end) * times
         (pulled,) = torch.autograd.grad(end, leaf, direction, allow_unused=True) if end.requires_grad else (None,)
     product = torch.zeros_like(start) if pulled is None else pulled
     return start, _numpy(direction.flatten()), _numpy(product.flatten()), pulled is not None

@@ -26,11 +26,15 @@ class CdfTable:
     ----------
     atoms : mapping
         Mass by ln s, exact.
+    bands : array (bands, 2)
+        Ends in ln s, increasing.
     places, continuous : array
-        ln s, increasing, and the cdf there less the atoms.
+        Along the bands, and the cdf there less the atoms: a place is the number of its band, and an angle over pi. In
+        angles, as of points on a half circle over a band, a cdf is smooth at edges where it begins as a root.
     """
 
     atoms: Mapping[float, float]
+    bands: Array
     places: Array
     continuous: Array
 
@@ -38,33 +42,39 @@ class CdfTable:
         """Return the cdf at ln s."""
         found = sum((mass * (t >= place) for place, mass in self.atoms.items()), np.zeros_like(t))
         if self.places.size:
-            inside = np.clip(t, self.places[0], self.places[-1])
-            found = found + np.where(t < self.places[0], 0.0, PchipInterpolator(self.places, self.continuous)(inside))
+            i = np.maximum(np.searchsorted(self.bands[:, 0], t, side="right") - 1, 0)
+            low, high = self.bands[i].T
+            place = i + np.arccos(1 - 2 * np.clip((t - low) / (high - low), 0, 1)) / np.pi
+            found = found + np.where(t < self.bands[0, 0], 0.0, _between(self.places, self.continuous, place))
         return np.clip(found, 0.0, 1.0)
 
 
 def tabulated(law: LogView) -> CdfTable:
     """Return the table of a law, right to `WITHIN` wherever it was compared with the law, between all its places."""
     atoms = law.atoms
+    bands = np.array([(low if np.isfinite(low) else float(law.ppf(_TAIL)), high) for low, high in law.support])
 
-    def continuous(t: Array) -> Array:
-        return np.asarray(law.cdf(t) - sum((mass * (t >= place) for place, mass in atoms.items()), np.zeros_like(t)))
+    def continuous(place: Array) -> Array:
+        i = np.minimum(place.astype(int), len(bands) - 1)
+        low, high = bands[i].T
+        t = low + (high - low) * np.sin(np.pi / 2 * (place - i)) ** 2
+        return np.asarray(law.cdf(t) - sum((mass * (t >= at) for at, mass in atoms.items()), np.zeros_like(t)))
 
-    bands = [(low if np.isfinite(low) else float(law.ppf(_TAIL)), high) for low, high in law.support]
-    places = np.unique(np.concatenate([np.linspace(*band, _FIRST) for band in bands] or [np.empty(0)]))
-    table = CdfTable(atoms, places, continuous(places) if places.size else places)
-    ends = np.array([low for low, _ in bands])
+    places = np.arange(len(bands) * (_FIRST - 1) + 1) / (_FIRST - 1) if len(bands) else np.empty(0)
+    values = continuous(places) if places.size else places
     near = np.arange(len(places) - 1)  # the intervals that are asked
     for _ in range(_ROUNDS):
-        near = near[~np.isin(table.places[near + 1], ends)]  # between two bands nothing changes
         if not near.size:
             break
-        middle = (table.places[near] + table.places[near + 1]) / 2
+        middle = (places[near] + places[near + 1]) / 2
         found = continuous(middle)
-        off = np.abs(PchipInterpolator(table.places, table.continuous)(middle) - found) > WITHIN
-        places = np.r_[table.places, middle]
-        order = np.argsort(places)
-        table = CdfTable(atoms, places[order], np.r_[table.continuous, found][order])
-        at = np.searchsorted(table.places, middle[off])
+        off = np.abs(_between(places, values, middle) - found) > WITHIN
+        order = np.argsort(np.r_[places, middle])
+        places, values = np.r_[places, middle][order], np.r_[values, found][order]
+        at = np.searchsorted(places, middle[off])
         near = np.unique(np.r_[at - 1, at])
-    return table
+    return CdfTable(atoms, bands, places, values)
+
+
+def _between(places: Array, values: Array, at: Array) -> Array:
+    return np.asarray(PchipInterpolator(places, values)(at))

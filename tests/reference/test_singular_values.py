@@ -233,6 +233,51 @@ def test_small_values_between_normalizations_that_are_no_rounding_are_kept():
     assert np.isneginf(got[5])
 
 
+def test_a_row_is_known_by_the_columns_that_meet_something():
+    """Weights of 1e-20 behind living units, of 1 behind dead ones: all values were zero."""
+    module, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)).double(), inputs(1, 8)
+    module[0].bias.data = torch.where(torch.arange(8) < 4, 9.0, -9.0).double()
+    exact = np.linalg.svd(jacobian(module, x)[0].numpy(), compute_uv=False)[:4]
+    module[2].weight.data[:, :4] *= 1e-20
+    got = log_singular_values(module, x)[0]
+    assert_allclose(got[:4], np.log(exact) - 20 * math.log(10), atol=1e-9)
+    assert np.isneginf(got[4:]).all()
+    down = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)).double()
+    down[0].weight.data = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    down[1].weight.data = torch.tensor([[1.0, 1e-20], [2.0, 1e-20]], dtype=torch.float64)
+    assert_allclose(log_singular_values(down, torch.ones(1, 2).double())[0], [math.log(2e-20), -math.inf], atol=1e-12)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-8, 1e-12])
+@pytest.mark.parametrize("depth", [2, 4])
+def test_what_every_normalization_leaves_of_a_direction_is_multiplied(eps, depth):
+    """Of 1e-32 and less: each stage knows its own small direction, and one zero is theirs in common."""
+    module, x = nn.Sequential(*[nn.LayerNorm(8, eps=eps) for _ in range(depth)]).double(), inputs(1, 8)
+    signal, product = mpmath.matrix(x[0].tolist()), mpmath.eye(8)
+    with mpmath.workdps(120):
+        for _ in range(depth):
+            signal, of_norm = normalized(signal, mpmath.mpf(eps))
+            product = of_norm * product
+        exact = [float(mpmath.log(value)) for value in mpmath.svd_r(product, compute_uv=False)]
+    got = log_singular_values(module, x)[0]
+    assert_allclose(got[:7], exact[:7], atol=1e-14 / eps * depth + 1e-9)
+    assert np.isneginf(got[7])
+
+
+class Detail(nn.Module):
+    """A signal less its means over squares of four: nothing, of one that was repeated four times."""
+
+    def forward(self, x):
+        return x - nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)
+
+
+def test_a_linear_module_whose_terms_cancel_is_zero():
+    """What rounding leaves is the same beside any input: it is told by another direction of the same line."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Upsample(scale_factor=2), Detail(), nn.Conv2d(2, 2, 1)).double()
+    values = measured(module, inputs(2, 1, 4, 4))
+    assert np.all(np.isneginf(values.logs) | values.unresolved)
+
+
 def some(*shape):
     return np.random.default_rng(len(shape)).standard_normal(shape)
 
