@@ -20,6 +20,7 @@ from empirical.graded import RANGE, log_singular_values_of_graded, padded
 Array = NDArray[np.float64]
 
 _UNIT = 16 * float(np.finfo(float).eps)  # what a sum of rounded matrices may be off by where its terms cancel
+_GAP = 1e5  # between the values of a stage and what rounding leaves of its zeros
 _PANEL = 64  # columns that LAPACK takes at once
 
 
@@ -148,6 +149,13 @@ def full_rank(block: Array, unit: float) -> Array:
     if rank == min(block.shape):
         return block
     return np.asarray(left[:, :rank] * values[:rank] @ right[:rank]).view(Rounded)
+
+
+def separated(block: Array, unit: float) -> bool:
+    """Whether a gap lies between the values of a block and its rounding: what is under it is zero, and not small."""
+    values = np.linalg.svd(block, compute_uv=False)
+    floor = max(block.shape) * unit * values.max(initial=0.0)
+    return not np.any((values > floor) & (values < _GAP * floor))
 
 
 def _split(block: Array) -> _Split:

@@ -22,7 +22,7 @@ from empirical.graph import Untraceable
 from empirical.jacobian import Output, formed
 from empirical.precision import in_double, rounding
 from empirical.qr_chain import chain_log_singular_values
-from empirical.stages import TooLong, factors, product
+from empirical.stages import TooLong, factors, product, rounding_of
 from empirical.underflow import Underflow, in_forward, smallest
 from empirical.unwrapped import opened
 from rmt.checks import number
@@ -32,7 +32,6 @@ Array = NDArray[np.float64]
 _UNITS = 4e10  # of rounding: what is so far above them an SVD has to 1e-10
 _SINGLE = 1e-2  # relative: what single precision may change where nothing underflows
 _LOW = math.log(1e-6)  # of the largest value, under which it is asked whether all is rounding
-_OTHER = 0.1  # relative
 COARSE = 1e3  # of rounding, or as many as there are values: enough to show where a value is
 
 
@@ -133,16 +132,6 @@ def _differs(module: nn.Module, twin: nn.Module, sample: Batch, between: Between
     return not np.linalg.norm(one - two) <= _SINGLE * np.linalg.norm(two)
 
 
-def _is_noise(module: nn.Module, sample: Batch, between: Between | None, output: Output, wrt: str | None) -> bool:
-    """Whether a Jacobian is rounding alone, as where a mean is taken of what has none: it is not linear then."""
-    def pulled(times: float) -> Array:
-        with as_found(module, entry(sample, wrt)[1]):  # with the same draws
-            return product(module, each(sample, torch.clone), between, output, wrt, times)[2]
-
-    one, third = pulled(1), pulled(1 / 3)
-    return not np.linalg.norm(one - 3 * third) <= _OTHER * np.linalg.norm(one)
-
-
 def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output: Output = None,
              wrt: str | None = None, units: float = _UNITS, seconds: float = math.inf) -> Values:
     """Return the same in the module's own precision.
@@ -159,13 +148,14 @@ def as_it_is(module: nn.Module, x: Batch, between: Between | None = None, output
     if j.dtype == torch.float64 and graph.chain(module) is None and (inside := rounding(module, x, wrt)) > unit:
         unit, units = inside, min(units, COARSE)  # its own digits are no more
     logs, resolution = _by_svd(j.to("cpu", torch.float64).numpy(), unit)
-    noise = np.zeros(len(j), dtype=bool)
     if np.all(logs[:, : min(j.shape[1:])] > np.maximum(logs[:, :1] + math.log(units * unit), math.log(digits))):
-        noise |= [_is_noise(module, _sample(x, i), between, output, wrt) if top < _LOW else False
-                  for i, top in enumerate(logs[:, 0])]
-        if not noise.any():
+        loose = np.array([rounding_of(module, _sample(x, i), between, output, wrt, relative=True) if top < _LOW else 0.0
+                          for i, top in enumerate(logs[:, 0])])
+        if np.all(loose * units < 1):  # it is rounded no more than its largest value says
             return Values(logs, np.full(len(j), -np.inf), "")
-        resolution[noise] = logs[noise, 0]
+        with np.errstate(divide="ignore"):
+            resolution = np.maximum(resolution, logs[:, 0] + np.minimum(0, np.log(max(j.shape[1:]) * loose)))
+        logs = np.maximum(logs, resolution[:, None], out=logs, where=np.isfinite(logs))
     finite = bool(torch.isfinite(j).all()) and not np.any(logs[:, 0] < math.log(digits))
     del j
     try:

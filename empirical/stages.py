@@ -21,8 +21,9 @@ from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import Output, memory_limit
 from empirical.progress import announce
-from empirical.qr_chain import full_rank
+from empirical.qr_chain import full_rank, separated
 from empirical.sequential import LINEAR, ONE_BY_ONE, POINTWISE, altered, slopes_of
+from empirical.softmax import is_softmax, softmax_factors
 from empirical.trace import traced
 from empirical.underflow import Underflow, smallest
 from empirical.unwrapped import opened
@@ -35,7 +36,7 @@ _SMALLEST = 1e-150  # whose square is no longer a float of all digits
 _WIDEST = 2**14  # entries of a signal
 _AT_ONCE = 2**24  # numbers of a Jacobian
 # Of a vector-Jacobian product: what the module and its chain may differ by. Autograd's slopes of saturated units round.
-_ROUNDINGS = 8.0  # that a product has at every stage
+_ROUNDINGS = 100.0  # of a product, where it is little else: behind softmax that saturates, in what cancels
 _ALIKE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
@@ -87,7 +88,9 @@ def factors(module: nn.Module, x: Batch, between: Between | None = None, output:
                 _in_time(module, path, start, len(signals), seconds)
             chain, _ = _through(path, start, kept)
             coarsest = torch.float32 if unit > torch.finfo(start.dtype).eps else start.dtype
-            if not _alike(chain, direction, pulled, coarsest, smallest(start.dtype) if seen else 0.0):
+            tolerance, tiny = _ALIKE[coarsest] * float(np.linalg.norm(pulled)), smallest(start.dtype) if seen else 0.0
+            if not _alike(chain, direction, pulled, tolerance, tiny) and not _alike(
+                    chain, direction, pulled, _ROUNDINGS * rounding_of(module, sample, between, output, wrt), tiny):
                 raise Untraceable(f"{type(module).__name__} does something that its trace does not show")
             found.append(chain)
     return n_inputs, found
@@ -126,26 +129,31 @@ def product(module: nn.Module, sample: Batch, between: Between | None, output: O
     return start, _numpy(direction.flatten()), _numpy(product.flatten()), pulled is not None
 
 
-def _alike(chain: list[Array], direction: Array, pulled: Array, dtype: torch.dtype, tiny: float) -> bool:
-    """Whether the product of the factors does to a direction what the module does, in a precision.
+def rounding_of(module: nn.Module, sample: Batch, between: Between | None, output: Output, wrt: str | None,
+                relative: bool = False) -> float:
+    """Return by how much a product with the Jacobian is not linear, for its rounding; relative to it, if asked."""
+    def pulled(times: float) -> Array:
+        with as_found(module, entry(sample, wrt)[1]):  # with the same draws
+            return product(module, each(sample, torch.clone), between, output, wrt, times)[2]
 
-    Beside rounding on the way, which is all that is left where a mean is taken of what has none. Where the product
-    leaves the range of its precision, `tiny`, the other must be of next to nothing, too.
+    one = pulled(1)
+    off, size = float(np.linalg.norm(one - 3 * pulled(1 / 3))), float(np.linalg.norm(one))
+    return off / size if relative and size else off
+
+
+def _alike(chain: list[Array], direction: Array, pulled: Array, tolerance: float, tiny: float) -> bool:
+    """Whether the product of the factors does to a direction what the module does.
+
+    Where that leaves the range of its precision, `tiny`, the product must be of next to nothing, too.
     """
-    back, ahead = [direction], [np.random.default_rng(0).standard_normal(pulled.size)]
     with np.errstate(all="ignore"):
         for factor in reversed(chain):
-            back.append(back[-1] * factor if factor.ndim == 1 else back[-1] @ factor)
-        if back[-1].shape != pulled.shape:
+            direction = direction * factor if factor.ndim == 1 else direction @ factor
+        if direction.shape != pulled.shape:
             return False
-        for factor in chain:
-            ahead.append(factor * ahead[-1] if factor.ndim == 1 else factor @ ahead[-1])
-        on_the_way = sum(float(np.linalg.norm(u) * np.linalg.norm(v)) for u, v in zip(back[::-1], ahead, strict=True))
-        off, size = float(np.linalg.norm(back[-1] - pulled)), float(np.linalg.norm(pulled))
-    rounding = _ROUNDINGS * float(torch.finfo(dtype).eps) * on_the_way
-    lost = size < _SMALLEST and bool(np.linalg.norm(back[-1]) <= math.sqrt(tiny))
-    return off <= max(_ALIKE[dtype] * size, rounding if math.isfinite(rounding) else 0.0) or not math.isfinite(
-        size) or lost
+        off, size = float(np.linalg.norm(direction - pulled)), float(np.linalg.norm(pulled))
+    lost = size < _SMALLEST and bool(np.linalg.norm(direction) <= math.sqrt(tiny))
+    return off <= tolerance or not math.isfinite(size) or lost
 
 
 def _through(path: Steps, signal: torch.Tensor, kept: _Kept, lost: str = "",
@@ -205,9 +213,17 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
         order = stage.call(torch.arange(signal.numel(), dtype=torch.float64).reshape(signal.shape))
         index = order.flatten().long().numpy()
         return [] if np.array_equal(index, np.arange(signal.numel())) else [np.eye(signal.numel())[index]], out.detach()
+    if (plain or module is None) and not stage.parts and is_softmax(module, stage.function):
+        check_room(out.numel(), out.numel(), out.device)
+        if (found := softmax_factors(out)) is not None:
+            return found, out.detach()
     linear = plain and module is not None and type(module) in LINEAR
     if not linear:
-        return [full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps))], out.detach()
+        rows, unit = _rows(out, leaf), float(torch.finfo(out.dtype).eps)
+        if stage.parts and not separated(rows, unit):
+            raise Untraceable(f"{stage.name} and {len(stage.parts) - 1} other calls cannot be split, and have values "
+                              "down to the rounding of the largest")
+        return [full_rank(rows, unit)], out.detach()
     assert module is not None
     if (module, signal.shape) not in kept:
         kept[module, signal.shape] = _rows(out, leaf)
