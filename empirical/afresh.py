@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from functools import partial
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-PutBack = Callable[[], None]
+PutBack = Callable[[], object]
 
 unseen = torch._C.DisableTorchFunction  # by those who watch what a forward does
 
@@ -28,6 +31,7 @@ def keeping(module: nn.Module) -> Iterator[None]:
     """
     outer = _KEPT.get()
     put_back = outer.get(module) or _kept(module)
+    flags = [(value, value.requires_grad) for value in (*module.parameters(), *module.buffers())]
     token = _KEPT.set({**outer, module: put_back})
     try:
         put_back()
@@ -35,6 +39,9 @@ def keeping(module: nn.Module) -> Iterator[None]:
     finally:
         _KEPT.reset(token)
         put_back()
+        for value, flag in flags:
+            if value.is_leaf and value.requires_grad != flag:
+                value.requires_grad_(flag)
 
 
 def afresh(module: nn.Module) -> None:
@@ -58,12 +65,9 @@ _KEPT: ContextVar[Mapping[nn.Module, PutBack]] = ContextVar("kept", default=Mapp
 
 def _kept(module: nn.Module) -> PutBack:
     """Return what puts back all that a module and its parts keep: others in its place, and what was written to it."""
-    parts = [part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)]
-    spaces = [space for part in parts for space in (part.__dict__, part._parameters, part._buffers, part._modules)]
-    own = [value for part in parts for name, value in vars(part).items() if name not in _MACHINERY]
     seen: dict[int, Any] = {}
-    _collect([*module.parameters(), *module.buffers(), *own], seen)
-    puts = [*map(_of_container, spaces), *(put for value in seen.values() if (put := _of(value)) is not None)]
+    _collect([module], seen)
+    puts = [put for value in seen.values() for put in _of(value)]
 
     def put_back() -> None:
         with unseen():
@@ -73,44 +77,67 @@ def _kept(module: nn.Module) -> PutBack:
     return put_back
 
 
-def _collect(values: Iterable[Any], seen: dict[int, Any]) -> None:
-    """Add values, and what is in the containers among them, each once."""
+def _collect(values: Iterable[Any], seen: dict[int, Any], inside: bool = False) -> None:
+    """Add values, and what they keep, each once: of modules, containers and plain objects.
+
+    Objects `inside` others are left alone: a trainer, say, has all its data behind it.
+    """
     for value in values:
         if id(value) not in seen:
             seen[id(value)] = value
-            if type(value) in (list, dict, set, tuple):
-                _collect(value.values() if isinstance(value, dict) else value, seen)
+            if isinstance(value, nn.Module):
+                own = [] if isinstance(value, torch.jit.ScriptModule) else [
+                    one for name, one in vars(value).items() if name not in _MACHINERY]
+                _collect([*value.parameters(), *value.buffers(), *value.children(), *own], seen)
+            elif isinstance(value, dict):
+                _collect(value.values(), seen, inside)
+            elif isinstance(value, list | tuple | set | deque):
+                _collect(value, seen, inside)
+            elif _is_plain(value) and not inside:
+                _collect(vars(value).values(), seen, inside=True)
 
 
-def _of(value: Any) -> PutBack | None:
-    """Return what puts back the content of a value; None of what cannot be written to."""
-    if isinstance(value, torch.Tensor):
-        return _of_tensor(value)
-    if type(value) in (list, dict, set):
-        return _of_container(value)
-    if isinstance(value, np.ndarray):
-        saved = value.copy()
-        return lambda: np.copyto(value, saved)
-    if isinstance(value, torch.Generator):
-        return partial(_rewind, value, value.get_state())
-    return None
+def _is_plain(value: Any) -> bool:
+    """Whether a value is an object of someone's own class, or a namespace, that only has attributes."""
+    return type(value).__module__ not in ("builtins", "functools") and not isinstance(
+        value, torch.Tensor | nn.Module | type | ModuleType) and not callable(value) and isinstance(
+            getattr(value, "__dict__", None), dict) and not type(value).__module__.startswith(("torch.", "numpy."))
+
+
+def _of(value: Any) -> Iterator[PutBack]:
+    """Yield what puts back the content of a value; nothing of what cannot be written to."""
+    if isinstance(value, nn.Module):
+        if not isinstance(value, torch.jit.ScriptModule):
+            yield from map(_of_container, (value.__dict__, value._parameters, value._buffers, value._modules))
+    elif isinstance(value, torch.Tensor):
+        yield _of_tensor(value)
+    elif isinstance(value, list | dict | set | deque | bytearray):
+        yield _of_container(value)
+    elif isinstance(value, np.ndarray):
+        yield partial(np.copyto, value, value.copy())
+    elif isinstance(value, torch.Generator):
+        yield partial(value.set_state, value.get_state())
+    elif isinstance(value, np.random.RandomState):
+        yield partial(value.set_state, value.get_state(legacy=False))
+    elif isinstance(value, np.random.Generator):
+        yield partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+    elif isinstance(value, random.Random):
+        yield partial(value.setstate, value.getstate())
+    elif _is_plain(value):
+        yield _of_container(vars(value))
 
 
 def _of_container(container: Any) -> PutBack:
-    content, items = container.copy(), _items(container)
+    content, items = copy(container), _items(container)
 
     def put_back() -> None:
         now = _items(container)
         if len(now) == len(items) and all(one is two for one, two in zip(now, items, strict=True)):
             return
         container.clear()
-        container.extend(content) if isinstance(container, list) else container.update(content)
+        container.update(content) if isinstance(container, dict | set) else container.extend(content)
 
     return put_back
-
-
-def _rewind(generator: torch.Generator, state: torch.Tensor) -> None:
-    generator.set_state(state)
 
 
 def _items(container: Any) -> list[Any]:

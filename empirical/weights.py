@@ -159,10 +159,10 @@ def read(module: nn.Module, x: Batch | None = None) -> tuple[tuple[Used, ...], t
     module, _ = opened(module)
     if x is not None:
         check_inputs(x)
-    elif layers := [*made_by_hooks(module)]:
-        raise ValueError(f"{', '.join(name or 'the module' for name in layers)}: the weight is made by a hook at every "
-                         "forward: with inputs, weights(module, x=...), it is read there")
     with evaluating(module), torch.no_grad():
+        if x is None and (layers := [*made_by_hooks(module)]):
+            raise ValueError(f"{', '.join(name or 'the module' for name in layers)}: the weight is made by a hook at "
+                             "every forward: with inputs, weights(module, x=...), it is read there")
         acting = tuple(stored(module)) if x is None else used(module, x)
     return acting, _named([_row(one) for one in acting])
 

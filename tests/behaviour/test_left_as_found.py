@@ -2,8 +2,11 @@
 
 import contextlib
 import copy
+import random
 import subprocess
 import sys
+from collections import OrderedDict, deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,6 +122,9 @@ class Writes(nn.Module):
         self.register_buffer("count", torch.ones(()))
         self.plain, self.number, self.past, self.by_name = torch.ones(()), 1.0, [], {}
         self.array, self.noise = np.ones(()), torch.Generator().manual_seed(1)
+        self.last, self.ordered = deque([torch.ones(())]), OrderedDict(z=1.0)
+        self.object, self.unlisted = SimpleNamespace(n=1, seen=[]), [nn.Linear(1, 1, bias=False)]
+        self.draws, self.other = np.random.default_rng(1), random.Random(1)
 
     def forward(self, x):
         return self.part(x) * self.write(self, x.detach())
@@ -189,12 +195,44 @@ def noise(own, x):
     return 1 + torch.rand(4, generator=own.noise, dtype=torch.float64)
 
 
-WRITES = [in_place, replaced, plain, number, past, array_of_numpy, parameter, copied, data, data_copied, noise]
+def ordered(own, x):
+    own.ordered["z"] += 1
+    own.last[0].add_(1.0)
+    own.last.append(own.ordered["z"])
+    return float(own.last[0]) * len(own.last) * own.ordered["z"]
+
+
+def an_object(own, x):
+    own.object.n += 1
+    own.object.seen.append(own.object.n)
+    return own.object.n * len(own.object.seen)
+
+
+def drawn(own, x):
+    return 1 + own.draws.random() + own.other.random()
+
+
+def an_unlisted_module(own, x):
+    with torch.no_grad():
+        own.unlisted[0].weight.mul_(1.5)
+    return float(own.unlisted[0].weight.detach())
+
+
+def frozen(own, x):
+    own.part.requires_grad_(False)
+    return 1.0
+
+
+WRITES = [ordered, an_object, drawn, an_unlisted_module, frozen,
+          in_place, replaced, plain, number, past, array_of_numpy, parameter, copied, data, data_copied, noise]
 
 
 def kept(module):
     return [*(value.clone() for value in module.state_dict().values()), module.plain.clone(), module.number,
-            [*module.past], {**module.by_name}, float(module.array), module.noise.get_state()]
+            [*module.past], {**module.by_name}, float(module.array), module.noise.get_state(), float(module.last[0]),
+            len(module.last), {**module.ordered}, module.object.n, [*module.object.seen],
+            module.draws.bit_generator.state, module.other.getstate(), module.unlisted[0].weight.clone(),
+            [p.requires_grad for p in module.parameters()]]
 
 
 def equal(one, other):
