@@ -18,11 +18,14 @@ from empirical.as_found import as_found
 from empirical.calls import Batch, entry, ran
 from empirical.dependence import tensors
 from empirical.unwrapped import is_script
+from empirical.uses import USES, Met
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _KINDS = {kind.__name__: kind for kind in (*_LAYERS, nn.Embedding, nn.GRU, nn.LSTM, nn.RNN)}
 _HOOKS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 _PARAMETER = "parameter"
+_OF_VALUES = {"tensor", "as_tensor", "asarray", "scalar_tensor"}  # which may be a signal's
+_OPERANDS = ("input", "mat1", "batch1", "mat", "other", "mat2", "batch2", "vec", "a", "b")  # by keyword, in order
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +154,7 @@ def used(module: nn.Module, x: Batch) -> tuple[Used, ...]:
     with as_found(module, entry(x, next(iter(x)) if isinstance(x, Mapping) else None)[1]), watch:
         ran(module, x)
     through = {watch.shown[name] for use in watch.uses for name in use.names}
+    moved = {watch.shown[name] for name in watch.moved}
     whole: dict[str, list[torch.Tensor]] = {}
     for use in watch.uses:
         if use.whole:
@@ -161,7 +165,7 @@ def used(module: nn.Module, x: Batch) -> tuple[Used, ...]:
         stands = one.kind != _PARAMETER and any(_same(one.weight, other) for other in whole.get(one.name, ()))
         met = any(_is(one.weight, value) for value in watch.met.get(one.name, ())) or (
             one.name in inside and one.kind != _PARAMETER)
-        if stands or (met and one.name not in through):
+        if (stands or (met and one.name not in through)) and one.name not in moved:
             found.append(one)
     known = {one.name: one.weight for one in found}
     for use in watch.uses:
@@ -213,7 +217,10 @@ class _Watch(TorchFunctionMode):
         self.sizes: dict[str, tuple[bool, int]] = {}  # of a parameter or not, and how many numbers
         self.storages: set[int] = set()
         self.shown: dict[str, str] = {}
+        self.written: set[int] = set()  # storages that a signal was put into
         self.met: dict[str, list[torch.Tensor]] = {}  # with signals, by the name that is shown
+        self.behind: dict[int, frozenset[str]] = {}  # of signals: what acted on them since the last layer
+        self.moved: frozenset[str] = frozenset()  # of which a signal made a weight
         self.uses: list[_Use] = []
         behind = {*made_by_hooks(module)}
         for name, layer in module.named_modules():
@@ -236,146 +243,60 @@ class _Watch(TorchFunctionMode):
         given = [*tensors((args, kwargs))]
         own = [value for value in given if self.is_weight(value)]
         names = frozenset().union(*(self.own[id(value)][1] for value in own))
-        meets = any(id(value) not in self.own and id(value) not in self.constants for value in given)
-        name = getattr(func, "__name__", "")
-        if meets and own and not (name == "clone" and id(given[0]) in self.signals):  # x is cloned before it is run
-            use = _USES.get(name)
-            if use is None or not self._note(use, args, kwargs):
-                for value in own:
-                    for whole in self.own[id(value)][1]:
-                        self.met.setdefault(self.shown[whole], []).append(value)
+        meets, name = any(map(self._is_signal, given)), getattr(func, "__name__", "")
         found = func(*args, **kwargs)
-        for value in tensors(found):
-            if meets:
+        if meets:
+            use = None if name == "clone" and id(given[0]) in self.signals else USES.get(name)  # x is cloned first
+            noted = use is not None and self._note(use, args, kwargs)
+            behind = frozenset().union(*(self.behind.get(id(value), frozenset()) for value in given))
+            if use is not None and not noted:  # a weight that the signal has a part in
+                self.moved |= behind
+            carried = frozenset() if noted else behind.union(*(self.own[id(value)][1] for value in own))
+            for value in () if noted or name == "clone" else own:
+                for whole in self.own[id(value)][1]:
+                    self.met.setdefault(self.shown[whole], []).append(value)
+            changed = given[:1] if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) else []
+            for value in (*changed, *tensors(kwargs.get("out"))):
+                self.written.add(_place(value))
                 self.signals[id(value)] = value
+            for value in tensors(found):
+                self.signals[id(value)] = value
+                self.behind[id(value)] = carried
                 self.own.pop(id(value), None)
-            elif names and id(value) not in self.own:
-                self.own[id(value)] = (value, names)
-            elif not names and id(value) not in self.signals:
-                self.constants[id(value)] = value
+        for value in () if meets else tensors(found):
+            if names:
+                self.own.setdefault(id(value), (value, names))
+            elif name not in _OF_VALUES:
+                self.constants.setdefault(id(value), value)
         return found
 
-    def _note(self, use: Callable[..., Iterable[_Weight]], args: Any, kwargs: Any) -> bool:
+    def _note(self, use: Callable[..., Iterable[Met]], args: Any, kwargs: Any) -> bool:
         """Note the weights of a call; return whether there are any."""
+        operands = [kwargs[key] for key in _OPERANDS if key in kwargs]
+        others = {key: value for key, value in kwargs.items() if key not in _OPERANDS}
         try:
-            found = [met for met in use(self, *args, **kwargs)
+            found = [met for met in use(self.is_weight, *args, *operands, **others)
                      if met.source.ndim > 1 and met.source.is_floating_point()]
         except (TypeError, ValueError, IndexError, RuntimeError):  # called in a way that is not known here
             return False
         for met in found:
             names = self.own[id(met.source)][1]
-            base = max(names, key=self.sizes.__getitem__)
+            base = max((name for name in self.sizes if name in names), key=self.sizes.__getitem__)
             one = Used(self.shown[base], met.kind, met.weight.detach().clone(), met.bias, met.transposed)
             if not any(one.name == use.used.name and _same(one.weight, use.used.weight) for use in self.uses):
                 whole = _place(met.source) in self.storages and met.source.numel() == self.sizes[base][1]
                 self.uses.append(_Use(one, names, whole and met.as_it_is))
         return bool(found)
 
+    def _is_signal(self, value: torch.Tensor) -> bool:
+        known = id(value) in self.own or id(value) in self.constants
+        return id(value) in self.signals or not known or _place(value) in self.written
+
     def is_weight(self, value: Any) -> bool:
         """Whether a tensor comes of the module's own alone."""
-        return isinstance(value, torch.Tensor) and id(value) in self.own and id(value) not in self.signals
+        return isinstance(value, torch.Tensor) and id(value) in self.own and not self._is_signal(value)
 
 
 def _place(value: torch.Tensor) -> int:
     """Return where the numbers of a tensor are."""
     return value.untyped_storage().data_ptr() if value.layout == torch.strided else id(value)
-
-
-@dataclass(frozen=True, eq=False)
-class _Weight:
-    """A tensor that is used, and what it is, outputs first."""
-
-    source: torch.Tensor
-    weight: torch.Tensor
-    kind: str = "Linear"
-    bias: torch.Tensor | None = None
-    transposed: tuple[int, int] | None = None
-    as_it_is: bool = True  # but for the order of its entries
-
-
-def _linear(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> Iterator[_Weight]:
-    if watch.is_weight(weight):
-        yield _Weight(weight, weight, bias=bias)
-
-
-def _convolution(kind: str) -> Callable[..., Iterator[_Weight]]:
-    def use(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, bias: Any = None, *_: Any,
-            **__: Any) -> Iterator[_Weight]:
-        if watch.is_weight(weight):
-            yield _Weight(weight, weight, kind, bias)
-
-    return use
-
-
-def _transposed_convolution(kind: str, axes: int) -> Callable[..., Iterator[_Weight]]:
-    def use(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, bias: Any = None, stride: Any = 1,
-            padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Iterator[_Weight]:
-        steps = math.prod(stride) if isinstance(stride, tuple | list) and len(stride) > 1 else (
-            stride[0] if isinstance(stride, tuple | list) else stride) ** axes
-        if watch.is_weight(weight):
-            yield _Weight(weight, weight, kind, bias, (groups, steps))
-
-    return use
-
-
-def _product(watch: _Watch, left: Any, right: Any, bias: Any = None, times: float = 1) -> Iterator[_Weight]:
-    """Yield the weight of a matrix product: columns are its outputs on the right of a signal, rows on its left."""
-    for weight in (right, left):
-        if watch.is_weight(weight) and weight.ndim > 1:
-            turned = weight.mT if weight is right else weight
-            yield _Weight(weight, times * turned.reshape(-1, turned.shape[-1]), bias=bias, as_it_is=times == 1)
-            return
-
-
-def _added_product(watch: _Watch, bias: Any, left: Any, right: Any, *, beta: float = 1,
-                   alpha: float = 1) -> Iterator[_Weight]:
-    yield from _product(watch, left, right, beta * bias if watch.is_weight(bias) else None, alpha)
-
-
-def _chained_product(watch: _Watch, matrices: Any, **_: Any) -> Iterator[_Weight]:
-    signal = next(i for i, one in enumerate(matrices) if not watch.is_weight(one))
-    for i, one in enumerate(matrices):
-        yield from _product(watch, None, one) if i > signal else _product(watch, one, None)
-
-
-def _embedding(watch: _Watch, input: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> Iterator[_Weight]:
-    if watch.is_weight(weight):
-        yield _Weight(weight, weight, "Embedding")
-
-
-def _tensordot(watch: _Watch, a: torch.Tensor, b: torch.Tensor, dims: Any = 2, **_: Any) -> Iterator[_Weight]:
-    """Yield the weight of a sum over axes: those are its inputs."""
-    axes = (range(a.ndim - dims, a.ndim), range(dims)) if isinstance(dims, int) else dims
-    for weight, summed in zip((a, b), axes, strict=True):
-        if watch.is_weight(weight):
-            inputs = [axis % weight.ndim for axis in summed]
-            yield _summed(weight, [axis for axis in range(weight.ndim) if axis not in inputs], inputs)
-
-
-def _einsum(watch: _Watch, equation: str, *operands: Any) -> Iterator[_Weight]:
-    """Yield the weight of a sum over letters: those that the result does not have are its inputs."""
-    given = [*tensors(operands)]
-    terms, _, result = equation.replace(" ", "").partition("->")
-    found = [(letters, value) for letters, value in zip(terms.split(","), given, strict=True) if watch.is_weight(value)]
-    if len(given) != 2 or len(found) != 1 or not result or "." in found[0][0]:
-        return
-    letters, value = found[0]
-    inputs = [i for i, letter in enumerate(letters) if letter not in result]
-    if inputs:
-        yield _summed(value, [i for i, letter in enumerate(letters) if letter in result], inputs)
-
-
-def _summed(weight: torch.Tensor, outputs: list[int], inputs: list[int]) -> _Weight:
-    turned = weight.permute(*outputs, *inputs)
-    return _Weight(weight, turned.reshape(math.prod(turned.shape[: len(outputs)]), -1))
-
-
-_USES: dict[str, Callable[..., Iterator[_Weight]]] = {
-    "linear": _linear, "embedding": _embedding, "einsum": _einsum, "tensordot": _tensordot,
-    "linalg_multi_dot": _chained_product,
-    **dict.fromkeys(("addmm", "baddbmm", "addmv"), _added_product),
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "__matmul__", "linalg_matmul"), _product),
-    "__rmatmul__": lambda watch, right, left: _product(watch, left, right),
-    **{f"conv{n}d": _convolution(f"Conv{n}d") for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": _transposed_convolution(f"ConvTranspose{n}d", n) for n in (1, 2, 3)},
-}

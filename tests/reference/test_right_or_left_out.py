@@ -42,6 +42,13 @@ def stacked(own, x):
     return x
 
 
+def filled(h):
+    found = torch.zeros(len(h), 40)
+    found[:, :20] = h[:, :20]
+    found[:, 20:].copy_(h[:, 20:])
+    return found
+
+
 ACTS = {  # times that the stored weight is, by name
     "addmm": (lambda own, x: torch.addmm(torch.zeros(40), x, own.w, alpha=3.0), {"w": 3}),
     "addmv": (lambda own, x: torch.addmv(torch.zeros(40), own.w * 2, x[0], alpha=3.0, beta=2.0), {"w": 6}),
@@ -54,6 +61,17 @@ ACTS = {  # times that the stored weight is, by name
     "computed, for another function": (lambda own, x: (x[:, None, :] * (own.w * 4)).sum(-1), {}),
     "computed, for distances": (lambda own, x: torch.cdist(x, own.w * 4), {}),
     "two signals": (lambda own, x: F.bilinear(x, x, own.stack * 2), {}),
+    "modulated by the signal": (lambda own, x: F.linear(x, own.w * (10 + 0 * x.mean())) @ own.v, {"v": 1}),
+    "modulated, shifted": (lambda own, x: F.linear(x, own.w + 10 * x.std()), {}),
+    "modulated, einsum": (lambda own, x: torch.einsum("bi,boi->bo", x, own.w * (10 + 0 * x[:, None])), {}),
+    "by keyword": (lambda own, x: torch.matmul(x, other=own.w * 3), {"w": 3}),
+    "by keywords": (lambda own, x: torch.addmm(input=torch.zeros(40), mat1=x, mat2=own.w * 3), {"w": 3}),
+    "einsum without a result": (lambda own, x: torch.einsum("bi,ij", x, own.w * 3), {"w": 3}),
+    "in place": (lambda own, x: torch.zeros(len(x), 40).add_(x @ own.w) @ own.v, {"w": 1, "v": 1}),
+    "put into zeros": (lambda own, x: filled(x @ own.w) @ own.v, {"w": 1, "v": 1}),
+    "out=": (lambda own, x: torch.mul(x.detach(), 2, out=torch.zeros(len(x), 40)) @ own.v, {"v": 1}),
+    "as values": (lambda own, x: torch.tensor(x.tolist()) @ own.v, {"v": 1}),
+    "added to the signal": (lambda own, x: torch.tanh(x + own.w[:2]) @ own.v, {"w": 1, "v": 1}),
     "complex": (lambda own, x: (x.to(torch.complex64) @ torch.complex(own.w, own.v)).abs(), {}),
     "on constants alone": (lambda own, x: x + F.linear(torch.ones(1, 40), own.w), {}),
 }
@@ -71,6 +89,38 @@ def test_weights_behind_numpy_and_in_compiled_code_are_left_out():
     assert weights(FromNumpy(40, 40), torch.randn(2, 40)) == ()
     traced = torch.jit.trace(Acts(lambda own, x: F.linear(x, own.w * 0.1)), torch.randn(2, 40))
     assert weights(traced, torch.randn(2, 40)) == ()
+
+
+class Cached(nn.Module):
+    """Keys that are kept in a buffer are signals, and no weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key = nn.Linear(40, 40), nn.Linear(40, 40)
+        self.register_buffer("cache", torch.zeros(8, 6, 40))
+
+    def forward(self, x):
+        self.cache[: len(x)] = self.key(x)
+        keys = self.cache[: len(x)]
+        return torch.softmax(self.query(x) @ keys.mT, -1) @ keys
+
+
+def test_a_buffer_that_a_signal_was_put_into_is_no_weight():
+    assert [row.name for row in weights(Cached(), torch.randn(2, 6, 40))] == ["query", "key"]
+
+
+class Bayesian(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mu, self.rho = nn.Parameter(torch.randn(40, 40)), nn.Parameter(torch.randn(40, 40))
+
+    def forward(self, x):
+        return F.linear(x, self.mu + F.softplus(self.rho))
+
+
+def test_a_weight_of_two_parameters_has_the_name_of_the_first():
+    """It was that of the one or the other, by the seed of Python's hashes."""
+    assert [row.name for row in weights(Bayesian(), torch.randn(2, 40))] == ["mu"]
 
 
 class EqualizedRate:
