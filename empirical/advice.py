@@ -65,7 +65,8 @@ def advice(found: Diagnosis, again: Again) -> Iterator[str]:
     dead = _lost(found)
     if dead > _DEAD:
         yield (f"{100 * dead:.0f} % of the directions of the input do not reach the output, beside those that the "
-               "narrowest layer and normalizations take: units without a slope lose them")
+               "narrowest layer and normalizations take: units without a slope, factors of zero or weights of low rank "
+               "lose them")
     if numbers.spread is not None and numbers.spread > SPREAD:
         yield (f"ln s has a standard deviation of {numbers.spread:.2g}: along some directions the output changes "
                f"e^{2 * numbers.spread:.0f} times more than along others"

@@ -23,6 +23,8 @@ from empirical.trace import traced
 from empirical.unwrapped import is_script
 
 _REDUCING = {"mean", "sum", "logsumexp"}
+_WEIGHING = {"softmax", "scaled_dot_product_attention", "multi_head_attention_forward"}
+_ROUNDING = 1e-5  # of a signal in single precision
 _PICKED = 0.01  # of a squared gradient, up to which entries are left out, and not averaged
 _KNOWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
           nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.Flatten, nn.Identity, nn.modules.batchnorm._BatchNorm)
@@ -185,8 +187,9 @@ class _Taken(NamedTuple):
 
 
 def _taken(path: Steps, signal: torch.Tensor) -> _Taken:
-    free, averages, unknown, weighed = 1.0, False, "", ""
-    rank, lost, known = signal.numel(), 0, True
+    free, least, unknown, weighed = 1.0, 1.0, "", ""
+    rank = narrow = signal.numel()
+    known = True
     for step in path:
         before = signal
         signal = replayed((step,), signal.clone()).detach()
@@ -195,17 +198,19 @@ def _taken(path: Steps, signal: torch.Tensor) -> _Taken:
             if _is_free(step) and _is_linear(step, before):
                 square = _square(step, before)
                 free *= square
-                averages |= fewer and abs(square - 1) > _PICKED
+                if fewer and abs(square - 1) > _PICKED:
+                    least *= signal.numel() / before.numel()
                 unknown = unknown or (weighed if fewer and square > 1 else "")  # a sum of what has such weights
             else:
                 removed = _removed(step, before)
                 known &= removed is not None
                 said = _averager(step, before) if removed is None else ""
                 unknown, weighed = unknown or (said if fewer else ""), weighed or said
-                lost += removed or 0
-        rank = min(rank, signal.numel())
-    averaging = None if unknown else min(1.0, free) if averages else 1.0
-    return _Taken(averaging, unknown, max(0, rank - lost) if known else None, lost)
+                rank -= removed or 0
+        narrow = min(narrow, signal.numel())
+        rank = max(0, min(rank, signal.numel()))  # what was lost before a narrow place may be lost there anyway
+    averaging = None if unknown else min(1.0, max(free, least))  # numbers beside averages do not average
+    return _Taken(averaging if least < 1 or unknown else 1.0, unknown, rank if known else None, narrow - rank)
 
 
 def _is_free(step: Stage) -> bool:
@@ -221,7 +226,9 @@ def _is_linear(step: Stage, signal: torch.Tensor) -> bool:
         both = step.call(signal + signal.flip(0).roll(1, -1))
     except RuntimeError:
         return False
-    return torch.allclose(two - zero, -2 * (one - zero)) and torch.allclose(both - zero, one + other - 2 * zero)
+    rounding = _ROUNDING * float(signal.abs().max())  # of sums that cancel, too
+    return torch.allclose(two - zero, -2 * (one - zero), atol=rounding) and torch.allclose(
+        both - zero, one + other - 2 * zero, atol=rounding)
 
 
 def _depth(path: Steps) -> int | None:
@@ -266,7 +273,7 @@ def _removed(step: Stage, signal: torch.Tensor) -> int | None:
 
 def _averager(step: Stage, signal: torch.Tensor) -> str:
     """Return what a stage that gives fewer entries averages with, "" if it picks or gates: softmax weighs a mean."""
-    with _Averages(also={"softmax"}) as averages, torch.no_grad():
+    with _Averages(also=_WEIGHING) as averages, torch.no_grad():
         step.call(signal.clone())
     return averages.seen and f"{averages.name} in {step.name}{f' ({step.where})' if step.where else ''}"
 
@@ -280,7 +287,7 @@ class _Averages(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = function(*args, **(kwargs or {}))
-        name = getattr(function, "__name__", "")
+        name = getattr(function, "__name__", "").partition(".")[0]  # without torch's name of the overload
         fewer = name in _REDUCING and isinstance(found, torch.Tensor) and 0 < found.ndim < args[0].ndim
         if not self.seen and (fewer or "avg_pool" in name or name == "interpolate" or name in self.also):
             where = lines.outside()

@@ -153,17 +153,19 @@ def _path(module: nn.Module, shape: Shape, output: Output) -> Steps:
             if not _same(lambda signal: picked(run(signal), output), path, x):
                 raise Untraceable(f"{type(module).__name__} {_unlike(module, x)}")
             return path
-        except (Untraceable, NotImplementedError, RuntimeError) as error:
-            said = str(error).splitlines()[0]
+        except UnsupportedStructure:
+            raise
+        except Exception as error:  # whatever a module may do where it is taken apart
+            said = str(error).strip().splitlines()[:1] or [type(error).__name__]
             if isinstance(error, Untraceable | NotImplementedError) or _runs(module, x):
-                raise UnsupportedStructure(f"the module cannot be read: {said}") from None
-            raise ValueError(f"input_shape {shape} does not fit the module: {said}") from None
+                raise UnsupportedStructure(f"the module cannot be read: {said[0]}") from None
+            raise ValueError(f"input_shape {shape} does not fit the module: {said[0]}") from None
 
 
 def _runs(module: nn.Module, x: torch.Tensor) -> bool:
     try:
         ran(module, x)
-    except RuntimeError:
+    except Exception:  # its own
         return False
     return True
 

@@ -128,11 +128,12 @@ class Diagnosis:
             assert self.density is not None
             ends, (places, mass, zeros, unresolved, _) = self.density.extremes, self._seen
             middle = float(places[np.searchsorted(np.cumsum(mass), mass.sum() / 2)])
-            square = float(np.sum(np.exp(2 * places) * mass)) * self.shape[1]
+            least = ends.smallest.log_value if ends.smallest.converged and not unresolved else -math.inf
+            middle = min(max(middle, least), ends.largest.log_value)  # places are those of a grid
             return {"log_largest_s": ends.largest.log_value, "log_median_s": None if unresolved > _OPEN else middle,
-                    "log_smallest_s": ends.smallest.log_value if ends.smallest.converged and not unresolved else None,
+                    "log_smallest_s": None if least == -math.inf and ends.largest.log_value > least else least,
                     "mass_at_zero": zeros, "unresolved": unresolved,
-                    "gradient_growth": square / self.shape[0]}
+                    "gradient_growth": self.density.mean_square * self.shape[1] / self.shape[0]}
         logs = self.log_singular_values
         seen = logs[np.isfinite(logs) & ~self._under]
         with np.errstate(over="ignore"):
@@ -339,6 +340,5 @@ def _seen(density: SpectralDensity, shape: tuple[int, int]) -> _Seen:
     first = min(int(np.max(np.flatnonzero(unseen), initial=-1)) + 1, len(unseen) - 2)
     grid, cdf = density.grid[first:], density.cdf[first:]
     below = float(cdf[0]) - zeros
-    at_floor = density.extremes.smallest.log_value <= density.resolution
-    unresolved = below if at_floor or below > 2 * density.cdf_se[first] else 0.0
+    unresolved = below if below > 1 / (2 * density.n_inputs) else 0.0  # half a value
     return _Seen((grid[1:] + grid[:-1]) / 2, np.diff(cdf), zeros, unresolved, float(grid[0]))

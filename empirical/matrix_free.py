@@ -64,7 +64,8 @@ class SpectralDensity:
     `cdf` is the share of the n_inputs values up to exp(grid), zeros included, averaged over inputs and networks;
     `cdf_se`^2 the sum of `probe_se`^2 (random probes), `network_se`^2 (what networks scatter beyond that; None for one,
     rough for few) and what the steps leave open. `density` is the slope of the cdf per unit of ln s over an interval of
-    width `smoothing`. ln s under `resolution` cannot be told from zero and is put there.
+    width `smoothing`. `mean_square` is the mean of s^2 over the n_inputs values, by the probes' own lengths. ln s under
+    `resolution` cannot be told from zero and is put there.
     """
 
     grid: Array
@@ -75,6 +76,7 @@ class SpectralDensity:
     density: Array
     density_se: Array
     extremes: Extremes
+    mean_square: float
     resolution: float
     smoothing: float
     n_inputs: int
@@ -362,6 +364,7 @@ def _result(rules: list[tuple[_Rule, ...]], networks: int, points: Array | None,
     density_se = errors(mass, left[1] + left[2], np.hypot(bars[1], bars[2]))[2] / smoothing
     return SpectralDensity(grid, 1 - share + share * cdf[:, 0].mean(0), cdf_se, probe_se, network_se,
                            share * mass.mean(0) / smoothing, density_se, _extremes(full),
+                           share * float(np.mean([rule.weights @ rule.nodes**2 for rule in full])),
                            _log(max(rule.resolution for rule in full)), smoothing, n_inputs, probes, steps, seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -47,11 +48,19 @@ def announce(what: str, seconds: float) -> None:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say on standard error what is being done, once it has taken long; how long it will is not known."""
-    timer = threading.Timer(_LONG, lambda: print(f"{what}: it takes a while", file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
+    """Say on standard error what is being done, once it has worked long; how long it will is not known."""
+    begun, done = time.process_time(), threading.Event()
+
+    def say() -> None:
+        while (left := begun + _LONG - time.process_time()) > 0:
+            if done.wait(left):
+                return
+        print(f"{what}: it takes a while", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        timer.cancel()
+        done.set()
+        thread.join()

@@ -95,7 +95,7 @@ def _by_fx(module: nn.Module, named: Mapping[str, Any]) -> Graph:
     graph = _Tracer().trace(module, concrete_args=defaults or None)
     *nodes, last = graph.nodes
     for node in nodes:
-        if node.op == "call_function" and not node.args and "input" in node.kwargs:  # torch's name of what comes first
+        if node.op == "call_function" and not node.args and [*node.kwargs][:1] == ["input"]:  # torch's first
             node.args, node.kwargs = (node.kwargs["input"],), {
                 name: value for name, value in node.kwargs.items() if name != "input"}
     given: dict[fx.Node, Any] = {node: defaults[_argument(node)] for node in nodes

@@ -73,7 +73,7 @@ def by_name(kind: str, text: object, registry: Mapping[str, Any]) -> Any:
         node = ast.parse(str(text).strip(), mode="eval").body
         call = node if isinstance(node, ast.Call) else None
         name = ast.unparse(call.func if call else node)
-    except SyntaxError:
+    except (SyntaxError, RecursionError, MemoryError):  # of what is nested too deep
         name, call = str(text), None
     entry = registry[choice(kind, name if isinstance(text, str) else text, registry)]
     if not callable(entry):
@@ -83,9 +83,11 @@ def by_name(kind: str, text: object, registry: Mapping[str, Any]) -> Any:
     try:
         arguments = [_argument(node) for node in call.args] if call else []
         options = {str(one.arg): _argument(one.value) for one in call.keywords} if call else {}
-    except (ValueError, ArithmeticError):
-        raise ValueError(f"{kind} {text!r}: arguments must be words in quotes, numbers, or arithmetic of numbers"
-                         ) from None
+        if len(options) < len(call.keywords if call else []) or "None" in options:
+            raise ValueError(text)
+    except (ValueError, ArithmeticError, RecursionError):
+        raise ValueError(f"{kind} {text!r}: arguments must be words in quotes, numbers, or arithmetic of numbers, "
+                         "each once") from None
     try:
         return entry(*arguments, **options)
     except TypeError as error:
@@ -103,6 +105,9 @@ def _argument(node: ast.AST) -> Any:
         if not isinstance(left, int | float) or not isinstance(right, int | float):
             raise ValueError(node)
         return _ARITHMETIC[type(node.op)](left, right)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.BinOp):
-        return -_argument(node.operand)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        operand = _argument(node.operand)
+        if not isinstance(operand, int | float):
+            raise ValueError(node)
+        return -operand
     return ast.literal_eval(node)

@@ -178,7 +178,9 @@ def test_arguments_by_name_are_words_and_arithmetic_of_numbers():
     assert mlp([4, 4], init="kaiming_uniform_(a=5**.5)") == mlp([4, 4], init=f"kaiming_uniform(a={5**0.5!r})")
     assert mlp([4, 4], init="gaussian(-(1 - 3)/2 + .5*1)") == mlp([4, 4], init="gaussian(1.5)")
     assert mlp([4, 4], "prelu(1/4)") == mlp([4, 4], "prelu(0.25)")
-    for text in ("gaussian(1/0)", "gaussian(x)", "gaussian(nan)", "gaussian(9**9**9)", "gaussian(2 + 'a')"):
+    assert mlp([4, 4], init="trunc_normal(std=-(-.02))") == mlp([4, 4], init="trunc_normal(std=.02)")
+    for text in ("gaussian(sigma_w=1, sigma_w=2)",
+                 "gaussian(1/0)", "gaussian(x)", "gaussian(nan)", "gaussian(9**9**9)", "gaussian(2 + 'a')"):
         with pytest.raises(ValueError, match=r"^init 'gaussian\(.*arguments must be words in quotes, numbers, or arith"
                            if "'" not in text else "arguments must be words in quotes, numbers, or arithmetic"):
             mlp([4, 4], init=text)

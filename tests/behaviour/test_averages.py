@@ -73,6 +73,67 @@ def test_an_average_that_is_not_known_is_named_with_its_line():
     assert not growth(found)
 
 
+class Asked(nn.Module):
+    """The same by torch's own attention, with a query that is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.attention = nn.Parameter(torch.randn(1, 1, 8)), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(self.query.expand(len(x), -1, -1), x, x, need_weights=False)[0][:, 0]
+
+
+class Pooled(nn.Module):
+    """A transformer that normalizes last, over tokens."""
+
+    def __init__(self, pool):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+        self.encoder, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 16)
+        self.pool = pool
+
+    def forward(self, x):
+        return self.head(self.pool(self.encoder(x)))
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_tokens_are_averaged_or_picked():
+    """A mean of what was normalized is nothing, to rounding, and was no linear function of it."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        found = diagnose(Pooled(lambda x: x.mean(1)), (6, 16))
+        assert found.anatomy.averaging == pytest.approx(1 / 6, rel=1e-5)
+        assert not growth(found)
+    picked = diagnose(Pooled(lambda x: x[:, 0]), (6, 16))
+    assert (picked.anatomy.averaging, picked.anatomy.rank, picked.anatomy.removed) == (1, 16, 0)
+    assert picked.numbers.spread > 0
+    asked = diagnose(Asked(), (6, 8)).anatomy
+    assert asked.averaging is None
+    assert asked.averager.startswith("scaled_dot_product_attention in ")
+
+
+class Small(nn.Module):
+    """A mean, and a factor that is none."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.layer, self.factor, self.head = nn.Linear(8, 8), factor, nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.head((torch.tanh(self.layer(x)) * self.factor).mean(1))
+
+
+@pytest.mark.parametrize("factor", [0.01, nn.Parameter(torch.tensor(0.01))], ids=["a number", "a parameter"])
+def test_a_factor_beside_an_average_is_no_average(factor):
+    found = diagnose(Small(factor), (6, 8))
+    assert found.anatomy.averaging == pytest.approx(1 / 6, rel=1e-5)
+    (line,) = growth(found)
+    assert "what averages over places do (0.167)" in line
+    assert float(re.search(r"by a factor of (\S+)", line)[1]) == pytest.approx(
+        found.summary["gradient_growth"] * 6, rel=0.01)
+
+
 class Beside(nn.Module):
     """Two layers side by side, one of which autograd does not see."""
 

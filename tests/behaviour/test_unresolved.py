@@ -127,6 +127,20 @@ def test_the_floor_of_a_jacobian_that_is_not_formed_is_no_smallest_value(times, 
         assert found.numbers.spread is None
 
 
+def test_a_share_that_is_less_than_its_error_is_not_resolved_all_the_same(monkeypatch):
+    """A tenth of the values lay under the floor, and none were said to."""
+    monkeypatch.setattr("empirical.diagnose._LARGEST", 100)
+    module = nn.Sequential(*[nn.Linear(400, 400) for _ in range(3)])
+    found = diagnose(module, 400)
+    logs = log_singular_values(module, torch.randn(1, 400))[0]
+    under = np.mean(logs <= found.log_floor)
+    assert under > 0.01
+    assert found.unresolved == pytest.approx(under, abs=0.1)
+    assert found.unresolved > 0
+    assert found.numbers.spread is None
+    assert found.summary["gradient_growth"] == pytest.approx(np.exp(2 * logs).mean(), rel=0.1)
+
+
 def test_a_jacobian_of_zeros_is_known_without_forming_it(monkeypatch):
     monkeypatch.setattr("empirical.diagnose._LARGEST", 10)
     found = diagnose(nn.Sequential(nn.Linear(20, 20), nn.Threshold(1e9, 0.0)), 20)
