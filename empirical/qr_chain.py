@@ -38,13 +38,15 @@ class _Split(NamedTuple):
 
 
 class _Error(NamedTuple):
-    """How well a block is known: a `factor`, rows scaled, times Q of the block `before`.
+    """How well a block is known: a `factor` times Q of the block `before`, its rows times `slopes`.
 
     Each row of a factor is known to its own rounding, but one that is only known as a `whole` to its largest value's.
-    `behind` is R / |R| where the factor before was such a one: its Q is known the worse the smaller R is.
+    `behind` is R / |R| where the block before is such a factor, without slopes: its Q is known the worse the smaller R
+    is. (Slopes in between leave no stage that takes to nothing just what another gives.)
     """
 
     factor: Array
+    slopes: Array
     before: _Split | None = None
     whole: bool = False
     behind: Array | None = None
@@ -56,7 +58,7 @@ class _Error(NamedTuple):
             identity = np.eye(self.factor.shape[1])
             met = met * _norms(_times_q(identity, self.before))[self.before.order]  # the rows of Q may be small
         sizes = _norms(met)
-        return np.full_like(sizes, sizes.max(initial=0.0)) if self.whole else sizes
+        return self.slopes * (sizes.max(initial=0.0) if self.whole else sizes)
 
 
 class _Graded(NamedTuple):
@@ -78,13 +80,15 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
         Columns of the product.
     """
     behind, block = _Graded(np.zeros(n_inputs), None), None  # the product so far is block @ behind
-    error = _Error(np.empty((0, 0)))
+    error = _Error(np.empty((0, 0)), np.empty(0))
     for factor in chain:
         if not np.all(np.isfinite(factor)):
             raise ValueError("a factor of the Jacobian has NaN or inf")
         if factor.ndim == 1:
-            scaled = np.diag(factor) if block is None else factor[:, None] * error.factor
-            block, error = scaled if block is None else factor[:, None] * block, error._replace(factor=scaled)
+            if block is None:
+                block = np.eye(factor.size)
+                error = _Error(block, np.ones(factor.size))
+            block, error = factor[:, None] * block, error._replace(slopes=np.abs(factor) * error.slopes)
             continue
         matrix, split, upper = np.asarray(factor), None, None
         if block is not None:
@@ -93,7 +97,7 @@ def chain_log_singular_values(chain: Sequence[Array], n_inputs: int) -> Array:
             block = block if kept.all() else block[:, kept]
         else:
             block = matrix
-        error = _Error(matrix, split, isinstance(factor, Rounded), upper)
+        error = _Error(matrix, np.ones(len(matrix)), split, isinstance(factor, Rounded), upper)
     if block is None:
         return np.zeros(n_inputs)
     scales, rows = _carried(block, error, behind)[1]
@@ -113,7 +117,8 @@ def _carried(block: Array, error: _Error,
         split = _split(_times_q(parts[1], first)[:, kept])
         upper = split.upper @ first.upper[kept]
     product, kept = _multiplied(split.upper, behind)
-    known = upper[kept] / np.abs(upper).max(initial=1e-300) if error.whole else None
+    largest = np.abs(upper).max(initial=0.0)
+    known = upper[kept] / largest if error.whole and largest and np.ptp(error.slopes) == 0 else None
     return split, product, kept, known
 
 
@@ -132,7 +137,7 @@ def _independent(block: Array, error: _Error, split: _Split) -> list[Array]:
     product = scaled if error.behind is None else scaled @ error.behind
     left, values, right = np.linalg.svd(product, full_matrices=False)
     errors: Any = 1.0
-    if error.behind is not None:  # of a value u M v, M = F S: |u F| of the error of S, |S v| of that of F
+    if error.behind is not None:  # of a value u F S v: |u F| of the error of S, |S v| of that of F
         errors = _norms(left.T @ scaled) + _norms(right @ error.behind.T)
     known = values > unit * errors
     if known.sum() == min(block.shape):

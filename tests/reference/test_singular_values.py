@@ -264,6 +264,22 @@ def test_what_every_normalization_leaves_of_a_direction_is_multiplied(eps, depth
     assert np.isneginf(got[7])
 
 
+def test_slopes_of_saturated_units_behind_a_normalization_are_no_rounding():
+    """The error of a row is that of the normalization times its slope."""
+    module, x = nn.Sequential(nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 6, bias=False)).double(), inputs(1, 6)
+    module[0].bias.data = torch.tensor([0.0, 0.0, 0.0, 20.0, 40.0, 60.0], dtype=torch.float64)
+    module[2].weight.data = torch.eye(6, dtype=torch.float64)
+    of_norm = jacobian(module[:1], x)[0].numpy()
+    slopes = 1 / np.cosh(module[0](x)[0].detach().numpy()) ** 2
+    got = log_singular_values(module, x)[0]
+    assert np.isneginf(got[5])
+    assert np.all(np.isfinite(got[:5]))
+    for count in (3, 4):  # before a gap: the volume of the rows of the largest slopes
+        gram = of_norm[:count] * slopes[:count, None]
+        assert got[:count].sum() == pytest.approx(np.linalg.slogdet(gram @ gram.T)[1] / 2, abs=1e-6)
+    assert got[4] < -80
+
+
 class Detail(nn.Module):
     """A signal less its means over squares of four: nothing, of one that was repeated four times."""
 
