@@ -20,6 +20,7 @@ from empirical.graded import RANGE, log_singular_values_of_graded, padded
 Array = NDArray[np.float64]
 
 _UNIT = 16 * float(np.finfo(float).eps)  # what a sum of rounded matrices may be off by where its terms cancel
+_DOUBT = 1e3  # times its error: a diagonal of R from which on a block needs no closer look
 _GAP = 1e5  # between the values of a stage and what rounding leaves of its zeros
 _PANEL = 64  # columns that LAPACK takes at once
 
@@ -130,7 +131,7 @@ def _independent(block: Array, error: _Error, split: _Split) -> list[Array]:
     """
     diagonal, unit = np.abs(np.diag(split.upper)), max(block.shape) * _UNIT
     if not diagonal.size or (error.behind is None and np.all(
-            diagonal > unit * error.sizes(exact=False)[split.order][: diagonal.size])):
+            diagonal > _DOUBT * unit * error.sizes(exact=False)[split.order][: diagonal.size])):
         return [block]
     sizes = error.sizes(exact=True)
     scaled = block / np.where(sizes > 0, sizes, 1.0)[:, None]
