@@ -15,6 +15,7 @@ from empirical import lines
 from empirical.as_found import as_found
 from empirical.calls import ran
 from empirical.cut import Between, part, picked
+from empirical.differentiated import direction_at
 from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, replayed
 from empirical.jacobian import Output
@@ -150,8 +151,7 @@ def _end(module: nn.Module, x: torch.Tensor, between: Between | None, output: Ou
 def _dead(end: torch.Tensor, start: torch.Tensor,
           seen: list[tuple[str, torch.Tensor]]) -> tuple[str, tuple[str, ...]]:
     """Return the last submodule whose output no gradient reaches, if none reaches the start; else all of them."""
-    direction = torch.randn(end.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(end)
-    slopes = torch.autograd.grad(end, [start, *(value for _, value in seen)], direction, allow_unused=True)
+    slopes = torch.autograd.grad(end, [start, *(value for _, value in seen)], direction_at(end), allow_unused=True)
     reached = {name: False for name, _ in seen}
     for (name, _), slope in zip(seen, slopes[1:], strict=True):
         reached[name] |= slope is not None and bool(slope.any())
@@ -252,7 +252,7 @@ def _square(step: Stage, signal: torch.Tensor) -> float:
     with torch.enable_grad():
         leaf = torch.zeros_like(signal).requires_grad_(True)
         out = step.call(leaf)
-        g = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(out)
+        g = direction_at(out)
         (pulled,) = torch.autograd.grad(out, leaf, g)
     return float(pulled.square().sum() / g.square().sum())
 

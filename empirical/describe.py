@@ -21,6 +21,7 @@ from empirical.calls import like, ran
 from empirical.checks import check_module
 from empirical.cut import picked
 from empirical.dependence import in_torch
+from empirical.differentiated import direction_at
 from empirical.graph import Stage, Steps, Sum, Untraceable, replayed
 from empirical.jacobian import Output, detached
 from empirical.layers import Shape, layers_of, layers_of_call
@@ -186,7 +187,7 @@ def _same(module: Callable[[torch.Tensor], torch.Tensor], path: Steps, x: torch.
     def pulled(run: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         leaf = x.clone().requires_grad_(True)
         out = run(leaf.clone())
-        direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(out)
+        direction = direction_at(out)
         if not out.requires_grad:
             return out.detach(), torch.zeros_like(leaf)
         return out.detach(), torch.autograd.grad(out, leaf, direction, allow_unused=True, materialize_grads=True)[0]

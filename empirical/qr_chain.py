@@ -146,22 +146,21 @@ def _independent(block: Array, error: _Error, split: _Split) -> list[Array]:
     return [left[:, known].T @ scaled, sizes[:, None] * left[:, known]]
 
 
-def full_rank(block: Array, unit: float) -> Array:
-    """Return a block without what lies under its rounding, `unit` relative: the zeros of a stage are exact."""
+def full_rank(block: Array, unit: float, apart: bool = False) -> Array | None:
+    """Return a block without what lies under its rounding, `unit` relative: the zeros of a stage are exact.
+
+    None where values must be `apart` from that by a gap, and are not: what is under it may be small, and not zero.
+    """
     if not np.all(np.isfinite(block)):
         raise ValueError("a factor of the Jacobian has NaN or inf")
     left, values, right = np.linalg.svd(block, full_matrices=False)
-    rank = int(np.sum(values > max(block.shape) * unit * values.max(initial=0.0)))
+    floor = max(block.shape) * unit * values.max(initial=0.0)
+    rank = int(np.sum(values > floor))
+    if apart and np.any(values[:rank] < _GAP * floor):
+        return None
     if rank == min(block.shape):
         return block
     return np.asarray(left[:, :rank] * values[:rank] @ right[:rank]).view(Rounded)
-
-
-def separated(block: Array, unit: float) -> bool:
-    """Whether a gap lies between the values of a block and its rounding: what is under it is zero, and not small."""
-    values = np.linalg.svd(block, compute_uv=False)
-    floor = max(block.shape) * unit * values.max(initial=0.0)
-    return not np.any((values > floor) & (values < _GAP * floor))
 
 
 def _split(block: Array) -> _Split:

@@ -21,7 +21,7 @@ from empirical.functions import ELEMENTWISE, REARRANGING
 from empirical.graph import Stage, Steps, Sum, Untraceable
 from empirical.jacobian import Output, memory_limit
 from empirical.progress import announce
-from empirical.qr_chain import full_rank, separated
+from empirical.qr_chain import full_rank
 from empirical.sequential import LINEAR, ONE_BY_ONE, POINTWISE, altered, slopes_of
 from empirical.softmax import is_softmax, softmax_factors
 from empirical.trace import traced
@@ -35,8 +35,8 @@ _Kept = dict[tuple[nn.Module, torch.Size], Array]  # of linear modules, whose Ja
 _SMALLEST = 1e-150  # whose square is no longer a float of all digits
 _WIDEST = 2**14  # entries of a signal
 _AT_ONCE = 2**24  # numbers of a Jacobian
-# Of a vector-Jacobian product: what the module and its chain may differ by. Autograd's slopes of saturated units round.
 _ROUNDINGS = 100.0  # of a product, where it is little else: behind softmax that saturates, in what cancels
+# Of a vector-Jacobian product: what the module and its chain may differ by. Autograd's slopes of saturated units round.
 _ALIKE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
@@ -122,8 +122,7 @@ def product(module: nn.Module, sample: Batch, between: Between | None, output: O
                 start = through(run, sample, None)[0].detach().clone()
         leaf = start.clone().requires_grad_(True)
         end = picked(through(run, sample, leaf)[1], output)
-        generator = torch.Generator().manual_seed(0)
-        direction = torch.randn(end.shape, dtype=torch.float64, generator=generator).to(end) * times
+        direction = direction_at(end) * times
         (pulled,) = torch.autograd.grad(end, leaf, direction, allow_unused=True) if end.requires_grad else (None,)
     product = torch.zeros_like(start) if pulled is None else pulled
     return start, _numpy(direction.flatten()), _numpy(product.flatten()), pulled is not None
@@ -219,11 +218,11 @@ def _factor(stage: Stage, signal: torch.Tensor, kept: _Kept) -> tuple[list[Array
             return found, out.detach()
     linear = plain and module is not None and type(module) in LINEAR
     if not linear:
-        rows, unit = _rows(out, leaf), float(torch.finfo(out.dtype).eps)
-        if stage.parts and not separated(rows, unit):
+        whole = full_rank(_rows(out, leaf), float(torch.finfo(out.dtype).eps), apart=bool(stage.parts))
+        if whole is None:
             raise Untraceable(f"{stage.name} and {len(stage.parts) - 1} other calls cannot be split, and have values "
                               "down to the rounding of the largest")
-        return [full_rank(rows, unit)], out.detach()
+        return [whole], out.detach()
     assert module is not None
     if (module, signal.shape) not in kept:
         kept[module, signal.shape] = _rows(out, leaf)

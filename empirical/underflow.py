@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from empirical.calls import Batch, ran
+from empirical.differentiated import direction_at
 
 Array = NDArray[np.float64]
 
@@ -59,8 +60,7 @@ def at_stage(name: str, lost: str, before: torch.Tensor, after: torch.Tensor, fa
 
 def sensitive(call: Callable[[torch.Tensor], Any], signal: torch.Tensor) -> bool:
     """Return whether the Jacobian at a signal of next to nothing depends on that signal: at a kink, or a power."""
-    step = torch.randn(signal.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(signal)
-    step *= smallest(signal.dtype) ** 0.25
+    step = direction_at(signal) * smallest(signal.dtype) ** 0.25
     slopes = [_pulled(call, at) for at in (step, -step, 2 * step)]
     size = max(float(slope.norm()) for slope in slopes)
     return any(float((slope - slopes[0]).norm()) > _APART * size for slope in slopes[1:])

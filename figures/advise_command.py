@@ -157,7 +157,7 @@ def _without(found: Diagnosis) -> str:
 def _nothing(found: Diagnosis) -> str:
     """Return what is true where nothing is advised."""
     if not found.judged:
-        return (f"what of the growth of gradients is that of an average is not known, so nothing is said of it: "
+        return ("what of the growth of gradients is that of an average is not known, so nothing is said of it: "
                 f"{found.anatomy.averager}")
     if found.unresolved:
         return "gradients neither grow nor vanish; of the values that are not resolved nothing is known"
